@@ -1,0 +1,1 @@
+"""Networks, datasets, transforms, phantoms and reports shared by the bundles."""

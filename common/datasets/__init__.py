@@ -1,0 +1,54 @@
+"""Public sources of COVID-19 CT, each read in the layout that its own download has."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from . import medseg, radiopaedia
+from .scan_dataset import ScanDataset
+from .slices import SliceDataset
+from .split import split
+
+__all__ = ["ScanDataset", "SliceDataset", "datalist", "split"]
+
+logger = logging.getLogger(__name__)
+
+LAYOUTS = {
+    "MedSeg NIfTI": medseg.nifti,
+    "MedSeg pictures": medseg.pictures,
+    "MedSeg arrays": medseg.arrays,
+    "Radiopaedia nine volumes": radiopaedia.volumes,
+}
+
+
+def datalist(root: str | Path) -> list[dict[str, Any]]:
+    """List the cases of whichever public layout a folder has; ``phantom`` makes and lists synthetic ones.
+
+    Args:
+        root: the folder that a public source was unpacked to, or the word ``phantom``.
+
+    Returns:
+        Dicts with ``image``, ``label`` and ``lung`` (paths; ``lung`` may be absent), ``patient`` (None where the source
+        names none), ``source``, ``intensity`` (``HU`` or ``8bit``), ``case``, and ``slice`` where a case is one slice of
+        a file.
+
+    Raises:
+        FileNotFoundError: when the folder is missing, has none of the known layouts, or an image lacks its mask.
+    """
+    if str(root) == "phantom":
+        from ..phantoms import phantom_dir
+
+        root = phantom_dir("radiopaedia")
+    root = Path(root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"No such folder: {root}. Give the unpacked download with --dataset_dir, or 'phantom'.")
+    for name, listed in LAYOUTS.items():
+        cases = listed(root)
+        if cases:
+            logger.info("%s in %s: %d cases.", name, root, len(cases))
+            return cases
+    known = "; ".join((list_.__doc__ or "").split("\n")[0].split(": ")[1].rstrip(".") for list_ in LAYOUTS.values())
+    found = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
+    raise FileNotFoundError(f"{root} has none of the known layouts: {known}. It holds: {found}.")

@@ -1,0 +1,37 @@
+"""Match images with their masks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def number_or_name(name: str) -> tuple[int, str]:
+    """Sort key that puts 2 before 10."""
+    return (int(name), "") if name.isdigit() else (0, name)
+
+
+def named(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
+    """Files of a folder with one of the endings, by name without it; empty for a missing folder."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {
+        file.name[: -len(ending)]: file for file in files for ending in endings if file.name.lower().endswith(ending)
+    }
+
+
+def partners(
+    images: Path, masks: Path, image_endings: Sequence[str], mask_endings: Sequence[str]
+) -> dict[str, tuple[Path, Path]]:
+    """Images and masks of the same name.
+
+    Raises:
+        FileNotFoundError: naming every image without mask and every mask without image.
+    """
+    left, right = named(images, image_endings), named(masks, mask_endings)
+    lonely = [f"{left[name]} has no mask in {masks.name}/" for name in sorted(left.keys() - right.keys())]
+    lonely += [f"{right[name]} has no image in {images.name}/" for name in sorted(right.keys() - left.keys())]
+    if lonely:
+        raise FileNotFoundError(
+            f"Every image needs a mask of its name, {len(lonely)} have none: {'; '.join(lonely)}. Add or remove them."
+        )
+    return {name: (left[name], right[name]) for name in left}

@@ -1,0 +1,80 @@
+"""Hold out a fold, by patient where patients are named."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import nibabel
+from monai.data import partition_dataset
+
+logger = logging.getLogger(__name__)
+
+
+def axial_slices(path: Any) -> int:
+    """Number of axial slices of a NIfTI file, read from its header."""
+    image = nibabel.load(path)
+    axis = [code in "IS" for code in nibabel.aff2axcodes(image.affine)].index(True)
+    return int(image.shape[axis])
+
+
+def one_case_a_slice(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Cut volumes into cases of one slice each; cases that are slices or pictures stay as they are."""
+    cases: list[dict[str, Any]] = []
+    for case in datalist:
+        if "slice" in case or not str(case["image"]).endswith((".nii", ".nii.gz")):
+            cases.append(case)
+        else:
+            count = axial_slices(case["image"])
+            cases += [{**case, "slice": index, "case": f"{case['case']}/{index:03d}"} for index in range(count)]
+    return cases
+
+
+def split(
+    datalist: Sequence[dict[str, Any]], kind: str = "auto", fold: int = 0, folds: int = 5, seed: int = 0
+) -> dict[str, list[dict[str, Any]]]:
+    """Training and validation cases: one of ``folds`` random parts is held out.
+
+    Args:
+        datalist: cases with ``patient`` (None where unknown).
+        kind: ``patient`` keeps all cases of a patient on one side; ``slice`` draws single slices, so that slices of one
+            patient lie on both sides and the score flatters; ``auto`` is patient where every case names one, else slice.
+        fold: which part is held out, 0 to ``folds`` - 1.
+        folds: number of parts, 2 or more.
+        seed: of the draw.
+
+    Returns:
+        ``{"training": [...], "validation": [...]}``, disjoint and complete.
+
+    Raises:
+        ValueError: for an unknown kind, a fold out of range, patients asked for but not named, or fewer groups than folds.
+    """
+    if kind not in ("auto", "patient", "slice"):
+        raise ValueError(f"Unknown split {kind!r}. Choose 'auto', 'patient' or 'slice'.")
+    if folds < 2 or not 0 <= fold < folds:
+        raise ValueError(f"Folds are 2 or more and fold is 0 to folds - 1, got fold {fold} of {folds}.")
+    unnamed = [str(case["case"]) for case in datalist if case.get("patient") is None]
+    if kind == "patient" and unnamed:
+        raise ValueError(
+            f"--split patient needs a patient for every case; the source names none for {len(unnamed)} cases "
+            f"({', '.join(unnamed[:3])}, ...). Use --split slice, and say so beside the result."
+        )
+    by_patient = kind == "patient" or (kind == "auto" and not unnamed)
+    cases = list(datalist) if by_patient else one_case_a_slice(datalist)
+    groups = sorted({str(case["patient"]) for case in cases}) if by_patient else list(range(len(cases)))
+    if len(groups) < folds:
+        raise ValueError(
+            f"{folds} folds need as many {'patients' if by_patient else 'slices'}, got {len(groups)}. Lower --folds."
+        )
+    held_out = set(partition_dataset(groups, num_partitions=folds, shuffle=True, seed=seed)[fold])
+    sides: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
+    for position, case in enumerate(cases):
+        group = str(case["patient"]) if by_patient else position
+        sides["validation" if group in held_out else "training"].append(case)
+    logger.info(
+        "Split by %s: fold %d of %d held out, %d training and %d validation %s.",
+        *("patient" if by_patient else "slice", fold, folds, len(groups) - len(held_out), len(held_out)),
+        "patients" if by_patient else "slices",
+    )
+    return sides

@@ -1,0 +1,33 @@
+"""The papers' networks, one file an architecture, and the words by which configs choose them."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from .blocks import keras_parameter_count
+from .drsegunet import DRSegUNet
+from .unet import UNet
+
+__all__ = ["DRSegUNet", "UNet", "keras_parameter_count", "segmentation_network"]
+
+NETWORKS = {"drsegunet": DRSegUNet, "unet": UNet}
+
+
+def segmentation_network(
+    name: str, in_channels: int, out_channels: int, decoder: str = "transposed", filters: int = 16
+) -> nn.Module:
+    """A two-dimensional segmentation network by its word.
+
+    Args:
+        name: ``drsegunet`` or ``unet``.
+        in_channels: channels of the input picture, shape (B, in_channels, H, W), H and W multiples of 16.
+        out_channels: classes; the output holds logits of shape (B, out_channels, H, W).
+        decoder: ``transposed`` or ``upsample``, how the decoder doubles the size.
+        filters: channels of the first level.
+
+    Raises:
+        ValueError: for an unknown name or decoder.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"Unknown network {name!r}. Choose one of: {', '.join(NETWORKS)}.")
+    return NETWORKS[name](in_channels=in_channels, out_channels=out_channels, decoder=decoder, filters=filters)

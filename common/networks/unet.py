@@ -1,0 +1,65 @@
+"""The plain U-Net that the papers compare with (Ronneberger et al. 2015; Balantrapu 2021, section 5.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .blocks import LEVELS, check_size, convolution, doubling, initialise_like_keras
+
+
+def double_convolution(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Two 3x3 convolutions, each followed by ReLU: (B, in, H, W) to (B, out, H, W)."""
+    return nn.Sequential(
+        convolution(in_channels, out_channels),
+        nn.ReLU(inplace=True),
+        convolution(out_channels, out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+class UNet(nn.Module):
+    """Four-level U-Net without batch norm.
+
+    With one input channel, 16 filters and four classes it has 2,158,468 parameters, as section 5.3 of Balantrapu
+    (2021) states; that total holds only with 3x3 transposed convolutions and without batch norm.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: classes.
+        decoder: ``transposed`` (3x3, stride 2) or ``upsample`` (nearest neighbour).
+        filters: channels of the first level; each level doubles them.
+
+    Shapes:
+        (B, in_channels, H, W), H and W multiples of 16, to logits (B, out_channels, H, W).
+
+    Raises:
+        ValueError: for an unknown decoder, or a height or width that is not a multiple of 16.
+    """
+
+    def __init__(self, in_channels: int = 1, out_channels: int = 4, decoder: str = "transposed", filters: int = 16):
+        super().__init__()
+        widths = [filters * 2**level for level in range(LEVELS + 1)]
+        self.encoders = nn.ModuleList(
+            double_convolution(narrow, wide) for narrow, wide in zip([in_channels, *widths[:-1]], widths, strict=True)
+        )
+        self.pool = nn.MaxPool2d(2)
+        self.ups = nn.ModuleList()
+        self.decoders = nn.ModuleList()
+        for wide, narrow in zip(widths[:0:-1], widths[-2::-1], strict=True):
+            up, up_channels = doubling(wide, narrow, decoder)
+            self.ups.append(up)
+            self.decoders.append(double_convolution(up_channels + narrow, narrow))
+        self.head = convolution(filters, out_channels, kernel_size=1)
+        initialise_like_keras(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, in_channels, H, W) to logits (B, out_channels, H, W)."""
+        check_size(x.shape[-2], x.shape[-1])
+        skips: list[torch.Tensor] = []
+        for index, encoder in enumerate(self.encoders):
+            x = encoder(x if index == 0 else self.pool(x))  # (B, 16, H, W) ... (B, 256, H/16, W/16)
+            skips.append(x)
+        for index, (up, decoder) in enumerate(zip(self.ups, self.decoders)):  # noqa: B905 (TorchScript)
+            x = decoder(torch.cat([up(x), skips[-2 - index]], dim=1))
+        return self.head(x)

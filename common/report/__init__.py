@@ -1,0 +1,6 @@
+"""What a researcher reads after a run: lesion burden tables, overlays, comparisons and training curves."""
+
+from .burden import BurdenTable, lesion_burden, severity_class
+from .figures import ClassStyle, comparison, curves, overlay
+
+__all__ = ["BurdenTable", "ClassStyle", "comparison", "curves", "lesion_burden", "overlay", "severity_class"]

@@ -1,0 +1,116 @@
+"""What inference leaves for each case: the mask on the input's grid, an overlay, a line in ``lesions.csv``."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, Orientation
+
+from ..lung_mask import lung_mask
+from .burden import BurdenTable, lesion_burden
+from .figures import overlay
+from .styles import class_styles
+
+logger = logging.getLogger(__name__)
+
+
+class SaveMaskd(MapTransform):
+    """Save a mask on its input's own grid: ``<case>_mask.nii.gz`` for volumes, ``<case>_mask.png`` for pictures.
+
+    Args:
+        keys: integer masks (1, X, Y, Z) in the input's axis order, with its affine.
+        output_dir: folder; cases keep their sub-folders.
+        metadata, classes: see :func:`common.report.styles.class_styles`; colours become the palette of PNGs.
+    """
+
+    def __init__(self, keys: KeysCollection, output_dir: str | Path, metadata: str | Path, classes: Sequence[str]) -> None:
+        super().__init__(keys)
+        self.output_dir = Path(output_dir)
+        self.palette = np.zeros((256, 3), np.uint8)
+        for style in class_styles(metadata, classes):
+            self.palette[style.value] = style.colour if style.value else 0
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Write the file, whole or not at all."""
+        item = dict(data)
+        for key in self.keys:
+            mask = item[key][0].as_tensor().round().byte().cpu().numpy()  # (X, Y, Z)
+            stem = self.output_dir / f"{item['case']}_mask"
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            if item["kind"] == "picture":
+                self._save_picture(mask[..., 0], stem.with_name(stem.name + ".png"))
+            else:
+                shape = item["image"].meta.get("file_shape", mask.shape)
+                volume = nibabel.Nifti1Image(mask.reshape(shape), np.asarray(item[key].affine))
+                volume.header.set_xyzt_units("mm")
+                part = stem.with_name(f".{stem.name}.part.nii.gz")
+                nibabel.save(volume, part)
+                os.replace(part, stem.with_name(stem.name + ".nii.gz"))
+        return item
+
+    def _save_picture(self, mask: np.ndarray, path: Path) -> None:
+        from PIL import Image
+
+        picture = Image.fromarray(mask).convert("P")
+        picture.putpalette(self.palette.tobytes())
+        picture.save(path)
+
+
+class ReportCased(MapTransform):
+    """Overlay picture and lesion burden of a case: ``<case>_overlay.png`` and a line in ``lesions.csv``.
+
+    The lung is what the network calls lung or lesion. A network that was trained without lung masks calls nothing lung:
+    then the lung is found by threshold (:func:`common.lung_mask.lung_mask`), and the line says so.
+
+    Args:
+        keys: integer masks (1, X, Y, Z) on the input's grid.
+        output_dir: folder.
+        metadata, classes: see :func:`common.report.styles.class_styles`.
+        scan_key: windowed HU, (1, X, Y, Z) in LPS order.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | Path,
+        metadata: str | Path,
+        classes: Sequence[str],
+        scan_key: str = "scan",
+    ) -> None:
+        super().__init__(keys)
+        self.output_dir, self.scan_key = Path(output_dir), scan_key
+        self.styles = [style for style in class_styles(metadata, classes) if style.name != "background"]
+        self.values = {style.name: style.value for style in self.styles}
+        self.lesions = {name: value for name, value in self.values.items() if name != "lung"}
+        self.table = BurdenTable(self.output_dir / "lesions.csv", list(self.lesions))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Measure, draw, log one line."""
+        item = dict(data)
+        scan = item[self.scan_key]
+        known = bool(scan.meta.get("spacing_known", True))
+        affine = np.asarray(scan.affine)
+        spacing = tuple(float(length) for length in nibabel.affines.voxel_sizes(affine)) if known else None
+        hu = scan[0].as_tensor().cpu().numpy()
+        for key in self.keys:
+            mask = Orientation(axcodes="LPS", labels=None)(item[key])[0].as_tensor().round().byte().cpu().numpy()
+            lung, lung_from = mask > 0, "network"
+            if not (mask == self.values.get("lung", -1)).any():
+                lung, lung_from = lung_mask(hu, spacing) | (mask > 0), "threshold"
+            voxel_ml = float(abs(np.linalg.det(affine[:3, :3]))) / 1000 if known else None
+            burden = lesion_burden(mask, lung, self.lesions, voxel_ml)
+            self.table.append(str(item["case"]), burden, lung_from)
+            path = self.output_dir / f"{item['case']}_overlay.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            share = burden["share_of_lung"]
+            line = "no lung found" if share is None else f"{100 * float(share):.1f} % of the lung, {burden['severity']}"
+            overlay(path, hu, mask, self.styles, title=str(item["case"]), spacing=spacing, note=line)
+            logger.info("%s: %d slices, lesions in %s.", item["case"], mask.shape[-1], line)
+        return item

@@ -1,0 +1,178 @@
+"""What every run does first: check the command line, keep the log calm, record what is about to run."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+logger = logging.getLogger(__name__)
+
+RUNNER_ARGUMENTS = (  # of ``python -m monai.bundle run``, not of a config
+    *("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"),
+    *("workflow_type", "workflow", "properties_path"),
+)
+PACKAGES = ("monai", "torch", "numpy", "pytorch-ignite", "nibabel", "pydicom", "highdicom", "itk", "scikit-image", "scipy")
+
+
+def start(output_dir: str | Path, seed: int | None = None) -> None:
+    """First line of every config's ``initialize``.
+
+    Args:
+        output_dir: receives ``run.json`` (command, versions, seed, commit) and ``config.json`` (as it was run).
+        seed: recorded; the config sets it.
+
+    Raises:
+        ValueError: for a mistyped override on the command line.
+        PermissionError: when ``output_dir`` cannot be written.
+    """
+    sys.excepthook = report_error
+    # Readers that are tried and not there, and what MONAI calls of torch's deprecated names: nothing a user can act on.
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"monai\..*|torch\..*")
+    parser = running_parser()
+    if parser is not None:
+        check_overrides(sys.argv[1:], parser.get())
+    writable(output_dir)
+    record(Path(output_dir), seed, parser.get() if parser is not None else {})
+
+
+def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a user's mistake as its message alone, anything else as Python does.
+
+    A mistake is a ValueError or OSError raised by this project's own code, also where MONAI wrapped it.
+    """
+    origin: BaseException = error
+    while origin.__cause__ is not None and not _ours(origin):
+        origin = origin.__cause__
+    if _ours(origin):
+        print(f"\nERROR  {origin}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _ours(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = Path(__file__).resolve().parent
+    return isinstance(error, (ValueError, OSError)) and bool(frames) and own in Path(frames[-1].filename).resolve().parents
+
+
+def running_parser() -> ConfigParser | None:
+    """The parser of the config that is running now, overrides included: MONAI hands it to no one, the stack has it."""
+    for frame in inspect.stack():
+        candidate = frame.frame.f_locals.get("self")
+        if isinstance(candidate, ConfigParser):
+            return candidate
+    return None
+
+
+def check_overrides(arguments: list[str], config: Mapping[str, Any]) -> None:
+    """Refuse overrides that MONAI would take without a word and without effect.
+
+    Args:
+        arguments: of the command line, ``--id value`` or ``--id=value``.
+        config: as it is about to run, overrides included.
+
+    Raises:
+        ValueError: for a setting that no config file has, or a value of another type than the file's.
+    """
+    given = [argument.split("=")[0][2:] for argument in arguments if argument.startswith("--")]
+    files = _argument(arguments, "config_file")
+    if files is None:
+        return
+    known = ConfigParser.load_config_files(_as_list(files))
+    for name in given:
+        top = name.replace("#", "::").split("::")[0]
+        if name in RUNNER_ARGUMENTS:
+            continue
+        if top not in known:
+            settings = [key for key, value in known.items() if not isinstance(value, (dict, list)) or key == "size"]
+            close = difflib.get_close_matches(top, known, n=1)
+            raise ValueError(
+                f"No setting is called {top!r}. "
+                + (f"Did you mean --{close[0]}? " if close else "")
+                + f"Settings: {', '.join(settings)}."
+            )
+        default, value = known[top], config.get(top)
+        if name == top and isinstance(default, bool) and not isinstance(value, bool):
+            raise ValueError(f"--{top} is True or False, got {value!r}. Write it with a capital letter.")
+        number = isinstance(default, (int, float)) and not isinstance(default, bool)
+        expression = isinstance(value, str) and value.startswith(("$", "@", "%"))
+        if name == top and number and not expression and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ValueError(f"--{top} is a number such as {default}, got {value!r}.")
+
+
+def _argument(arguments: list[str], name: str) -> str | None:
+    for position, argument in enumerate(arguments):
+        if argument == f"--{name}" and position + 1 < len(arguments):
+            return arguments[position + 1]
+        if argument.startswith(f"--{name}="):
+            return argument.split("=", 1)[1]
+    return None
+
+
+def _as_list(files: str) -> list[str]:
+    """MONAI takes one file or a list written as Python does."""
+    return [file.strip().strip("'\"") for file in files.strip("[]").split(",")]
+
+
+def writable(folder: str | Path) -> Path:
+    """Make a folder, and prove that it can be written before hours of work end in it.
+
+    Raises:
+        PermissionError: when it cannot.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(f"{folder} must be a folder that can be written: {error}. Give another one.") from error
+    return folder
+
+
+def record(output_dir: Path, seed: int | None, config: Mapping[str, Any]) -> None:
+    """Write ``run.json`` and ``config.json``: what it takes to run the same again."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    facts = {
+        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seed": seed,
+        "commit": git_commit(),
+        "python": platform.python_version(),
+        "processor": platform.processor() or platform.machine(),
+        "versions": versions,
+    }
+    (output_dir / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (output_dir / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n")
+
+
+def git_commit() -> str | None:
+    """The commit of this code, with ``-dirty`` where files differ from it; None outside a git checkout."""
+    command = ["git", "-C", os.path.dirname(os.path.abspath(__file__)), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or None
+    except (OSError, subprocess.CalledProcessError):
+        return None

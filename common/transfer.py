@@ -1,0 +1,75 @@
+"""Load weights into networks, and say what does not fit."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+
+import torch
+from torch import nn
+
+logger = logging.getLogger(__name__)
+
+
+def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read a checkpoint's weights without running any code that it may hold.
+
+    Args:
+        path: a state dict, or a training checkpoint that holds one under ``network``, ``model`` or ``state_dict``.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is cut off, holds pickled code, or no tensors.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"No weights at {path}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        reason = "it holds pickled code, which is never run" if "nsupported" in str(error) else "it is cut off or no weights"
+        raise ValueError(f"{path}: a checkpoint must hold tensors only; {reason}. Train again or download it again.") from error
+    for key in ("network", "model", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise ValueError(f"{path}: a checkpoint must be a dict of tensors, got {type(content).__name__}.")
+    return content
+
+
+def load_weights(network: nn.Module, path: str | Path, remedy: str = "Train the network first.") -> nn.Module:
+    """Load all weights of a network, or none.
+
+    Args:
+        network: receives the weights, on whatever device it is.
+        path: see :func:`read_state_dict`.
+        remedy: what to do when there are no weights.
+
+    Raises:
+        FileNotFoundError: when there is no such file; the message ends with ``remedy``.
+        ValueError: when the checkpoint is of another network; the message counts what fits and names what does not.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"No weights at {path}. {remedy}")
+    given, wanted = read_state_dict(path), network.state_dict()
+    fitting = [name for name in wanted if name in given and given[name].shape == wanted[name].shape]
+    if len(fitting) < len(wanted) or len(given) > len(wanted):
+        missing = sorted(wanted.keys() - given.keys())
+        foreign = sorted(given.keys() - wanted.keys())
+        reshaped = [
+            f"{name} {tuple(given[name].shape)} instead of {tuple(wanted[name].shape)}"
+            for name in wanted
+            if name in given and name not in fitting
+        ]
+        parts = [
+            f"{len(names)} {what} (such as {names[0]})"
+            for what, names in (("missing", missing), ("of another network", foreign), ("of another shape", reshaped))
+            if names
+        ]
+        raise ValueError(
+            f"{path}: every weight must fit {type(network).__name__}; {len(fitting)} of {len(wanted)} do: {', '.join(parts)}. "
+            "Give the --network, --decoder and --classes that it was trained with, or the checkpoint of this network."
+        )
+    network.load_state_dict(given)
+    logger.info("Weights: %s, all %d tensors.", path, len(fitting))
+    return network

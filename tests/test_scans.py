@@ -1,0 +1,176 @@
+"""Any format arrives on one grid convention, and bad files are refused by name."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from monai.transforms import Orientation
+from PIL import Image
+
+from common.scans import datalist, picture_affine, read
+
+
+def write_dicom(path: Path, pixels: np.ndarray, *, series: str, z: float, instance: int, modality: str = "CT") -> None:
+    """One CT slice as a scanner writes it: stored values with slope 1 and intercept -1024."""
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid(entropy_srcs=[series, str(instance)])
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset = pydicom.Dataset()
+    dataset.file_meta = meta
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    dataset.PatientID, dataset.PatientName, dataset.Modality, dataset.SeriesDescription = "1", "1", modality, "chest"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = "1.2.3", series, "1.2.4"
+    dataset.InstanceNumber = instance
+    dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [-100.0, -80.0, z], [1, 0, 0, 0, 1, 0]
+    dataset.PixelSpacing, dataset.SliceThickness = [0.8, 0.7], 2.5
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
+    dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = 1, -1024, "HU"
+    dataset.PixelData = (pixels + 1024).astype("<i2").tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def write_series(folder: Path, hu: np.ndarray, series: str = "1.2.5") -> None:
+    """HU (slices, rows, columns), first slice lowest; instance numbers run downwards, as from many scanners."""
+    for index, pixels in enumerate(hu):
+        write_dicom(folder / f"{index:03d}.dcm", pixels, series=series, z=2.5 * index, instance=len(hu) - index)
+
+
+@pytest.fixture
+def hu(rng: np.random.Generator) -> np.ndarray:
+    """A small volume in HU, (slices, rows, columns)."""
+    return rng.integers(-1000, 400, (4, 5, 6)).astype(np.int16)
+
+
+def test_a_dicom_series_and_the_same_nifti_are_one_volume(tmp_path: Path, hu: np.ndarray) -> None:
+    write_series(tmp_path / "series", hu)
+    affine = np.diag([-0.7, -0.8, 2.5, 1.0])  # columns run to the left, rows to posterior
+    affine[:3, 3] = [100.0, 80.0, 0.0]
+    nibabel.save(nibabel.Nifti1Image(hu.transpose(2, 1, 0), affine), tmp_path / "volume.nii.gz")
+    lps = Orientation(axcodes="LPS", labels=None)
+    series = lps(read(sorted((tmp_path / "series").iterdir())))
+    volume = lps(read(tmp_path / "volume.nii.gz"))
+    assert np.array_equal(series.numpy(), volume.numpy())
+    np.testing.assert_allclose(series.affine, volume.affine, atol=1e-5)
+    assert np.array_equal(volume[0, :, :, 1].numpy().T, hu[1]), "LPS: columns first, rows second, slices upwards"
+
+
+def test_a_missing_slice_in_a_series_is_refused(tmp_path: Path, hu: np.ndarray) -> None:
+    write_series(tmp_path / "series", hu)
+    (tmp_path / "series" / "001.dcm").unlink()
+    with pytest.raises(ValueError, match=r"series: cannot be read: .*regularly-spaced"):
+        read(sorted((tmp_path / "series").iterdir()))
+
+
+def test_both_forms_of_one_real_scan_agree(real_data: Callable[[str], Path]) -> None:
+    root = real_data("ct_ibsi_lung")
+    lps = Orientation(axcodes="LPS", labels=None)
+    series = lps(read(sorted((root / "dicom" / "image").iterdir())))
+    volume = lps(read(root / "nifti" / "image" / "phantom.nii.gz"))
+    assert series.shape == volume.shape
+    np.testing.assert_allclose(series.affine, volume.affine, atol=1e-3)
+    assert np.array_equal(series.numpy(), volume.numpy())
+
+
+def test_metaimage_keeps_its_geometry(real_data: Callable[[str], Path]) -> None:
+    scan = read(real_data("ct_elastix_lung") / "3DCT_lung.mha")
+    assert scan.shape == (1, 115, 157, 129)
+    assert nibabel.aff2axcodes(np.asarray(scan.affine)) == ("L", "P", "S")
+    np.testing.assert_allclose(nibabel.affines.voxel_sizes(np.asarray(scan.affine)), [1.366, 1.366, 2.5], atol=1e-3)
+
+
+# A bright pixel in the first row and the last of six columns; an axis that runs to L or P starts at index 0 there.
+@pytest.mark.parametrize(("axes", "expected"), [("PL", (5, 0)), ("LP", (0, 5)), ("AR", (0, 3)), ("RA", (3, 0))])
+def test_pictures_are_turned_as_declared(tmp_path: Path, axes: str, expected: tuple[int, int]) -> None:
+    pixels = np.zeros((4, 6), np.uint8)
+    pixels[0, 5] = 200
+    Image.fromarray(pixels).save(tmp_path / "slice.png")
+    lps = Orientation(axcodes="LPS", labels=None)(read(tmp_path / "slice.png", axes))[0, :, :, 0].numpy()
+    assert tuple(np.argwhere(lps == 200)[0]) == expected
+
+
+@pytest.mark.parametrize("axes", ["LL", "LR", "P", "XY", "LPS"])
+def test_impossible_picture_axes_are_refused(axes: str) -> None:
+    with pytest.raises(ValueError, match="Upright is 'PL'"):
+        picture_affine(axes)
+
+
+def test_truncated_nifti_names_the_file(tmp_path: Path, hu: np.ndarray) -> None:
+    path = tmp_path / "cut.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.tile(hu, (1, 40, 40)), np.eye(4)), path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"cut\.nii\.gz: cannot be read"):
+        read(path)
+    path.write_bytes(gzip.compress(b"not an image"))
+    with pytest.raises(ValueError, match=r"cut\.nii\.gz: cannot be read"):
+        read(path)
+
+
+def test_unreadable_pictures_are_refused_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(ValueError, match=r"text\.png: cannot be read"):
+        read(tmp_path / "text.png")
+    Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match=r"deep\.png: .*8-bit grey, got mode I;16"):
+        read(tmp_path / "deep.png")
+    coloured = np.zeros((4, 4, 3), np.uint8)
+    coloured[0, 0] = [255, 0, 0]
+    Image.fromarray(coloured).save(tmp_path / "overlay.png")
+    with pytest.raises(ValueError, match="must be grey, got colours"):
+        read(tmp_path / "overlay.png")
+
+
+def test_four_dimensional_volumes_are_refused(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4, 2), np.int16), np.eye(4)), tmp_path / "perfusion.nii.gz")
+    with pytest.raises(ValueError, match=r"perfusion\.nii\.gz: a scan has three axes, got shape \(4, 4, 4, 2\)"):
+        read(tmp_path / "perfusion.nii.gz")
+
+
+def test_missing_and_empty_folders_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"No such folder: .*--dataset_dir"):
+        datalist(tmp_path / "nothing")
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(FileNotFoundError, match=r"No scan in .*: 1 files, 0 of them scans"):
+        datalist(tmp_path)
+
+
+def test_a_mixed_folder_is_listed_case_by_case(tmp_path: Path, hu: np.ndarray) -> None:
+    nibabel.save(nibabel.Nifti1Image(hu, np.eye(4)), tmp_path / "a.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(hu, np.eye(4)), tmp_path / "a_mask.nii.gz")
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png")
+    write_series(tmp_path / "patient" / "scan", hu)
+    write_dicom(tmp_path / "single.dcm", hu[0], series="1.2.9", z=0, instance=1)
+    write_dicom(tmp_path / "other", hu[0], series="1.2.10", z=0, instance=1)  # PACS exports often have no suffix
+    write_dicom(tmp_path / "patient" / "plan.dcm", hu[0], series="1.2.8", z=0, instance=1, modality="RTSTRUCT")
+    (tmp_path / "notes.txt").write_text("")
+    cases = datalist(tmp_path, exclude="*mask*")
+    name = tmp_path.name
+    assert [case["case"] for case in cases] == sorted(["a", "a_picture", "patient/scan", f"{name}/single", f"{name}/other"])
+    assert {case["case"]: case["intensity"] for case in cases}["a_picture"] == "8bit"
+    assert {case["case"]: len(case["image"]) for case in cases}["patient/scan"] == 4
+
+
+def test_two_series_in_one_folder_are_named_and_refused(tmp_path: Path, hu: np.ndarray) -> None:
+    write_series(tmp_path / "both", hu, series="1.2.5")
+    for index, pixels in enumerate(hu[:2]):
+        write_dicom(tmp_path / "both" / f"b{index}.dcm", pixels, series="1.2.6", z=2.5 * index, instance=index)
+    (case,) = datalist(tmp_path)
+    assert case["case"] == "both"
+    assert "must hold one series, got 2: 4 slices 'chest' (1.2.5); 2 slices 'chest' (1.2.6)" in case["error"]
+
+
+def test_an_unreadable_dicom_file_leaves_the_others(tmp_path: Path, hu: np.ndarray) -> None:
+    write_dicom(tmp_path / "good.dcm", hu[0], series="1.2.9", z=0, instance=1)
+    (tmp_path / "bad.dcm").write_text("no DICOM")
+    cases = {case["case"].rsplit("/")[-1]: case for case in datalist(tmp_path)}
+    assert "error" not in cases["good"]
+    assert "bad.dcm: cannot be read" in cases["bad"]["error"]
