@@ -71,8 +71,9 @@ def _inside_body(tissue: np.ndarray, outside: np.ndarray, pixel: tuple[float, fl
     """
     inside = np.zeros_like(tissue)
     for index in range(tissue.shape[2]):
-        inside[:, :, index] = _frame(outside[:, :, index]).mean() < OUTSIDE_SHARE
-    for index in np.flatnonzero(tissue.any(axis=(0, 1))):
+        if _frame(outside[:, :, index]).mean() < OUTSIDE_SHARE:
+            inside[:, :, index] = True
+            continue
         labels, count = ndimage.label(isotropic_opening(tissue[:, :, index], BODY_OPENING, spacing=pixel))
         if count == 0:
             continue
@@ -82,7 +83,7 @@ def _inside_body(tissue: np.ndarray, outside: np.ndarray, pixel: tuple[float, fl
         body[_frame(labels)] = True
         body &= sizes > BODY_PIECE * sizes.max()
         body[sizes.argmax()] = True
-        inside[:, :, index] |= convex_hull_image(body[labels], offset_coordinates=False)
+        inside[:, :, index] = convex_hull_image(body[labels], offset_coordinates=False)
     return inside
 
 

@@ -43,9 +43,8 @@ def start(output_dir: str | Path, seed: int | None = None) -> None:
         PermissionError: when ``output_dir`` cannot be written.
     """
     sys.excepthook = report_error
-    # Readers that are tried and not there, and what MONAI calls of torch's deprecated names: nothing a user can act on.
-    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"monai\..*|torch\..*")
+    # What MONAI and ignite call of deprecated names is nothing that a user can act on.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(monai|torch|ignite)\b")
     parser = running_parser()
     if parser is not None:
         check_overrides(sys.argv[1:], parser.get())

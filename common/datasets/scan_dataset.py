@@ -46,4 +46,4 @@ class ScanDataset(IterableDataset):
         if self.failures:
             listing = "\n".join(f"  {message}" for message in self.failures.values())
             raise ValueError(f"{len(self.failures)} of {len(self.data)} cases could not be segmented:\n{listing}")
-        logger.info("All %d cases are done.", len(self.data))
+        logger.info("Done: %d of %d cases.", len(self.data), len(self.data))

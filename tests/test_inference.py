@@ -1,0 +1,149 @@
+"""Masks come back on the input's own grid, and one bad case loses no other."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+from PIL import Image
+from test_scans import write_dicom, write_series
+
+INFERENCE = "bundles/ct_drsegunet/configs/inference.yaml"
+BONE, AIR = 1000, -1000  # HU
+
+
+class BrightNetwork(torch.nn.Module):
+    """Calls pixels above the slice's mean ground-glass, all others background: a network whose mask can be told by eye."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 1, H, W) to logits (B, 4, H, W)."""
+        bright = 40.0 * (x > 0) - 20.0
+        return torch.cat([bright, x * 0 - 99, x * 0 - 99, -bright], 1)
+
+
+def infer(dataset_dir: Path, output_dir: Path, **overrides: Any) -> None:
+    """Run inference.yaml with a network that needs no weights."""
+    settings = {"dataset_dir": str(dataset_dir), "output_dir": str(output_dir), "initialize": [], "size": [64, 64], "amp": False}
+    workflow = ConfigWorkflow(config_file=INFERENCE, workflow_type="infer", **{**settings, **overrides})
+    workflow.parser["model"] = BrightNetwork().eval()
+    output_dir.mkdir(parents=True, exist_ok=True)
+    workflow.initialize()
+    workflow.run()
+
+
+def scan(shape: tuple[int, int, int]) -> np.ndarray:
+    """Air with a bright box off every axis of symmetry."""
+    values = np.full(shape, AIR, np.int16)
+    values[shape[0] // 8 : shape[0] // 2, shape[1] // 2 : 7 * shape[1] // 8, 1:3] = BONE
+    return values
+
+
+def tilted(degrees: float) -> np.ndarray:
+    """RAS affine of an oblique volume in LPS order, anisotropic, off centre, with a gantry-like tilt."""
+    angle = np.deg2rad(degrees)
+    rotation = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    affine = np.eye(4)
+    affine[:3, :3] = rotation @ np.diag([-0.7, -0.8, 5.0])
+    affine[:3, 3] = [12.5, -40.25, 310.0]
+    return affine
+
+
+AFFINES = {
+    "LPS": np.array([[-0.7, 0, 0, 90], [0, -0.8, 0, 80], [0, 0, 5, -20], [0, 0, 0, 1.0]]),
+    "RAS": np.array([[0.7, 0, 0, -90], [0, 0.8, 0, -80], [0, 0, 5, -20], [0, 0, 0, 1.0]]),
+    "tilted": tilted(17),
+}
+
+
+@pytest.mark.parametrize("name", AFFINES)
+@pytest.mark.parametrize("shape", [(64, 64, 5), (48, 80, 4)])
+def test_a_mask_lies_on_its_inputs_grid(tmp_path: Path, name: str, shape: tuple[int, int, int]) -> None:
+    values = scan(shape)
+    nibabel.save(nibabel.Nifti1Image(values, AFFINES[name]), tmp_path / "in.nii.gz")
+    infer(tmp_path / "in.nii.gz", tmp_path / "out")
+    mask = nibabel.load(tmp_path / "out" / "in_mask.nii.gz")
+    assert mask.shape == shape
+    np.testing.assert_array_equal(mask.affine, nibabel.load(tmp_path / "in.nii.gz").affine)
+    found, expected = np.asarray(mask.dataobj) == 1, values == BONE
+    if shape[:2] == (64, 64):
+        np.testing.assert_array_equal(found, expected)  # no resampling: voxel for voxel
+    else:
+        overlap = 2 * (found & expected).sum() / (found.sum() + expected.sum())
+        assert overlap > 0.93  # the box's edge may move by a pixel of 64 x 64
+
+
+def test_the_same_scan_in_other_orders_gives_the_same_mask_in_the_world(tmp_path: Path) -> None:
+    """A network that is not symmetric sees one orientation, whatever the file's."""
+    lps = nibabel.Nifti1Image(scan((64, 64, 5)), AFFINES["LPS"])
+    for codes in ("LPS", "RAS", "PLS", "SAL"):
+        turn = nibabel.orientations.ornt_transform(
+            nibabel.orientations.axcodes2ornt(("L", "P", "S")), nibabel.orientations.axcodes2ornt(tuple(codes))
+        )
+        nibabel.save(lps.as_reoriented(turn), tmp_path / f"{codes}.nii.gz")
+    infer(tmp_path, tmp_path / "out", exclude="out*")
+    masks = [nibabel.load(tmp_path / "out" / f"{codes}_mask.nii.gz") for codes in ("LPS", "RAS", "PLS", "SAL")]
+    for mask in masks:
+        canonical = nibabel.as_closest_canonical(mask)
+        reference = nibabel.as_closest_canonical(masks[0])
+        np.testing.assert_array_equal(canonical.dataobj, reference.dataobj)
+        np.testing.assert_allclose(canonical.affine, reference.affine, atol=1e-4)
+
+
+def test_a_mixed_folder_loses_nothing_but_the_bad_files(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    values = scan((64, 64, 5))
+    nibabel.save(nibabel.Nifti1Image(values, AFFINES["RAS"]), source / "good.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(values.astype(np.float32), AFFINES["RAS"]), source / "nan.nii.gz")
+    broken = values.astype(np.float32)
+    broken[0, 0, 0] = np.nan
+    nibabel.save(nibabel.Nifti1Image(broken, AFFINES["RAS"]), source / "nan.nii.gz")
+    grey = np.clip((values + 1000) / 8, 0, 255).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(grey, AFFINES["RAS"]), source / "grey.nii.gz")
+    (source / "cut.nii.gz").write_bytes((source / "good.nii.gz").read_bytes()[:200])
+    Image.fromarray(grey[:, :, 1].T).save(source / "slice.png")
+    write_series(source / "series", values.transpose(2, 1, 0))
+    write_dicom(source / "one" / "alone.dcm", values[:, :, 1].T, series="1.2.77", z=0, instance=1)
+    with pytest.raises(Exception) as error:
+        infer(source, out)
+    message = str(error.value.__cause__ or error.value)
+    assert "3 of 7 cases could not be segmented" in message
+    for name in ("nan: intensities must be finite", "grey: declared as HU", "cut.nii.gz: cannot be read"):
+        assert name in message
+    written = {path.relative_to(out).as_posix() for path in out.rglob("*mask*")}
+    assert written == {"good_mask.nii.gz", "slice_mask.png", "series_mask.nii.gz", "one/alone_mask.nii.gz"}
+    with (out / "lesions.csv").open() as file:
+        rows = {row["case"]: row for row in csv.DictReader(file)}
+    assert rows.keys() == {"good", "slice", "series", "one/alone"}
+    voxel_ml = 0.7 * 0.8 * 5.0 / 1000
+    assert float(rows["good"]["ground_glass_ml"]) == pytest.approx((values == BONE).sum() * voxel_ml, abs=0.001)
+    assert rows["slice"]["ground_glass_ml"] == "", "no file tells a picture's pixel size"
+    assert all((out / f"{case}_overlay.png").stat().st_size > 1000 for case in rows)
+    mask = np.asarray(Image.open(out / "slice_mask.png"))
+    np.testing.assert_array_equal(mask, (values[:, :, 1].T == BONE))
+
+
+def test_a_picture_that_lies_on_its_side_gives_a_mask_that_does(tmp_path: Path) -> None:
+    values = np.clip((scan((64, 64, 5))[:, :, 1] + 1000) / 8, 0, 255).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "side.png")  # rows run to the patient's left, as MedSeg's pictures
+    infer(tmp_path / "side.png", tmp_path / "out", picture_axes="LP")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "side_mask.png")), values > 0)
+
+
+def test_a_cut_off_run_leaves_no_half_written_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nibabel.save(nibabel.Nifti1Image(scan((64, 64, 5)), np.diag([-1.0, -1, 5, 1])), tmp_path / "in.nii.gz")
+
+    def interrupted(image: Any, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nibabel, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        infer(tmp_path / "in.nii.gz", tmp_path / "out")
+    assert not (tmp_path / "out" / "in_mask.nii.gz").exists()

@@ -1,0 +1,54 @@
+"""The command line is held to the config, and errors are told in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+
+from common.run import check_overrides, record, writable
+
+TRAIN = "bundles/ct_drsegunet/configs/train.yaml"
+EVALUATE = "bundles/ct_drsegunet/configs/evaluate.yaml"
+
+
+def check(*overrides: str, files: str = TRAIN, **values: object) -> None:
+    config = {**ConfigParser.load_config_file(TRAIN), **values}
+    check_overrides(["training", "--config_file", files, *overrides], config)
+
+
+def test_settings_of_the_config_are_accepted() -> None:
+    check("--epochs", "3", "--train::trainer::max_epochs", "3", "--learning_rate=1e-3", epochs=3)
+    check("--weights", "model.pt", files=f"['{TRAIN}','{EVALUATE}']")
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("epoch", "epochs"), ("learningrate", "learning_rate"), ("data_dir", "dataset_dir")])
+def test_mistyped_settings_are_refused_with_the_nearest(typed: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"No setting is called '{typed}'. Did you mean --{meant}"):
+        check(f"--{typed}", "5", **{typed: 5})
+
+
+def test_booleans_in_small_letters_are_refused() -> None:
+    with pytest.raises(ValueError, match="--amp is True or False, got 'false'"):
+        check("--amp", "false", amp="false")
+
+
+def test_words_for_numbers_are_refused() -> None:
+    with pytest.raises(ValueError, match="--epochs is a number such as 30, got 'many'"):
+        check("--epochs", "many", epochs="many")
+
+
+def test_a_run_records_what_it_takes_to_repeat_it(tmp_path: Path) -> None:
+    record(tmp_path, 7, {"epochs": 3})
+    facts = json.loads((tmp_path / "run.json").read_text())
+    assert facts["seed"] == 7 and {"command", "commit", "started", "versions"} <= facts.keys()
+    assert facts["versions"]["monai"].startswith("1.6")
+    assert json.loads((tmp_path / "config.json").read_text()) == {"epochs": 3}
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PermissionError, match=r"file.* must be a folder that can be written"):
+        writable(tmp_path / "file" / "output")

@@ -1,0 +1,66 @@
+"""Weights load whole or not at all, and never as code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from common.networks import DRSegUNet, UNet
+from common.transfer import load_weights
+
+
+def test_weights_come_back_as_saved(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    saved, loaded = DRSegUNet(), DRSegUNet()
+    torch.save(saved.state_dict(), tmp_path / "model.pt")
+    torch.save({"network": saved.state_dict(), "epoch": 3}, tmp_path / "last.pt")
+    for name in ("model.pt", "last.pt"):
+        load_weights(loaded, tmp_path / name)
+        assert all(torch.equal(a, b) for a, b in zip(saved.state_dict().values(), loaded.state_dict().values(), strict=True))
+
+
+def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"No weights at .*model\.pt\. Train it first\."):
+        load_weights(DRSegUNet(), tmp_path / "model.pt", remedy="Train it first.")
+
+
+def test_weights_of_another_network_change_nothing(tmp_path: Path) -> None:
+    torch.save(UNet().state_dict(), tmp_path / "unet.pt")
+    network = DRSegUNet()
+    before = [value.clone() for value in network.state_dict().values()]
+    with pytest.raises(ValueError, match=r"unet\.pt: every weight must fit DRSegUNet; \d+ of 208 do: .*--network, --decoder"):
+        load_weights(network, tmp_path / "unet.pt")
+    assert all(torch.equal(a, b) for a, b in zip(before, network.state_dict().values(), strict=True))
+
+
+def test_weights_of_another_number_of_classes_are_refused(tmp_path: Path) -> None:
+    torch.save(DRSegUNet(out_channels=3).state_dict(), tmp_path / "three.pt")
+    with pytest.raises(ValueError, match=r"206 of 208 do: 2 of another shape \(such as head\.weight \(3, 32, 1, 1\) instead"):
+        load_weights(DRSegUNet(out_channels=4), tmp_path / "three.pt")
+
+
+def test_cut_off_checkpoints_are_refused(tmp_path: Path) -> None:
+    torch.save(UNet().state_dict(), tmp_path / "model.pt")
+    (tmp_path / "model.pt").write_bytes((tmp_path / "model.pt").read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r"model\.pt: a checkpoint must hold tensors only; it is cut off"):
+        load_weights(UNet(), tmp_path / "model.pt")
+
+
+class Payload:
+    """Pickles as a call that leaves a trace."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.trace),)
+
+
+def test_pickled_code_is_not_run(tmp_path: Path) -> None:
+    torch.save({"network": Payload(tmp_path / "ran")}, tmp_path / "model.pt")
+    with pytest.raises(ValueError, match="pickled code, which is never run"):
+        load_weights(UNet(), tmp_path / "model.pt")
+    assert not (tmp_path / "ran").exists()
