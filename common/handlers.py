@@ -172,7 +172,10 @@ class MetricsTable:
             "learning_rate": f"{self.optimizer.param_groups[0]['lr']:g}",
             "seconds": f"{time.monotonic() - self.began:.1f}",
             self.metric: f"{state.metrics[self.metric]:.4f}" if validated else "",
-            **{f"dice_{name}": "" if np.isnan(s) else f"{s:.4f}" for name, s in zip(self.classes, per_class, strict=True)},
+            **{
+                f"dice_{name}": "" if np.isnan(s) else f"{s:.4f}"
+                for name, s in zip(self.classes, per_class, strict=True)
+            },
         }
         self.rows.append(row)
         with (self.output_dir / "metrics.csv").open("w", newline="") as file:
@@ -181,7 +184,9 @@ class MetricsTable:
             table.writerows(self.rows)
         scores = " ".join(f"{name} {row[f'dice_{name}'] or '-'}" for name in self.classes)
         logger.info("Epoch %d: loss %s, Dice %s (%s s).", row["epoch"], row["loss"], scores, row["seconds"])
-        numbers = [{key: float(value) if value != "" else float("nan") for key, value in each.items()} for each in self.rows]
+        numbers = [
+            {key: float(value) if value != "" else float("nan") for key, value in each.items()} for each in self.rows
+        ]
         curves(self.output_dir / "curves.png", numbers, ["loss"], [f"dice_{name}" for name in self.classes])
 
 
@@ -234,7 +239,9 @@ class ScoreTable:
         with (self.output_dir / "scores.csv").open("w", newline="") as file:
             table = csv.writer(file)
             table.writerow(["class", "dice", "iou", "f1", "slices"])
-            table.writerows([row["class"], *(shown(row[s], "") for s in ("dice", "iou", "f1")), row["slices"]] for row in rows)
+            table.writerows(
+                [row["class"], *(shown(row[s], "") for s in ("dice", "iou", "f1")), row["slices"]] for row in rows
+            )
         with (self.output_dir / "scores_per_slice.csv").open("w", newline="") as file:
             table = csv.writer(file)
             table.writerow(["case", "slice", *(f"dice_{name}" for name in self.classes)])
@@ -242,7 +249,11 @@ class ScoreTable:
                 table.writerow([case, index, *(shown(value, "") for value in values)])
         lines = [f"{'class':<15}{'Dice':>8}{'IoU':>8}{'F1':>8}{'slices':>8}"]
         for row in rows:
-            lines.append(f"{row['class']:<15}" + "".join(f"{shown(row[s], '-'):>8}" for s in ("dice", "iou", "f1")) + f"{row['slices']:>8}")
+            lines.append(
+                f"{row['class']:<15}"
+                + "".join(f"{shown(row[s], '-'):>8}" for s in ("dice", "iou", "f1"))
+                + f"{row['slices']:>8}"
+            )
         print("\n" + "\n".join(lines) + f"\n\nTables: {self.output_dir}/scores.csv, scores_per_slice.csv")
 
 

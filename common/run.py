@@ -28,7 +28,18 @@ RUNNER_ARGUMENTS = (  # of ``python -m monai.bundle run``, not of a config
     *("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"),
     *("workflow_type", "workflow", "properties_path"),
 )
-PACKAGES = ("monai", "torch", "numpy", "pytorch-ignite", "nibabel", "pydicom", "highdicom", "itk", "scikit-image", "scipy")
+PACKAGES = (
+    "monai",
+    "torch",
+    "numpy",
+    "pytorch-ignite",
+    "nibabel",
+    "pydicom",
+    "highdicom",
+    "itk",
+    "scikit-image",
+    "scipy",
+)
 
 
 def start(output_dir: str | Path, seed: int | None = None) -> None:
@@ -69,7 +80,9 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
 def _ours(error: BaseException) -> bool:
     frames = traceback.extract_tb(error.__traceback__)
     own = Path(__file__).resolve().parent
-    return isinstance(error, (ValueError, OSError)) and bool(frames) and own in Path(frames[-1].filename).resolve().parents
+    return (
+        isinstance(error, (ValueError, OSError)) and bool(frames) and own in Path(frames[-1].filename).resolve().parents
+    )
 
 
 def running_parser() -> ConfigParser | None:
@@ -113,7 +126,12 @@ def check_overrides(arguments: list[str], config: Mapping[str, Any]) -> None:
             raise ValueError(f"--{top} is True or False, got {value!r}. Write it with a capital letter.")
         number = isinstance(default, (int, float)) and not isinstance(default, bool)
         expression = isinstance(value, str) and value.startswith(("$", "@", "%"))
-        if name == top and number and not expression and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        if (
+            name == top
+            and number
+            and not expression
+            and (isinstance(value, bool) or not isinstance(value, (int, float)))
+        ):
             raise ValueError(f"--{top} is a number such as {default}, got {value!r}.")
 
 
@@ -170,7 +188,15 @@ def record(output_dir: Path, seed: int | None, config: Mapping[str, Any]) -> Non
 
 def git_commit() -> str | None:
     """The commit of this code, with ``-dirty`` where files differ from it; None outside a git checkout."""
-    command = ["git", "-C", os.path.dirname(os.path.abspath(__file__)), "describe", "--always", "--dirty", "--abbrev=40"]
+    command = [
+        "git",
+        "-C",
+        os.path.dirname(os.path.abspath(__file__)),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+    ]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or None
     except (OSError, subprocess.CalledProcessError):

@@ -30,7 +30,13 @@ DIRECTIONS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0)} 
 def kind_of(path: str | Path) -> str:
     """``nifti``, ``itk``, ``picture``, ``array``, ``dicom`` or an empty string, by name and, without suffix, content."""
     name = str(path).lower()
-    for kind, endings in (("nifti", NIFTI), ("itk", ITK), ("picture", PICTURES), ("array", (".npy",)), ("dicom", DICOM)):
+    for kind, endings in (
+        ("nifti", NIFTI),
+        ("itk", ITK),
+        ("picture", PICTURES),
+        ("array", (".npy",)),
+        ("dicom", DICOM),
+    ):
         if name.endswith(endings):
             return kind
     if Path(path).is_file() and not Path(path).suffix:
@@ -57,7 +63,9 @@ def picture_affine(axes: str) -> np.ndarray:
 
 def _read_with(reader: ImageReader, path: Path) -> MetaTensor:
     values, meta = reader.get_data(reader.read(path))
-    return MetaTensor(torch.from_numpy(np.ascontiguousarray(values, np.float32)), affine=torch.as_tensor(meta["affine"]))
+    return MetaTensor(
+        torch.from_numpy(np.ascontiguousarray(values, np.float32)), affine=torch.as_tensor(meta["affine"])
+    )
 
 
 def _read_picture(path: Path, axes: str) -> MetaTensor:
@@ -65,13 +73,17 @@ def _read_picture(path: Path, axes: str) -> MetaTensor:
 
     with Image.open(path) as picture:
         if picture.mode not in ("L", "P", "1", "RGB", "RGBA"):
-            raise ValueError(f"a picture must be 8-bit grey, got mode {picture.mode}; convert it, or give DICOM or NIfTI")
+            raise ValueError(
+                f"a picture must be 8-bit grey, got mode {picture.mode}; convert it, or give DICOM or NIfTI"
+            )
         pixels = np.asarray(picture)  # palette pictures stay indices, which is what label pictures hold
     if pixels.ndim == 3:
         if not (pixels[..., :3] == pixels[..., :1]).all():
             raise ValueError("a CT picture must be grey, got colours; export it without overlays")
         pixels = pixels[..., 0]
-    return MetaTensor(torch.from_numpy(pixels.astype(np.float32))[..., None], affine=torch.from_numpy(picture_affine(axes)))
+    return MetaTensor(
+        torch.from_numpy(pixels.astype(np.float32))[..., None], affine=torch.from_numpy(picture_affine(axes))
+    )
 
 
 def _read_dicom(paths: Sequence[Path]) -> MetaTensor:
@@ -138,7 +150,12 @@ def read(path: str | Path | Sequence[str | Path], picture_axes: str = UPRIGHT) -
         scan = scan[..., None]
     if scan.ndim != 3:
         raise ValueError(f"{name}: a scan has three axes, got shape {tuple(scan.shape)}. Split it into volumes.")
-    meta = {"filename_or_obj": str(name), "spacing_known": kind not in ("picture", "array"), "kind": kind, "file_shape": file_shape}
+    meta = {
+        "filename_or_obj": str(name),
+        "spacing_known": kind not in ("picture", "array"),
+        "kind": kind,
+        "file_shape": file_shape,
+    }
     return MetaTensor(scan.as_tensor()[None], affine=scan.affine, meta={**meta, "original_affine": scan.affine.clone()})
 
 
@@ -163,7 +180,9 @@ def _dicom_cases(files: list[Path], name: str) -> list[dict[str, Any]]:
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
             uid = str(header.SeriesInstanceUID)
         except Exception as error:
-            cases.append({"case": f"{name}/{file.stem}", "image": file, "error": f"{file}: cannot be read: {_reason(error)}"})
+            cases.append(
+                {"case": f"{name}/{file.stem}", "image": file, "error": f"{file}: cannot be read: {_reason(error)}"}
+            )
             continue
         if header.get("Modality", "CT") != "CT":
             logger.info("%s: left out, modality %s is not CT.", file, header.Modality)

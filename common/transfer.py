@@ -27,8 +27,12 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        reason = "it holds pickled code, which is never run" if "nsupported" in str(error) else "it is cut off or no weights"
-        raise ValueError(f"{path}: a checkpoint must hold tensors only; {reason}. Train again or download it again.") from error
+        reason = (
+            "it holds pickled code, which is never run" if "nsupported" in str(error) else "it is cut off or no weights"
+        )
+        raise ValueError(
+            f"{path}: a checkpoint must hold tensors only; {reason}. Train again or download it again."
+        ) from error
     for key in ("network", "model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

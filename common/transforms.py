@@ -34,7 +34,9 @@ class LoadScand(MapTransform):
                 item.pop(key, None)
                 continue
             scan = read(item[key], axes)
-            if scan.meta["kind"] == "array" and key != "image":  # channels: ground-glass, consolidation, lung, background
+            if (
+                scan.meta["kind"] == "array" and key != "image"
+            ):  # channels: ground-glass, consolidation, lung, background
                 table = torch.tensor([1.0, 2.0, 0.0, 0.0] if key == "label" else [1.0, 1.0, 1.0, 0.0])
                 scan = MetaTensor(table[scan.as_tensor().long()], meta=scan.meta)
             item[key] = scan
@@ -56,7 +58,9 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
     seen = f"observed range {low:g} to {high:g}"
     if not np.isfinite(low) or not np.isfinite(high):
         count = int((~torch.isfinite(scan)).sum())
-        raise ValueError(f"{name}: intensities must be finite, got {count} NaN or infinite voxels. Export the scan again.")
+        raise ValueError(
+            f"{name}: intensities must be finite, got {count} NaN or infinite voxels. Export the scan again."
+        )
     if intensity == "HU":
         if low > AIR:
             raise ValueError(
@@ -66,7 +70,9 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
             )
     elif intensity == "8bit":
         if low < 0 or high > 255:
-            raise ValueError(f"{name}: declared as 8bit, which is 0..255; {seen}. If it is CT in HU, declare --intensity HU.")
+            raise ValueError(
+                f"{name}: declared as 8bit, which is 0..255; {seen}. If it is CT in HU, declare --intensity HU."
+            )
     else:
         raise ValueError(f"{name}: unknown intensity {intensity!r}. Declare 'HU' or '8bit'.")
 

@@ -44,7 +44,12 @@ def preprocessing() -> Compose:
 
 def test_layouts_are_recognised(layouts: dict[str, Path]) -> None:
     found = {name: datalist(root) for name, root in layouts.items()}
-    assert {name: len(cases) for name, cases in found.items()} == {"medseg": 6, "arrays": 6, "pictures": 6, "radiopaedia": 5}
+    assert {name: len(cases) for name, cases in found.items()} == {
+        "medseg": 6,
+        "arrays": 6,
+        "pictures": 6,
+        "radiopaedia": 5,
+    }
     assert {case["intensity"] for case in found["pictures"]} == {"8bit"}
     assert {case["intensity"] for name in ("medseg", "arrays", "radiopaedia") for case in found[name]} == {"HU"}
     assert [case["patient"] for case in found["radiopaedia"]] == ["1", "2", "3", "4", "5"]
@@ -128,7 +133,9 @@ def test_split_by_slice_is_complete_and_disjoint_and_leaks_patients(layouts: dic
     assert {case["patient"] for case in sides["training"]} & {case["patient"] for case in sides["validation"]}
 
 
-def test_split_is_by_slice_where_no_patients_are_named(layouts: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
+def test_split_is_by_slice_where_no_patients_are_named(
+    layouts: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     sides = split(datalist(layouts["medseg"]), "auto", folds=3)
     assert [len(sides[side]) for side in ("training", "validation")] == [4, 2]
@@ -160,13 +167,17 @@ def test_impossible_splits_are_refused(layouts: dict[str, Path], settings: dict[
 def test_missing_partners_are_all_named(tmp_path: Path) -> None:
     write_radiopaedia(tmp_path / "data", patients=2, size=(64, 64), slices=2)
     (tmp_path / "data" / "rp_msk" / "1.nii.gz").rename(tmp_path / "data" / "rp_msk" / "3.nii.gz")
-    with pytest.raises(FileNotFoundError, match=r"rp_im/1\.nii\.gz has no mask in rp_msk/; .*rp_msk/3\.nii\.gz has no image"):
+    with pytest.raises(
+        FileNotFoundError, match=r"rp_im/1\.nii\.gz has no mask in rp_msk/; .*rp_msk/3\.nii\.gz has no image"
+    ):
         datalist(tmp_path / "data")
 
 
 def test_unknown_layouts_list_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "scan_1.nii.gz").touch()
-    with pytest.raises(FileNotFoundError, match=r"tr_im\.nii\.gz.*Imgs/\*\.jpg.*rp_im/N\.nii\.gz.*It holds: scan_1\.nii\.gz"):
+    with pytest.raises(
+        FileNotFoundError, match=r"tr_im\.nii\.gz.*Imgs/\*\.jpg.*rp_im/N\.nii\.gz.*It holds: scan_1\.nii\.gz"
+    ):
         datalist(tmp_path)
     with pytest.raises(FileNotFoundError, match="No such folder: .*or 'phantom'"):
         datalist(tmp_path / "nothing")

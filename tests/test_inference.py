@@ -29,7 +29,13 @@ class BrightNetwork(torch.nn.Module):
 
 def infer(dataset_dir: Path, output_dir: Path, **overrides: Any) -> None:
     """Run inference.yaml with a network that needs no weights."""
-    settings = {"dataset_dir": str(dataset_dir), "output_dir": str(output_dir), "initialize": [], "size": [64, 64], "amp": False}
+    settings = {
+        "dataset_dir": str(dataset_dir),
+        "output_dir": str(output_dir),
+        "initialize": [],
+        "size": [64, 64],
+        "amp": False,
+    }
     workflow = ConfigWorkflow(config_file=INFERENCE, workflow_type="infer", **{**settings, **overrides})
     workflow.parser["model"] = BrightNetwork().eval()
     output_dir.mkdir(parents=True, exist_ok=True)

@@ -58,5 +58,7 @@ def test_gpu_masks_equal_cpu_masks(network: torch.nn.Module) -> None:
     inferer = MaskInferer([1, 2, 3, 0], threshold=0.0, roi_size=(64, 64), sw_batch_size=2)
     with torch.no_grad():
         cpu = inferer(volume, network)
-        gpu = MaskInferer([1, 2, 3, 0], threshold=0.0, roi_size=(64, 64), sw_batch_size=2)(volume.cuda(), network.cuda())
+        gpu = MaskInferer([1, 2, 3, 0], threshold=0.0, roi_size=(64, 64), sw_batch_size=2)(
+            volume.cuda(), network.cuda()
+        )
     assert (cpu == gpu.cpu()).float().mean() > 0.999

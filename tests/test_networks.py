@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from common.networks import DRSegUNet, UNet, keras_parameter_count, segmentation_network
+from common.networks import DRSegUNet, UNet, fold_batch_norm, keras_parameter_count, segmentation_network
 
 VARIANTS = [(name, decoder) for name in ("drsegunet", "unet") for decoder in ("transposed", "upsample")]
 
@@ -41,6 +41,18 @@ def test_every_weight_receives_a_gradient(name: str, decoder: str) -> None:
     network = segmentation_network(name, 1, 4, decoder)
     network(torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))).square().mean().backward()
     assert [key for key, weight in network.named_parameters() if weight.grad is None] == []
+
+
+@pytest.mark.parametrize(("name", "decoder"), VARIANTS)
+def test_folding_batch_norm_changes_nothing_but_the_count_of_layers(name: str, decoder: str) -> None:
+    network = segmentation_network(name, 1, 4, decoder)
+    x = torch.randn(4, 1, 32, 48, generator=torch.Generator().manual_seed(0))
+    for _ in range(3):
+        network(x)  # gives the running mean and variance values of their own
+    folded = fold_batch_norm(network)
+    torch.testing.assert_close(folded(x), network(x), atol=1e-4, rtol=1e-4)
+    norms = [sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in net.modules()) for net in (network, folded)]
+    assert norms == ([28, 9] if name == "drsegunet" else [0, 0])
 
 
 def test_receptive_field_reaches_across_the_picture() -> None:

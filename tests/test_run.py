@@ -24,7 +24,9 @@ def test_settings_of_the_config_are_accepted() -> None:
     check("--weights", "model.pt", files=f"['{TRAIN}','{EVALUATE}']")
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("epoch", "epochs"), ("learningrate", "learning_rate"), ("data_dir", "dataset_dir")])
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("epoch", "epochs"), ("learningrate", "learning_rate"), ("data_dir", "dataset_dir")]
+)
 def test_mistyped_settings_are_refused_with_the_nearest(typed: str, meant: str) -> None:
     with pytest.raises(ValueError, match=f"No setting is called '{typed}'. Did you mean --{meant}"):
         check(f"--{typed}", "5", **{typed: 5})

@@ -154,7 +154,9 @@ def test_a_mixed_folder_is_listed_case_by_case(tmp_path: Path, hu: np.ndarray) -
     (tmp_path / "notes.txt").write_text("")
     cases = datalist(tmp_path, exclude="*mask*")
     name = tmp_path.name
-    assert [case["case"] for case in cases] == sorted(["a", "a_picture", "patient/scan", f"{name}/single", f"{name}/other"])
+    assert [case["case"] for case in cases] == sorted(
+        ["a", "a_picture", "patient/scan", f"{name}/single", f"{name}/other"]
+    )
     assert {case["case"]: case["intensity"] for case in cases}["a_picture"] == "8bit"
     assert {case["case"]: len(case["image"]) for case in cases}["patient/scan"] == 4
 

@@ -89,7 +89,16 @@ def test_a_killed_run_resumes_to_the_same_weights(runner: Runner, pictures: Path
     assert whole.returncode == 0, whole.stderr[-2000:]
 
     cut = tmp_path / "cut"
-    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", TRAIN, *arguments(pictures, cut)]
+    command = [
+        sys.executable,
+        "-m",
+        "monai.bundle",
+        "run",
+        "training",
+        "--config_file",
+        TRAIN,
+        *arguments(pictures, cut),
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     table = cut / "eval" / "metrics.csv"
     limit = time.monotonic() + 240
@@ -109,7 +118,10 @@ def test_a_killed_run_resumes_to_the_same_weights(runner: Runner, pictures: Path
         weights = [end.get("network", end) for end in ends]
         assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0]), name
     columns = [
-        [{key: row[key] for key in row if key != "seconds"} for row in csv.DictReader((run / "eval" / "metrics.csv").open())]
+        [
+            {key: row[key] for key in row if key != "seconds"}
+            for row in csv.DictReader((run / "eval" / "metrics.csv").open())
+        ]
         for run in (tmp_path / "whole", cut)
     ]
     assert columns[0] == columns[1] and len(columns[0]) == 6
@@ -135,7 +147,9 @@ def test_a_finished_run_that_is_resumed_does_nothing(runner: Runner, pictures: P
         (["training", "--config_file", TRAIN, "--network", "vnet"], "Unknown network 'vnet'"),
     ],
 )
-def test_mistakes_end_in_one_line_not_a_traceback(runner: Runner, words: list[str], message: str, tmp_path: Path) -> None:
+def test_mistakes_end_in_one_line_not_a_traceback(
+    runner: Runner, words: list[str], message: str, tmp_path: Path
+) -> None:
     folders = [] if "--output_dir" in words else ["--output_dir", tmp_path / "out"]
     result = runner(*words, *folders, *(["--ckpt_dir", tmp_path / "models"] if words[0] == "training" else []))
     assert result.returncode == 1

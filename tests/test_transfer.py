@@ -19,7 +19,9 @@ def test_weights_come_back_as_saved(tmp_path: Path) -> None:
     torch.save({"network": saved.state_dict(), "epoch": 3}, tmp_path / "last.pt")
     for name in ("model.pt", "last.pt"):
         load_weights(loaded, tmp_path / name)
-        assert all(torch.equal(a, b) for a, b in zip(saved.state_dict().values(), loaded.state_dict().values(), strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip(saved.state_dict().values(), loaded.state_dict().values(), strict=True)
+        )
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
@@ -31,14 +33,18 @@ def test_weights_of_another_network_change_nothing(tmp_path: Path) -> None:
     torch.save(UNet().state_dict(), tmp_path / "unet.pt")
     network = DRSegUNet()
     before = [value.clone() for value in network.state_dict().values()]
-    with pytest.raises(ValueError, match=r"unet\.pt: every weight must fit DRSegUNet; \d+ of 208 do: .*--network, --decoder"):
+    with pytest.raises(
+        ValueError, match=r"unet\.pt: every weight must fit DRSegUNet; \d+ of 208 do: .*--network, --decoder"
+    ):
         load_weights(network, tmp_path / "unet.pt")
     assert all(torch.equal(a, b) for a, b in zip(before, network.state_dict().values(), strict=True))
 
 
 def test_weights_of_another_number_of_classes_are_refused(tmp_path: Path) -> None:
     torch.save(DRSegUNet(out_channels=3).state_dict(), tmp_path / "three.pt")
-    with pytest.raises(ValueError, match=r"206 of 208 do: 2 of another shape \(such as head\.weight \(3, 32, 1, 1\) instead"):
+    with pytest.raises(
+        ValueError, match=r"206 of 208 do: 2 of another shape \(such as head\.weight \(3, 32, 1, 1\) instead"
+    ):
         load_weights(DRSegUNet(out_channels=4), tmp_path / "three.pt")
 
 

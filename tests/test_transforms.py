@@ -24,12 +24,16 @@ def test_grey_levels_are_spread_over_the_window() -> None:
 
 
 def test_grey_levels_declared_as_hu_are_refused_with_range_and_remedy() -> None:
-    with pytest.raises(ValueError, match=r"scan_7: declared as HU.*below -500 HU; observed range 0 to 255.*--intensity 8bit"):
+    with pytest.raises(
+        ValueError, match=r"scan_7: declared as HU.*below -500 HU; observed range 0 to 255.*--intensity 8bit"
+    ):
         check_intensity(torch.tensor([0.0, 255.0]), "HU", "scan_7")
 
 
 def test_hu_declared_as_grey_levels_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"declared as 8bit, which is 0\.\.255; observed range -1000 to 40.*--intensity HU"):
+    with pytest.raises(
+        ValueError, match=r"declared as 8bit, which is 0\.\.255; observed range -1000 to 40.*--intensity HU"
+    ):
         check_intensity(torch.tensor([-1000.0, 40.0]), "8bit", "scan_7")
 
 
@@ -59,7 +63,10 @@ def test_a_constant_slice_becomes_zeros() -> None:
 
 
 def compose(lesions: list[float], lung: list[float] | None, classes: list[str]) -> list[int]:
-    item = {"image": MetaTensor(torch.zeros(1, len(lesions), 1, 1)), "label": MetaTensor(torch.tensor(lesions)[None, :, None, None])}
+    item = {
+        "image": MetaTensor(torch.zeros(1, len(lesions), 1, 1)),
+        "label": MetaTensor(torch.tensor(lesions)[None, :, None, None]),
+    }
     if lung is not None:
         item["lung"] = MetaTensor(torch.tensor(lung)[None, :, None, None])
     return ClassIndexd("label", classes)(item)["label"].flatten().tolist()

@@ -21,7 +21,8 @@ def volumes(root: Path) -> list[dict[str, Any]]:
     lungs = {}
     if (root / "rp_lung_msk").is_dir():
         lungs = {
-            name: {"lung": lung} for name, (_, lung) in partners(root / "rp_im", root / "rp_lung_msk", NIFTI, NIFTI).items()
+            name: {"lung": lung}
+            for name, (_, lung) in partners(root / "rp_im", root / "rp_lung_msk", NIFTI, NIFTI).items()
         }
     return [
         {

@@ -49,7 +49,9 @@ class SliceDataset(Dataset):
                 depth = volume[keys[0]].shape[-1]  # type: ignore[index]
                 for index in [case["slice"]] if "slice" in case else range(depth):
                     # A contiguous copy: a view would keep the whole volume, and strides slow every epoch.
-                    tensors = {key: convert_to_tensor(volume[key], track_meta=False)[..., index].contiguous() for key in keys}
+                    tensors = {
+                        key: convert_to_tensor(volume[key], track_meta=False)[..., index].contiguous() for key in keys
+                    }
                     self.slices.append({**tensors, "case": case.get("case", str(case["image"])), "slice": index})
         if failures:
             raise ValueError(f"{len(failures)} of {len(volumes)} cases cannot be used: {' '.join(failures)}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from .blocks import keras_parameter_count
+from .blocks import fold_batch_norm, keras_parameter_count
 from .drsegunet import DRSegUNet
 from .unet import UNet
 
-__all__ = ["DRSegUNet", "UNet", "keras_parameter_count", "segmentation_network"]
+__all__ = ["DRSegUNet", "UNet", "fold_batch_norm", "keras_parameter_count", "segmentation_network"]
 
 NETWORKS = {"drsegunet": DRSegUNet, "unet": UNet}
 

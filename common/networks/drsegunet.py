@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from .blocks import (
     LEVELS,
@@ -14,6 +14,8 @@ from .blocks import (
     doubling,
     initialise_like_keras,
 )
+
+fx.wrap("check_size")  # a check of sizes has no place in a traced graph
 
 
 class Decoder(nn.Module):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from .blocks import LEVELS, check_size, convolution, doubling, initialise_like_keras
+
+fx.wrap("check_size")  # a check of sizes has no place in a traced graph
 
 
 def double_convolution(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -30,7 +30,9 @@ class SaveMaskd(MapTransform):
         metadata, classes: see :func:`common.report.styles.class_styles`; colours become the palette of PNGs.
     """
 
-    def __init__(self, keys: KeysCollection, output_dir: str | Path, metadata: str | Path, classes: Sequence[str]) -> None:
+    def __init__(
+        self, keys: KeysCollection, output_dir: str | Path, metadata: str | Path, classes: Sequence[str]
+    ) -> None:
         super().__init__(keys)
         self.output_dir = Path(output_dir)
         self.palette = np.zeros((256, 3), np.uint8)

@@ -1,0 +1,109 @@
+"""Slices per second of DRSegUNet's inference, beside two bare loops over the same network, in one run.
+
+Run      python benchmarks/inference.py [--slices 100] [--compile True] [--device cuda]
+
+Ours is everything that inference.yaml does to one volume: load, orient, normalise, network, mask back to the input's grid,
+save, overlay, lesion burden. Beside it stand (a) eager float32, one slice at a time, as most published scripts do, and (b)
+the bare forward pass of the same network in the same precision and batch size, without any input or output. The limit is
+71.3 GFLOP a slice over the rate of a large matrix product on the same processor in the same precision.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import fire
+import nibabel
+import torch
+from monai.bundle import ConfigWorkflow
+
+from common.inferers import FastCall, mixed_precision
+from common.networks import DRSegUNet
+from common.phantoms import chest_ct
+from common.phantoms.layouts import save_nifti
+
+CONFIG = "bundles/ct_drsegunet/configs/inference.yaml"
+GFLOP = 71.3  # one 512 x 512 slice, forward
+
+
+def seconds(work: Callable[[], object], device: torch.device, repeats: int = 1) -> float:
+    """Mean wall time of one call."""
+    began = time.perf_counter()
+    for _ in range(repeats):
+        work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - began) / repeats
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 4096) -> float:
+    """GFLOP/s of a square matrix product: what the processor can do at most."""
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    a @ b
+    return 2 * size**3 / seconds(lambda: a @ b, device, 5) / 1e9
+
+
+def workflow(scan: Path, folder: Path, device: torch.device, compiled: bool) -> ConfigWorkflow:
+    """inference.yaml, ready to run, on one volume."""
+    settings = {"dataset_dir": str(scan), "output_dir": str(folder / "out"), "weights": str(folder / "model.pt")}
+    run = ConfigWorkflow(config_file=CONFIG, workflow_type="infer", **settings, compile=compiled, device=str(device))
+    logging.disable(logging.INFO)
+    run.initialize()
+    return run
+
+
+@torch.inference_mode()
+def main(slices: int = 100, compile: bool = False, device: str = "cuda" if torch.cuda.is_available() else "cpu") -> None:
+    """Print the table."""
+    where = torch.device(device)
+    dtype = mixed_precision(where) or torch.float32
+    network = DRSegUNet().eval()
+    network.head.bias[2] += 100.0  # calls everything lung, as a network trained with lung masks calls most of the lung
+    batch = 16 if where.type == "cuda" else 1  # as inference.yaml
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        torch.save(network.state_dict(), folder / "model.pt")
+        phantom = chest_ct(0, size=(512, 512), slices=20)
+        repeated = phantom.image.repeat(-(-slices // 20), axis=2)[..., :slices]
+        save_nifti(folder / "scan.nii.gz", repeated, phantom.spacing)
+        save_nifti(folder / "warm.nii.gz", phantom.image[..., : 2 * batch], phantom.spacing)
+        network.to(where)
+        x = torch.randn(batch, 1, 512, 512, device=where)
+
+        eager = DRSegUNet().eval().to(where)
+        eager(x[:1])
+        a = seconds(lambda: eager(x[:1]), where, 20)
+        call = FastCall(amp=True, compile=compile)
+        call(network, x)
+        b = seconds(lambda: call(network, x), where, max(1, slices // batch)) / batch
+
+        run = workflow(folder / "warm.nii.gz", folder, where, compile)
+        run.run()  # compiles, and imports what is imported late
+        warmed = run.parser.get_parsed_content("inferer").call
+        warm_network = run.parser.get_parsed_content("evaluator").network
+        run = workflow(folder / "scan.nii.gz", folder, where, compile)
+        if compile:  # a compiled network serves all volumes of a folder: the measured one is not the first
+            run.parser.get_parsed_content("inferer").call = warmed
+            run.parser.get_parsed_content("evaluator").network = warm_network
+        ours = seconds(run.run, where) / slices
+        shape = nibabel.load(next((folder / "out").glob("scan_mask.nii.gz"))).shape
+        rate = matrix_rate(where, dtype)
+    kind = str(dtype).removeprefix("torch.") + (", compiled" if compile else "")
+    print(f"\n{slices} slices {shape[:2]}, {torch.get_num_threads()} threads, {where}")
+    print(f"{'':<58}{'s/slice':>9}{'slices/s':>10}{'speed':>8}")
+    for label, value in (
+        ("(a) eager float32, one slice at a time, network only", a),
+        (f"(b) bare forward pass, {kind}, {batch} at once", b),
+        (f"ours, {kind}, load to report", ours),
+        (f"limit: {GFLOP} GFLOP at {rate:.0f} GFLOP/s of {str(dtype).removeprefix('torch.')} matrix product", GFLOP / rate),
+    ):
+        print(f"{label:<58}{value:>9.3f}{1 / value:>10.1f}{a / value:>7.1f}x")
+    print(f"ours over (b): {ours / b:.2f}")
+
+
+if __name__ == "__main__":
+    fire.Fire(main)
