@@ -96,13 +96,13 @@ class Checkpoint:
             target.load_state_dict(content[name])
         engine.state.epoch = content["epoch"]
         engine.state.iteration = content["epoch"] * engine.state.epoch_length  # type: ignore[operator]
-        self.evaluator.state.best_metric = content["best_metric"]
-        self.evaluator.state.best_metric_epoch = content["best_metric_epoch"]
+        state: Any = self.evaluator.state  # MONAI adds its own attributes to ignite's State
+        state.best_metric, state.best_metric_epoch = content["best_metric"], content["best_metric_epoch"]
         logger.info("Resume: after epoch %d of %d.", content["epoch"], engine.state.max_epochs)
 
     def save(self, engine: Engine) -> None:
         """Write ``last.pt``, and ``model.pt`` if this epoch validated best."""
-        state = self.evaluator.state
+        state: Any = self.evaluator.state
         weights = self.network.state_dict()
         if state.best_metric_epoch == engine.state.epoch:
             save_obj(weights, self.save_dir / "model.pt", func=torch.save)
@@ -162,7 +162,7 @@ class MetricsTable:
 
     def write(self, engine: Engine) -> None:
         """Append this epoch's row and draw the curves anew."""
-        state = self.evaluator.state
+        state: Any = self.evaluator.state
         validated = state.epoch == engine.state.epoch
         details = state.metric_details.get(self.metric) if validated else None
         per_class = [float("nan")] * len(self.classes) if details is None else column_means(details.cpu().numpy())
@@ -198,8 +198,8 @@ def column_means(values: np.ndarray) -> list[float]:
 class ScoreTable:
     """Scores per class of an evaluation: printed, and as ``scores.csv`` and ``scores_per_slice.csv``.
 
-    Dice and IoU are means over the slices whose truth holds the class. F1 pools the pixels of all slices, so that lesions
-    seen where there are none count too. A class that no slice's truth holds has no score.
+    Dice and IoU are means over the slices whose truth holds the class. F1 pools the pixels of all slices, so that
+    lesions seen where there are none count too. A class that no slice's truth holds has no score.
 
     Args:
         output_dir: folder of the files.
@@ -222,7 +222,8 @@ class ScoreTable:
 
     def write(self, engine: Engine) -> None:
         """Write both tables and print the first."""
-        details = engine.state.metric_details  # type: ignore[attr-defined]
+        state: Any = engine.state
+        details = state.metric_details
         dice = details["val_mean_dice"].cpu().numpy()  # (slices, classes), NaN where truth lacks the class
         iou = details["val_mean_iou"].cpu().numpy()
         counts = details["val_f1"].sum(0)  # (classes, 4): true positive, false positive, true negative, false negative
@@ -292,7 +293,8 @@ class ComparisonPicture:
     def choose(self, engine: Engine) -> None:
         """Keep the slice with the largest lesion of each case, of the cases with the largest ones."""
         lesions = [index for index, name in enumerate(self.classes) if name not in ("lung", "background")]
-        for sample, source in zip(engine.state.output, decollated(engine), strict=True):  # type: ignore[arg-type]
+        output: Any = engine.state.output
+        for sample, source in zip(output, decollated(engine), strict=True):
             area, case = float(sample["label"][lesions].sum()), source["case"]
             if area > self.best.get(case, (-1.0,))[0]:
                 kept = {key: sample[key].detach().float().cpu() for key in ("image", "label", "pred")}

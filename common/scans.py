@@ -28,7 +28,7 @@ DIRECTIONS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0)} 
 
 
 def kind_of(path: str | Path) -> str:
-    """``nifti``, ``itk``, ``picture``, ``array``, ``dicom`` or an empty string, by name and, without suffix, content."""
+    """``nifti``, ``itk``, ``picture``, ``array``, ``dicom`` or nothing, by name or, without suffix, by content."""
     name = str(path).lower()
     for kind, endings in (
         ("nifti", NIFTI),
@@ -49,7 +49,7 @@ def picture_affine(axes: str) -> np.ndarray:
     """RAS affine (4, 4) of a picture array [row, column, 0] whose rows and columns run as ``axes`` says.
 
     Args:
-        axes: two letters out of R, L, A, P: where rows and columns run to. ``PL`` is upright. Pixel size is unknown, so 1.
+        axes: two letters out of R, L, A, P: where rows and columns run to. ``PL`` is upright. Pixels count as 1 mm.
 
     Raises:
         ValueError: for letters that do not span an axial plane.
@@ -143,20 +143,22 @@ def read(path: str | Path | Sequence[str | Path], picture_axes: str = UPRIGHT) -
             raise ValueError(f"unknown format; use {', '.join(NIFTI + ITK + DICOM + PICTURES)}")
     except Exception as error:  # readers raise dozens of types; the user needs the file and the reason
         raise ValueError(f"{name}: cannot be read: {_reason(error)}") from error
-    file_shape = tuple(scan.shape)
-    while scan.ndim > 3 and scan.shape[-1] == 1:
-        scan = scan[..., 0]
-    if scan.ndim == 2:
-        scan = scan[..., None]
-    if scan.ndim != 3:
-        raise ValueError(f"{name}: a scan has three axes, got shape {tuple(scan.shape)}. Split it into volumes.")
+    shape = file_shape = tuple(scan.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    if len(shape) != 3:
+        raise ValueError(f"{name}: a scan has three axes, got shape {shape}. Split it into volumes.")
     meta = {
         "filename_or_obj": str(name),
         "spacing_known": kind not in ("picture", "array"),
         "kind": kind,
         "file_shape": file_shape,
     }
-    return MetaTensor(scan.as_tensor()[None], affine=scan.affine, meta={**meta, "original_affine": scan.affine.clone()})
+    return MetaTensor(
+        scan.as_tensor().reshape(1, *shape), affine=scan.affine, meta={**meta, "original_affine": scan.affine.clone()}
+    )
 
 
 def _reason(error: BaseException) -> str:
@@ -196,8 +198,10 @@ def _dicom_cases(files: list[Path], name: str) -> list[dict[str, Any]]:
         cases += [{"case": f"{name}/{found[0].stem}", "image": found} for found in series.values()]
     else:
         listing = "; ".join(f"{len(found)} slices '{described[uid]}' ({uid})" for uid, found in series.items())
-        error = f"{name}: a DICOM folder must hold one series, got {len(series)}: {listing}. Give each its own folder."
-        cases.append({"case": name, "image": files, "error": error})
+        message = (
+            f"{name}: a DICOM folder must hold one series, got {len(series)}: {listing}. Give each its own folder."
+        )
+        cases.append({"case": name, "image": files, "error": message})
     return cases
 
 

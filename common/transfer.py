@@ -71,7 +71,8 @@ def load_weights(network: nn.Module, path: str | Path, remedy: str = "Train the 
             if names
         ]
         raise ValueError(
-            f"{path}: every weight must fit {type(network).__name__}; {len(fitting)} of {len(wanted)} do: {', '.join(parts)}. "
+            f"{path}: every weight must fit {type(network).__name__}; "
+            f"{len(fitting)} of {len(wanted)} do: {', '.join(parts)}. "
             "Give the --network, --decoder and --classes that it was trained with, or the checkpoint of this network."
         )
     network.load_state_dict(given)

@@ -64,9 +64,9 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
     if intensity == "HU":
         if low > AIR:
             raise ValueError(
-                f"{name}: declared as HU, but a chest CT in HU has air below {AIR:g} HU; {seen}. If it holds windowed grey "
-                "levels 0..255, declare --intensity 8bit; if the rescale slope was lost, export it again; if it is a mask, "
-                "leave it out with --exclude."
+                f"{name}: declared as HU, but a chest CT in HU has air below {AIR:g} HU; {seen}. If it holds windowed "
+                "grey levels 0..255, declare --intensity 8bit; if the rescale slope was lost, export it again; if it "
+                "is a mask, leave it out with --exclude."
             )
     elif intensity == "8bit":
         if low < 0 or high > 255:
@@ -132,10 +132,10 @@ class NormalizeSlicesd(MapTransform):
 class ClassIndexd(MapTransform):
     """Lesion mask and lung mask to one map of class indices, uint8 of the label's shape.
 
-    Lesions win over lung, lung over background. Pleural effusion (3 in the public masks) lies outside the lung tissue and
-    is background. Without a class ``consolidation`` (the three classes of Balantrapu 2021, section 5.3), consolidation
-    counts as ground-glass: the text does not say what became of it, and either is infected lung. Without a lung mask,
-    lung cannot be told from background and stays background.
+    Lesions win over lung, lung over background. Pleural effusion (3 in the public masks) lies outside the lung tissue
+    and is background. Without a class ``consolidation`` (the three classes of Balantrapu 2021, section 5.3),
+    consolidation counts as ground-glass: the text does not say what became of it, and either is infected lung. Without
+    a lung mask, lung cannot be told from background and stays background.
 
     Args:
         keys: the lesion mask; its item may hold ``lung``, a mask that is positive in the lung.
@@ -165,8 +165,9 @@ class ClassIndexd(MapTransform):
             found = torch.unique(lesions.as_tensor()).tolist()
             if not set(found) <= {0.0, *map(float, LESIONS.values()), float(EFFUSION)}:
                 raise ValueError(
-                    f"{lesions.meta.get('filename_or_obj', key)}: a lesion mask holds 0, 1 (ground-glass), 2 (consolidation), "
-                    f"3 (effusion), got {', '.join(f'{value:g}' for value in found)}. Map its values to these."
+                    f"{lesions.meta.get('filename_or_obj', key)}: a lesion mask holds 0, 1 (ground-glass), "
+                    f"2 (consolidation), 3 (effusion), got {', '.join(f'{value:g}' for value in found)}. "
+                    "Map its values to these."
                 )
             classes = torch.full(lesions.shape, self.index["background"], dtype=torch.uint8)
             if lung is not None:

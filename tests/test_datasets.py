@@ -179,7 +179,7 @@ def test_unknown_layouts_list_the_known_ones(tmp_path: Path) -> None:
         FileNotFoundError, match=r"tr_im\.nii\.gz.*Imgs/\*\.jpg.*rp_im/N\.nii\.gz.*It holds: scan_1\.nii\.gz"
     ):
         datalist(tmp_path)
-    with pytest.raises(FileNotFoundError, match="No such folder: .*or 'phantom'"):
+    with pytest.raises(FileNotFoundError, match=r"No such folder: .*or 'phantom'"):
         datalist(tmp_path / "nothing")
 
 

@@ -19,7 +19,7 @@ BONE, AIR = 1000, -1000  # HU
 
 
 class BrightNetwork(torch.nn.Module):
-    """Calls pixels above the slice's mean ground-glass, all others background: a network whose mask can be told by eye."""
+    """Calls pixels above the slice's mean ground-glass, all others background: its mask can be told by eye."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) to logits (B, 4, H, W)."""

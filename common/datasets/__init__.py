@@ -31,8 +31,8 @@ def datalist(root: str | Path) -> list[dict[str, Any]]:
 
     Returns:
         Dicts with ``image``, ``label`` and ``lung`` (paths; ``lung`` may be absent), ``patient`` (None where the source
-        names none), ``source``, ``intensity`` (``HU`` or ``8bit``), ``case``, and ``slice`` where a case is one slice of
-        a file.
+        names none), ``source``, ``intensity`` (``HU`` or ``8bit``), ``case``, and ``slice`` where a case is one slice
+        of a file.
 
     Raises:
         FileNotFoundError: when the folder is missing, has none of the known layouts, or an image lacks its mask.

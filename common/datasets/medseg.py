@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 
 from .pairs import number_or_name, partners
+from .split import axial_slices
 
 # In the pictures of the Inf-Net packaging, rows run to the patient's left and columns to posterior: the liver dome lies
 # at low rows, the heart's apex at high ones, the spine at high columns.
@@ -26,7 +26,7 @@ def nifti(root: Path) -> list[dict[str, Any]]:
     label, lung = root / "tr_mask.nii.gz", root / "tr_lungmasks_updated.nii.gz"
     if not label.exists():
         raise FileNotFoundError(f"{image} needs its mask {label.name} beside it. Put the download's files together.")
-    count = nibabel.load(image).shape[2]
+    count = axial_slices(image)
     paths = {"image": image, "label": label, **({"lung": lung} if lung.exists() else {})}
     return [
         {**paths, "slice": index, "case": f"{index:03d}", "patient": None, "source": "medseg", "intensity": "HU"}

@@ -21,6 +21,7 @@ class ScanDataset(IterableDataset):
 
     def __init__(self, data: Sequence[Mapping[str, Any]], transform: Callable[[Mapping[str, Any]], Any]) -> None:
         super().__init__(data, transform)
+        self.count = len(data)
         self.failures: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Any]:
@@ -45,5 +46,5 @@ class ScanDataset(IterableDataset):
         """
         if self.failures:
             listing = "\n".join(f"  {message}" for message in self.failures.values())
-            raise ValueError(f"{len(self.failures)} of {len(self.data)} cases could not be segmented:\n{listing}")
-        logger.info("Done: %d of %d cases.", len(self.data), len(self.data))
+            raise ValueError(f"{len(self.failures)} of {self.count} cases could not be segmented:\n{listing}")
+        logger.info("Done: %d of %d cases.", self.count, self.count)

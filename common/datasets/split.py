@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 def axial_slices(path: Any) -> int:
     """Number of axial slices of a NIfTI file, read from its header."""
-    image = nibabel.load(path)
+    image: Any = nibabel.load(path)
     axis = [code in "IS" for code in nibabel.aff2axcodes(image.affine)].index(True)
     return int(image.shape[axis])
 
@@ -39,7 +39,7 @@ def split(
     Args:
         datalist: cases with ``patient`` (None where unknown).
         kind: ``patient`` keeps all cases of a patient on one side; ``slice`` draws single slices, so that slices of one
-            patient lie on both sides and the score flatters; ``auto`` is patient where every case names one, else slice.
+            patient lie on both sides and the score flatters; ``auto`` is patient where every case names one, or slice.
         fold: which part is held out, 0 to ``folds`` - 1.
         folds: number of parts, 2 or more.
         seed: of the draw.
@@ -48,7 +48,7 @@ def split(
         ``{"training": [...], "validation": [...]}``, disjoint and complete.
 
     Raises:
-        ValueError: for an unknown kind, a fold out of range, patients asked for but not named, or fewer groups than folds.
+        ValueError: for an unknown kind, a fold out of range, patients that are not named, or fewer groups than folds.
     """
     if kind not in ("auto", "patient", "slice"):
         raise ValueError(f"Unknown split {kind!r}. Choose 'auto', 'patient' or 'slice'.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import fx, nn
 
@@ -59,9 +61,7 @@ class DRSegUNet(nn.Module):
             filters,
             body=nn.Sequential(convolution(in_channels, filters), PreActivatedConvolution(filters, filters)),
         )
-        self.encoders = nn.ModuleList(
-            ResidualBlock(narrow, wide, stride=2) for narrow, wide in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.encoders = nn.ModuleList(ResidualBlock(narrow, wide, stride=2) for narrow, wide in pairwise(widths))
         self.bridge = nn.Sequential(
             PreActivatedConvolution(widths[-1], widths[-1]), PreActivatedConvolution(widths[-1], widths[-1])
         )

@@ -91,6 +91,7 @@ class ReportCased(MapTransform):
         self.styles = [style for style in class_styles(metadata, classes) if style.name != "background"]
         self.values = {style.name: style.value for style in self.styles}
         self.lesions = {name: value for name, value in self.values.items() if name != "lung"}
+        self.to_lps = Orientation(axcodes="LPS", labels=None)
         self.table = BurdenTable(self.output_dir / "lesions.csv", list(self.lesions))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -99,10 +100,11 @@ class ReportCased(MapTransform):
         scan = item[self.scan_key]
         known = bool(scan.meta.get("spacing_known", True))
         affine = np.asarray(scan.affine)
-        spacing = tuple(float(length) for length in nibabel.affines.voxel_sizes(affine)) if known else None
+        x, y, z = map(float, nibabel.affines.voxel_sizes(affine))
+        spacing = (x, y, z) if known else None
         hu = scan[0].as_tensor().cpu().numpy()
         for key in self.keys:
-            mask = Orientation(axcodes="LPS", labels=None)(item[key])[0].as_tensor().round().byte().cpu().numpy()
+            mask = self.to_lps(item[key])[0].round().byte().cpu().numpy()
             lung, lung_from = mask > 0, "network"
             if not (mask == self.values.get("lung", -1)).any():
                 lung, lung_from = lung_mask(hu, spacing) | (mask > 0), "threshold"
