@@ -3,9 +3,9 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m monai.bundle run
 CONFIGS := bundles/ct_drsegunet/configs
 # Small enough for two cores and five minutes; the paper's settings are those of train.yaml.
-DEMO := --size "[128,128]" --epochs 8 --learning_rate 1e-3 --amp True --ckpt_dir demo/models --output_dir demo/training
+DEMO := --size "[128,128]" --fold 1 --epochs 16 --learning_rate 1e-3 --amp True --ckpt_dir demo/models --output_dir demo/training
 
-.PHONY: venv demo test lint
+.PHONY: venv demo test lint pictures
 
 venv: .venv/installed
 
@@ -28,3 +28,7 @@ lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+pictures: demo
+	$(BIN)/python -m common.phantoms --output docs/phantoms.png
+	cp demo/inference/1_overlay.png docs/overlay.png

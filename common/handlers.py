@@ -86,6 +86,8 @@ class Checkpoint:
     def start(self, engine: Engine) -> None:
         """Restore the state of the last completed epoch."""
         if not self.resume:
+            if self.last.exists():
+                logger.warning("Starting anew: %s will be overwritten. Use --resume True to go on with it.", self.last)
             return
         if not self.last.exists():
             logger.warning("Resume: no %s yet, so training starts from the beginning.", self.last)

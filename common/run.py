@@ -46,7 +46,8 @@ def start(output_dir: str | Path, seed: int | None = None) -> None:
     """First line of every config's ``initialize``.
 
     Args:
-        output_dir: receives ``run.json`` (command, versions, seed, commit) and ``config.json`` (as it was run).
+        output_dir: receives ``run.json`` (command, versions, seed, commit) and ``config.json`` (as it was run), for
+            training and evaluating ``run_training.json`` and so on.
         seed: recorded; the config sets it.
 
     Raises:
@@ -60,7 +61,7 @@ def start(output_dir: str | Path, seed: int | None = None) -> None:
     if parser is not None:
         check_overrides(sys.argv[1:], parser.get())
     writable(output_dir)
-    record(Path(output_dir), seed, parser.get() if parser is not None else {})
+    record(Path(output_dir), run_id(sys.argv[1:]), seed, parser.get() if parser is not None else {})
 
 
 def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -144,6 +145,14 @@ def _argument(arguments: list[str], name: str) -> str | None:
     return None
 
 
+def run_id(arguments: list[str]) -> str:
+    """What MONAI's ``run`` was told to run: ``run training --config_file ...``."""
+    positional = arguments[1:2] if arguments[:1] == ["run"] else []
+    return (
+        positional[0] if positional and not positional[0].startswith("-") else _argument(arguments, "run_id") or "run"
+    )
+
+
 def _as_list(files: str) -> list[str]:
     """MONAI takes one file or a list written as Python does."""
     return [file.strip().strip("'\"") for file in files.strip("[]").split(",")]
@@ -165,8 +174,9 @@ def writable(folder: str | Path) -> Path:
     return folder
 
 
-def record(output_dir: Path, seed: int | None, config: Mapping[str, Any]) -> None:
-    """Write ``run.json`` and ``config.json``: what it takes to run the same again."""
+def record(output_dir: Path, name: str, seed: int | None, config: Mapping[str, Any]) -> None:
+    """Write ``run.json`` and ``config.json``, or ``run_<name>.json`` and so on: what it takes to run the same again."""
+    suffix = "" if name == "run" else f"_{name}"
     versions = {}
     for package in PACKAGES:
         try:
@@ -182,8 +192,8 @@ def record(output_dir: Path, seed: int | None, config: Mapping[str, Any]) -> Non
         "processor": platform.processor() or platform.machine(),
         "versions": versions,
     }
-    (output_dir / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
-    (output_dir / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n")
+    (output_dir / f"run{suffix}.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (output_dir / f"config{suffix}.json").write_text(json.dumps(config, indent=2, default=str) + "\n")
 
 
 def git_commit() -> str | None:

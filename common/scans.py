@@ -94,8 +94,12 @@ def _read_dicom(paths: Sequence[Path]) -> MetaTensor:
     # highdicom sorts by position, applies the rescale slope, and refuses gaps and slices of differing geometry
     volume = highdicom.get_volume_from_series(datasets, dtype=np.float32)
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine  # DICOM is LPS
-    order = [2, 1, 0, 3]  # (slice, row, column) to (column, row, slice)
-    return MetaTensor(torch.from_numpy(volume.array).permute(2, 1, 0), affine=torch.from_numpy(affine[:, order]))
+    affine = affine[:, [2, 1, 0, 3]]  # (slice, row, column) to (column, row, slice)
+    thickness = datasets[0].get("SliceThickness") if len(datasets) == 1 else None
+    if thickness:  # a slice alone has no distance to the next
+        affine[:3, 2] *= float(thickness) / np.linalg.norm(affine[:3, 2])
+    meta = {"spacing_known": len(datasets) > 1 or bool(thickness)}
+    return MetaTensor(torch.from_numpy(volume.array).permute(2, 1, 0), affine=torch.from_numpy(affine), meta=meta)
 
 
 def _read_array(path: Path) -> MetaTensor:
@@ -116,7 +120,8 @@ def read(path: str | Path | Sequence[str | Path], picture_axes: str = UPRIGHT) -
 
     Returns:
         float32 (1, X, Y, Z) in the file's own axis order, with its RAS affine in mm. ``meta["spacing_known"]`` is False
-        for pictures and arrays, whose pixel size no file tells. One-hot arrays come as channel indices.
+        for pictures and arrays, whose pixel size no file tells, and for a DICOM slice alone that states no thickness.
+        One-hot arrays come as channel indices.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -152,7 +157,7 @@ def read(path: str | Path | Sequence[str | Path], picture_axes: str = UPRIGHT) -
         raise ValueError(f"{name}: a scan has three axes, got shape {shape}. Split it into volumes.")
     meta = {
         "filename_or_obj": str(name),
-        "spacing_known": kind not in ("picture", "array"),
+        "spacing_known": scan.meta.get("spacing_known", kind not in ("picture", "array")),
         "kind": kind,
         "file_shape": file_shape,
     }
@@ -205,15 +210,25 @@ def _dicom_cases(files: list[Path], name: str) -> list[dict[str, Any]]:
     return cases
 
 
+def _matches(name: str, patterns: str | Sequence[str]) -> bool:
+    several = patterns.split(",") if isinstance(patterns, str) else patterns  # the command line makes a list of a,b
+    return any(fnmatch(name, pattern) for pattern in several)
+
+
 def datalist(
-    root: str | Path, include: str = "*", exclude: str = "", intensity: str = "HU", picture_axes: str = UPRIGHT
+    root: str | Path,
+    include: str | Sequence[str] = "*",
+    exclude: str | Sequence[str] = "",
+    intensity: str = "HU",
+    picture_axes: str = UPRIGHT,
 ) -> list[dict[str, Any]]:
     """Find the scans in a folder, at any depth: NIfTI, MetaImage, NRRD, DICOM series or single slices, pictures.
 
     Args:
         root: a folder or one file; ``phantom`` makes one synthetic patient that no training has seen.
-        include: pattern that a case must match (``*`` and ``?``), against its path below ``root``.
-        exclude: pattern of cases to leave out, for example ``*mask*``.
+        include: pattern that a case must match (``*`` and ``?``), against its path below ``root``; or several, parted by
+            commas.
+        exclude: patterns of cases to leave out, for example ``*mask*,*segmentation*``.
         intensity: what volumes hold: ``HU``, or ``8bit`` for windowed 0..255 grey levels. Pictures are always ``8bit``.
         picture_axes: how pictures lie; see :func:`picture_affine`.
 
@@ -246,7 +261,7 @@ def datalist(
         relative = folder.relative_to(top).as_posix()
         found = _dicom_cases(members, relative if relative != "." else folder.resolve().name)
         cases += [{**case, "kind": "dicom"} for case in found]
-    wanted = [case for case in cases if fnmatch(case["case"], include) and not fnmatch(case["case"], exclude)]
+    wanted = [case for case in cases if _matches(case["case"], include) and not _matches(case["case"], exclude)]
     if not wanted:
         raise FileNotFoundError(
             f"No scan in {root}: {len(files)} files, {len(cases)} of them scans, none left by include={include!r} and "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,22 @@ def test_a_mixed_folder_loses_nothing_but_the_bad_files(tmp_path: Path) -> None:
     assert all((out / f"{case}_overlay.png").stat().st_size > 1000 for case in rows)
     mask = np.asarray(Image.open(out / "slice_mask.png"))
     np.testing.assert_array_equal(mask, (values[:, :, 1].T == BONE))
+
+
+def test_both_forms_of_one_real_scan_give_one_mask(tmp_path: Path, real_data: Callable[[str], Path]) -> None:
+    infer(real_data("ct_ibsi_lung"), tmp_path, exclude="*mask*", size=[128, 128])
+    masks = [nibabel.as_closest_canonical(nibabel.load(path)) for path in sorted(tmp_path.rglob("*_mask.nii.gz"))]
+    assert len(masks) == 2 and masks[0].shape == (204, 201, 60)
+    np.testing.assert_array_equal(*(np.asarray(mask.dataobj) for mask in masks))
+    np.testing.assert_allclose(masks[0].affine, masks[1].affine, atol=1e-3)
+
+
+def test_real_slices_and_metaimage_complete(tmp_path: Path, real_data: Callable[[str], Path]) -> None:
+    infer(real_data("ct_ny_sbu_covid_dcm"), tmp_path / "slices")
+    assert len(list((tmp_path / "slices").rglob("*_mask.nii.gz"))) == 14
+    infer(real_data("ct_elastix_lung"), tmp_path / "volume", exclude="*mask*,*segmentation*")
+    masks = {path.name: nibabel.load(path) for path in (tmp_path / "volume").glob("*_mask.nii.gz")}
+    assert masks["3DCT_lung_mask.nii.gz"].shape == (115, 157, 129)
 
 
 def test_a_picture_that_lies_on_its_side_gives_a_mask_that_does(tmp_path: Path) -> None:

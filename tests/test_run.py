@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
-from common.run import check_overrides, record, writable
+from common.run import check_overrides, record, run_id, writable
 
 TRAIN = "bundles/ct_drsegunet/configs/train.yaml"
 EVALUATE = "bundles/ct_drsegunet/configs/evaluate.yaml"
@@ -42,12 +42,18 @@ def test_words_for_numbers_are_refused() -> None:
         check("--epochs", "many", epochs="many")
 
 
+def test_what_runs_is_told_from_the_command_line() -> None:
+    assert run_id(["run", "training", "--config_file", TRAIN]) == "training"
+    assert run_id(["run", "--config_file", TRAIN]) == "run"
+    assert run_id(["run", "--run_id", "evaluating", "--config_file", TRAIN]) == "evaluating"
+
+
 def test_a_run_records_what_it_takes_to_repeat_it(tmp_path: Path) -> None:
-    record(tmp_path, 7, {"epochs": 3})
-    facts = json.loads((tmp_path / "run.json").read_text())
+    record(tmp_path, "training", 7, {"epochs": 3})
+    facts = json.loads((tmp_path / "run_training.json").read_text())
     assert facts["seed"] == 7 and {"command", "commit", "started", "versions"} <= facts.keys()
     assert facts["versions"]["monai"].startswith("1.6")
-    assert json.loads((tmp_path / "config.json").read_text()) == {"epochs": 3}
+    assert json.loads((tmp_path / "config_training.json").read_text()) == {"epochs": 3}
 
 
 def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:

@@ -64,6 +64,20 @@ def test_a_dicom_series_and_the_same_nifti_are_one_volume(tmp_path: Path, hu: np
     assert np.array_equal(volume[0, :, :, 1].numpy().T, hu[1]), "LPS: columns first, rows second, slices upwards"
 
 
+@pytest.mark.parametrize(("thickness", "known"), [(2.5, True), (None, False)])
+def test_a_slice_alone_has_the_depth_of_its_thickness(
+    tmp_path: Path, hu: np.ndarray, thickness: float | None, known: bool
+) -> None:
+    write_dicom(tmp_path / "alone.dcm", hu[0], series="1.2.9", z=7.0, instance=1)
+    dataset = pydicom.dcmread(tmp_path / "alone.dcm")
+    dataset.SliceThickness = thickness
+    dataset.save_as(tmp_path / "alone.dcm")
+    scan = read(tmp_path / "alone.dcm")
+    assert scan.meta["spacing_known"] is known
+    if known:
+        np.testing.assert_allclose(nibabel.affines.voxel_sizes(np.asarray(scan.affine)), [0.7, 0.8, 2.5], atol=1e-6)
+
+
 def test_a_missing_slice_in_a_series_is_refused(tmp_path: Path, hu: np.ndarray) -> None:
     write_series(tmp_path / "series", hu)
     (tmp_path / "series" / "001.dcm").unlink()

@@ -55,9 +55,16 @@ def test_training_on_phantoms_beats_thresholding_on_unseen_patients(runner: Runn
     assert float(scores["lung"]["f1"]) > 0.93
     assert float(scores["ground-glass"]["f1"]) > max(0.6, baseline + 0.15)  # F1 of pooled pixels is pooled Dice
     left = {path.name for path in (tmp_path / "eval").iterdir()}
-    assert {"metrics.csv", "curves.png", "validation.png", "evaluation.png", "scores_per_slice.csv", "run.json"} <= left
+    assert {
+        "metrics.csv",
+        "curves.png",
+        "validation.png",
+        "evaluation.png",
+        "scores_per_slice.csv",
+        "run_training.json",
+    } <= left
     assert any(name.startswith("events.out.tfevents") for name in left)
-    assert json.loads((tmp_path / "eval" / "config.json").read_text())["epochs"] == 10
+    assert json.loads((tmp_path / "eval" / "config_training.json").read_text())["epochs"] == 10
     assert "class" in evaluated.stdout and "ground-glass" in evaluated.stdout
 
     # The same weights at inference: a held-out patient's mask agrees with its truth as the evaluation said.

@@ -1,0 +1,134 @@
+"""Metadata, configs, code and docs of a bundle say the same, and MONAI finds what it looks for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
+
+from common.phantoms import chest_ct
+from common.phantoms.layouts import save_nifti
+from common.report.styles import class_styles
+
+BUNDLES = sorted(path.parent.parent.relative_to(ROOT) for path in ROOT.glob("bundles/*/configs/metadata.json"))
+
+
+def load(bundle: Path, name: str) -> dict[str, Any]:
+    return ConfigParser.load_config_file(str(bundle / "configs" / name))
+
+
+@pytest.fixture(params=BUNDLES, ids=lambda path: path.name)
+def bundle(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+def test_metadata_is_valid(bundle: Path, real_data: Callable[[str], Path]) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(real_data("meta_schema_20240725.json").read_text())
+    jsonschema.validate(load(bundle, "metadata.json"), schema)
+
+
+def test_metadata_names_the_versions_that_are_tested(bundle: Path) -> None:
+    metadata = load(bundle, "metadata.json")
+    pins = dict(
+        re.findall(r"^([\w-]+)==([\w.]+)(?:; python_version >= .*)?$", (ROOT / "constraints.txt").read_text(), re.M)
+    )
+    assert metadata["version"] in metadata["changelog"]
+    named = {
+        "monai": metadata["monai_version"],
+        "torch": metadata["pytorch_version"],
+        "numpy": metadata["numpy_version"],
+    }
+    named |= metadata["required_packages_version"]
+    assert named == {package: pins[package] for package in named}
+
+
+def test_classes_order_and_values_agree_everywhere(bundle: Path) -> None:
+    metadata, train, inference = (load(bundle, name) for name in ("metadata.json", "train.yaml", "inference.yaml"))
+    channels = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
+    names = [channels[str(index)] for index in range(len(channels))]
+    declared = {entry["name"]: entry["value"] for entry in metadata["labels"]}
+    assert names == [entry["name"] for entry in metadata["labels"]]
+    assert train["label_names"] == inference["label_names"]
+    assert train["label_names"][train["classes"]] == names
+    assert inference["mask_values"] == declared
+    for subset in train["label_names"].values():
+        assert set(subset) <= set(names)
+    table = (bundle / "docs" / "README.md").read_text()
+    for index, entry in enumerate(metadata["labels"]):
+        red, green, blue = entry["colour"]
+        row = f"| {index} | {entry['name']} | {entry['value']} | {red}, {green}, {blue} |"
+        assert row in table, f"docs/README.md lacks the row {row}"
+
+
+def test_colours_are_distinct_and_those_of_the_pictures(bundle: Path) -> None:
+    labels = load(bundle, "metadata.json")["labels"]
+    assert len({tuple(entry["colour"]) for entry in labels}) == len(labels)
+    styles = class_styles(bundle / "configs" / "metadata.json", [entry["name"] for entry in labels])
+    assert [(style.name, style.value, list(style.colour)) for style in styles] == [
+        (entry["name"], entry["value"], entry["colour"]) for entry in labels
+    ]
+
+
+def test_training_and_inference_agree_on_what_the_weights_depend_on(bundle: Path) -> None:
+    train, inference = (load(bundle, name) for name in ("train.yaml", "inference.yaml"))
+    for key in ("network", "decoder", "classes", "size", "window", "network_def"):
+        assert train[key] == inference[key], key
+
+
+def test_a_slice_reaches_the_network_alike_in_training_and_inference(tmp_path: Path) -> None:
+    phantom = chest_ct(3, size=(64, 64), slices=4)
+    save_nifti(tmp_path / "image.nii.gz", phantom.image, phantom.spacing, order="RAS")
+    save_nifti(tmp_path / "label.nii.gz", phantom.lesion, phantom.spacing, order="RAS")
+    seen = []
+    for name, key in (("train", "train::preprocessing"), ("inference", "preprocessing")):
+        parser = ConfigParser()
+        parser.read_config(f"bundles/ct_drsegunet/configs/{name}.yaml")
+        parser["size"] = [96, 80]
+        parser.parse()
+        case = {"image": tmp_path / "image.nii.gz", "label": tmp_path / "label.nii.gz", "intensity": "HU"}
+        seen.append(parser.get_parsed_content(key)(case)["image"])
+    assert seen[0].shape == (1, 96, 80, 4)
+    assert torch.equal(seen[0].as_tensor(), seen[1].as_tensor())
+
+
+@pytest.mark.parametrize(("config", "kind"), [("train.yaml", "train"), ("inference.yaml", "infer")])
+def test_monai_finds_every_property(bundle: Path, config: str, kind: str, tmp_path: Path) -> None:
+    (tmp_path / "scan.nii.gz").touch()
+    overrides: dict[str, Any] = {"output_dir": str(tmp_path / "out"), "initialize": []}
+    if kind == "infer":
+        overrides["dataset_dir"] = str(tmp_path)
+    workflow = ConfigWorkflow(config_file=str(bundle / "configs" / config), workflow_type=kind, **overrides)
+    workflow.initialize()
+    assert workflow.check_properties() in (None, [])
+
+
+def test_the_network_takes_and_gives_what_metadata_says(bundle: Path) -> None:
+    files = {
+        "config_file": str(bundle / "configs" / "inference.yaml"),
+        "meta_file": str(bundle / "configs" / "metadata.json"),
+    }
+    verify_net_in_out("network_def", device="cpu", **files)
+
+
+def test_configs_can_be_read_in_one_sitting(bundle: Path) -> None:
+    for name in ("train.yaml", "inference.yaml"):
+        assert len((bundle / "configs" / name).read_text().splitlines()) <= 135, name
+
+
+def test_code_tells_no_machine_and_no_user() -> None:
+    """No absolute path of a machine in what is published."""
+    texts = [
+        path
+        for pattern in ("common/**/*.py", "bundles/*/configs/*", "bundles/*/docs/*.md", "*.md")
+        for path in ROOT.glob(pattern)
+    ]
+    assert len(texts) > 20
+    assert [str(path) for path in texts if re.search(r"/(root|home)/\w", path.read_text(errors="ignore"))] == []
