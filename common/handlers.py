@@ -15,12 +15,11 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data.utils import set_rnd
 from monai.metrics import compute_confusion_matrix_metric
-from monai.utils import save_obj
 from torch import nn
 
 from .report.figures import comparison, curves
 from .report.styles import class_styles
-from .transfer import load_weights
+from .transfer import load_weights, save_whole
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +106,7 @@ class Checkpoint:
         state: Any = self.evaluator.state
         weights = self.network.state_dict()
         if state.best_metric_epoch == engine.state.epoch:
-            save_obj(weights, self.save_dir / "model.pt", func=torch.save)
+            save_whole(weights, self.save_dir / "model.pt")
         content = {
             "network": weights,
             **{name: target.state_dict() for name, target in self.states.items()},
@@ -115,7 +114,7 @@ class Checkpoint:
             "best_metric": float(state.best_metric),
             "best_metric_epoch": state.best_metric_epoch,
         }
-        save_obj(content, self.last, func=torch.save)
+        save_whole(content, self.last)
 
 
 class MetricsTable:

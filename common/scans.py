@@ -226,8 +226,8 @@ def datalist(
 
     Args:
         root: a folder or one file; ``phantom`` makes one synthetic patient that no training has seen.
-        include: pattern that a case must match (``*`` and ``?``), against its path below ``root``; or several, parted by
-            commas.
+        include: pattern that a case must match (``*`` and ``?``), against its path below ``root``; several parted
+            by commas.
         exclude: patterns of cases to leave out, for example ``*mask*,*segmentation*``.
         intensity: what volumes hold: ``HU``, or ``8bit`` for windowed 0..255 grey levels. Pictures are always ``8bit``.
         picture_axes: how pictures lie; see :func:`picture_affine`.

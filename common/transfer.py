@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 logger = logging.getLogger(__name__)
+
+
+def save_whole(content: dict[str, Any], path: Path) -> None:
+    """Save tensors so that a run killed at any moment leaves the old file or the new one, whole.
+
+    MONAI's ``save_obj`` removes the old file before it writes the new one.
+    """
+    part = path.with_name(f".{path.name}.part")
+    torch.save(content, part)
+    os.replace(part, path)
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
