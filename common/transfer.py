@@ -19,6 +19,7 @@ def save_whole(content: dict[str, Any], path: Path) -> None:
 
     MONAI's ``save_obj`` removes the old file before it writes the new one.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     torch.save(content, part)
     os.replace(part, path)

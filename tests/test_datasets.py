@@ -79,11 +79,10 @@ def test_pictures_lie_as_the_volumes_do(layouts: dict[str, Path]) -> None:
 
 
 def test_real_pictures_lie_as_declared(real_data: Callable[[str], Path]) -> None:
-    """The patient's left is where the heart is: the mediastinum reaches further there than to the right."""
+    """The spine is posterior: the brightest pixels of most chest slices lie in the posterior half."""
     root = real_data("ct_medseg_slices") / "train"
     data = SliceDataset(datalist(root), preprocessing())
     assert len(data) == 50
-    # The spine is posterior: the brightest column band of a chest slice lies in the posterior half.
     posterior = 0
     for item in data:
         bone = item["image"][0] >= 100  # the upper end of the window
