@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from monai.inferers import SimpleInferer, SliceInferer
 from torch import nn
 
-logger = logging.getLogger(__name__)
+LONG = 50  # slices
 
 
 def mixed_precision(device: torch.device) -> torch.dtype | None:
@@ -78,6 +77,11 @@ class MaskInferer(SliceInferer):
     ) -> None:
         super().__init__(**{"spatial_dim": 2, "overlap": 0.0, **kwargs})
         self.values, self.threshold, self.call = list(values), threshold, FastCall(amp, compile)
+
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """(1, C, H, W, Z) to mask values (1, 1, H, W, Z), with a progress bar where it takes long."""
+        self.progress = inputs.shape[-1] >= LONG
+        return super().__call__(inputs, network, *args, **kwargs)
 
     def network_wrapper(self, network: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """(B, C, H, W, 1) to mask values (B, 1, H, W, 1), float32 as ``SliceInferer`` blends it."""

@@ -28,6 +28,7 @@ RUNNER_ARGUMENTS = (  # of ``python -m monai.bundle run``, not of a config
     *("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"),
     *("workflow_type", "workflow", "properties_path"),
 )
+STEPS = ("imports", "initialize", "run", "training", "evaluating", "inference")
 PACKAGES = (
     "monai",
     "torch",
@@ -88,7 +89,7 @@ def _ours(error: BaseException) -> bool:
 
 def running_parser() -> ConfigParser | None:
     """The parser of the config that is running now, overrides included: MONAI hands it to no one, the stack has it."""
-    for frame in inspect.stack():
+    for frame in inspect.stack(0):
         candidate = frame.frame.f_locals.get("self")
         if isinstance(candidate, ConfigParser):
             return candidate
@@ -115,25 +116,27 @@ def check_overrides(arguments: list[str], config: Mapping[str, Any]) -> None:
         if name in RUNNER_ARGUMENTS:
             continue
         if top not in known:
-            settings = [key for key, value in known.items() if not isinstance(value, (dict, list)) or key == "size"]
+            settings = [key for key, value in known.items() if not isinstance(value, dict) and key not in STEPS]
             close = difflib.get_close_matches(top, known, n=1)
-            raise ValueError(
-                f"No setting is called {top!r}. "
-                + (f"Did you mean --{close[0]}? " if close else "")
-                + f"Settings: {', '.join(settings)}."
-            )
-        default, value = known[top], config.get(top)
-        if name == top and isinstance(default, bool) and not isinstance(value, bool):
-            raise ValueError(f"--{top} is True or False, got {value!r}. Write it with a capital letter.")
-        number = isinstance(default, (int, float)) and not isinstance(default, bool)
-        expression = isinstance(value, str) and value.startswith(("$", "@", "%"))
-        if (
-            name == top
-            and number
-            and not expression
-            and (isinstance(value, bool) or not isinstance(value, (int, float)))
-        ):
-            raise ValueError(f"--{top} is a number such as {default}, got {value!r}.")
+            hint = f"Did you mean --{close[0]}? " if close else ""
+            raise ValueError(f"No setting is called {top!r}. {hint}Settings: {', '.join(settings)}.")
+        expected = _expected(known[top], config.get(top))
+        if name == top and expected:
+            raise ValueError(f"--{top} is {expected}, got {config.get(top)!r}.")
+
+
+def _expected(default: Any, value: Any) -> str:
+    """What a value should have been, or nothing where it has the type of the config file's."""
+    if isinstance(value, str) and value.startswith(("$", "@", "%")):
+        return ""
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else "True or False, in this spelling"
+    if isinstance(default, (int, float)):
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return "" if fits else f"a number such as {default}"
+    if isinstance(default, list):
+        return "" if isinstance(value, (list, tuple)) else f'a list such as "{default}"'
+    return ""
 
 
 def _argument(arguments: list[str], name: str) -> str | None:

@@ -15,6 +15,8 @@ from monai.bundle import ConfigWorkflow
 from PIL import Image
 from test_scans import write_dicom, write_series
 
+from common.report import case
+
 INFERENCE = "bundles/ct_drsegunet/configs/inference.yaml"
 BONE, AIR = 1000, -1000  # HU
 
@@ -157,6 +159,26 @@ def test_a_picture_that_lies_on_its_side_gives_a_mask_that_does(tmp_path: Path) 
     Image.fromarray(values).save(tmp_path / "side.png")  # rows run to the patient's left, as MedSeg's pictures
     infer(tmp_path / "side.png", tmp_path / "out", picture_axes="LP")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "side_mask.png")), values > 0)
+
+
+def test_a_case_that_fails_after_the_network_loses_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("first", "second", "third"):
+        nibabel.save(nibabel.Nifti1Image(scan((64, 64, 5)), AFFINES["LPS"]), tmp_path / f"{name}.nii.gz")
+    original = case.overlay
+
+    def fails_once(path: Path, *arguments: Any, **settings: Any) -> None:
+        if "second" in str(path):
+            raise ZeroDivisionError("no pixels")
+        original(path, *arguments, **settings)
+
+    monkeypatch.setattr(case, "overlay", fails_once)
+    with pytest.raises(Exception) as error:
+        infer(tmp_path, tmp_path / "out", exclude="out*")
+    assert "1 of 3 cases could not be segmented:\n  second: no pixels" in str(error.value.__cause__ or error.value)
+    assert {path.name for path in (tmp_path / "out").glob("*_overlay.png")} == {
+        "first_overlay.png",
+        "third_overlay.png",
+    }
 
 
 def test_a_cut_off_run_leaves_no_half_written_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

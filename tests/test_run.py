@@ -33,13 +33,18 @@ def test_mistyped_settings_are_refused_with_the_nearest(typed: str, meant: str) 
 
 
 def test_booleans_in_small_letters_are_refused() -> None:
-    with pytest.raises(ValueError, match="--amp is True or False, got 'false'"):
+    with pytest.raises(ValueError, match="--amp is True or False, in this spelling, got 'false'"):
         check("--amp", "false", amp="false")
 
 
 def test_words_for_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="--epochs is a number such as 30, got 'many'"):
         check("--epochs", "many", epochs="many")
+
+
+def test_a_number_for_a_list_is_refused() -> None:
+    with pytest.raises(ValueError, match=r'--size is a list such as "\[512, 512\]", got 128'):
+        check("--size", "128", size=128)
 
 
 def test_what_runs_is_told_from_the_command_line() -> None:

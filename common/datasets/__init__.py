@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from . import medseg, radiopaedia
-from .scan_dataset import ScanDataset
+from .scan_dataset import KeepGoing, ScanDataset
 from .slices import SliceDataset
 from .split import split
 
-__all__ = ["ScanDataset", "SliceDataset", "datalist", "split"]
+__all__ = ["KeepGoing", "ScanDataset", "SliceDataset", "datalist", "split"]
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import numpy as np
 from .pairs import number_or_name, partners
 from .split import axial_slices
 
-# In the pictures of the Inf-Net packaging, rows run to the patient's left and columns to posterior. Anatomy settles it:
-# the liver dome (14, 56) lies at low rows; the aortic arch (46) and descending aorta (19, 40) at high ones; the spine at
-# high columns.
+# In the pictures of the Inf-Net packaging, rows run to the patient's left and columns to posterior. Anatomy settles
+# it: the liver dome (14, 56) lies at low rows, the aortic arch (46) and descending aorta (19, 40) at high ones, and the
+# spine at high columns.
 PICTURE_AXES = "LP"
 
 
