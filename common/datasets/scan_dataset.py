@@ -7,8 +7,43 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from monai.data import IterableDataset
+from monai.transforms import Compose
 
 logger = logging.getLogger(__name__)
+
+
+class KeepGoing(Compose):
+    """MONAI's ``Compose``, which remembers a case that fails and gives it back as it was.
+
+    Args:
+        transforms: of one case, a dict with ``case``.
+
+    Raises:
+        OSError: when the output cannot be written, which no other case would survive.
+    """
+
+    def __init__(self, transforms: Sequence[Callable[..., Any]]) -> None:
+        super().__init__(transforms)
+        self.failures: dict[str, str] = {}
+
+    def __call__(self, input_: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """The transformed case, or the case itself where a transform failed."""
+        try:
+            return super().__call__(input_, *args, **kwargs)
+        except Exception as error:  # whatever is wrong with one case, the others are wanted
+            if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
+                raise
+            self.failures[str(input_["case"])] = failure(input_, error)
+            return input_
+
+
+def failure(case: Mapping[Any, Any], error: BaseException) -> str:
+    """The message of a case that failed, logged at once."""
+    while error.__cause__ is not None and not isinstance(error, (ValueError, FileNotFoundError)):
+        error = error.__cause__  # MONAI wraps what a transform raises
+    message = str(error) if str(error).startswith(f"{case['case']}:") else f"{case['case']}: {error}"
+    logger.error("Left out. %s", message)
+    return message
 
 
 class ScanDataset(IterableDataset):
@@ -31,50 +66,21 @@ class ScanDataset(IterableDataset):
                     raise ValueError(case["error"])
                 item = self.transform(case)  # type: ignore[misc]
             except Exception as error:  # whatever is wrong with one scan, the others are wanted
-                self.fail(case, error)
+                self.failures[str(case["case"])] = failure(case, error)
                 continue
             yield item
 
-    def fail(self, case: Mapping[Any, Any], error: BaseException) -> None:
-        """Remember a case that failed, and say so at once."""
-        while error.__cause__ is not None and not isinstance(error, (ValueError, FileNotFoundError)):
-            error = error.__cause__  # MONAI wraps what a transform raises
-        message = str(error) if str(error).startswith(f"{case['case']}:") else f"{case['case']}: {error}"
-        self.failures[str(case["case"])] = message
-        logger.error("Left out. %s", message)
-
-    def finish(self) -> None:
+    def finish(self, later: Mapping[str, str]) -> None:
         """Last step of a run.
+
+        Args:
+            later: messages of the cases that failed after they were read.
 
         Raises:
             ValueError: when any case failed, so that the exit code tells; all others are done by then.
         """
-        if self.failures:
-            listing = "\n".join(f"  {message}" for message in self.failures.values())
-            raise ValueError(f"{len(self.failures)} of {self.count} cases could not be segmented:\n{listing}")
+        failures = {**self.failures, **later}
+        if failures:
+            listing = "\n".join(f"  {message}" for message in failures.values())
+            raise ValueError(f"{len(failures)} of {self.count} cases could not be segmented:\n{listing}")
         logger.info("Done: %d of %d cases.", self.count, self.count)
-
-
-class KeepGoing:
-    """Postprocessing in which one case that fails is remembered like one that could not be read.
-
-    Args:
-        transform: of one case.
-        dataset: remembers the failures.
-
-    Raises:
-        OSError: when the output cannot be written, which no other case would survive.
-    """
-
-    def __init__(self, transform: Callable[[Any], Any], dataset: ScanDataset) -> None:
-        self.transform, self.dataset = transform, dataset
-
-    def __call__(self, item: Any) -> Any:
-        """The transformed item, or the item as it is where the transform failed."""
-        try:
-            return self.transform(item)
-        except Exception as error:
-            if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
-                raise
-            self.dataset.fail(item, error)
-            return item
