@@ -174,8 +174,11 @@ def _reason(error: BaseException) -> str:
     return f"{lines[0].rstrip('.')}." if lines else f"{type(error).__name__}."
 
 
-def _dicom_cases(files: list[Path], name: str) -> list[dict[str, Any]]:
-    """Cases out of the DICOM files of one folder: one series, or single slices of different series."""
+def _dicom_cases(files: list[Path], folder: str, name: str) -> list[dict[str, Any]]:
+    """Cases out of the DICOM files of one folder: one series, or single slices of different series.
+
+    A series is called ``name``, a single slice by its file's name after ``folder``.
+    """
     import pydicom
 
     tags = ["SeriesInstanceUID", "SeriesDescription", "Modality"]
@@ -188,7 +191,7 @@ def _dicom_cases(files: list[Path], name: str) -> list[dict[str, Any]]:
             uid = str(header.SeriesInstanceUID)
         except Exception as error:
             cases.append(
-                {"case": f"{name}/{file.stem}", "image": file, "error": f"{file}: cannot be read: {_reason(error)}"}
+                {"case": folder + file.stem, "image": file, "error": f"{file}: cannot be read: {_reason(error)}"}
             )
             continue
         if header.get("Modality", "CT") != "CT":
@@ -198,9 +201,9 @@ def _dicom_cases(files: list[Path], name: str) -> list[dict[str, Any]]:
         described[uid] = str(header.get("SeriesDescription", "no description"))
     if len(series) == 1:
         found = next(iter(series.values()))
-        cases.append({"case": name if len(found) > 1 else f"{name}/{found[0].stem}", "image": found})
+        cases.append({"case": name if len(found) > 1 else folder + found[0].stem, "image": found})
     elif all(len(found) == 1 for found in series.values()):
-        cases += [{"case": f"{name}/{found[0].stem}", "image": found} for found in series.values()]
+        cases += [{"case": folder + found[0].stem, "image": found} for found in series.values()]
     else:
         listing = "; ".join(f"{len(found)} slices '{described[uid]}' ({uid})" for uid, found in series.items())
         message = (
@@ -259,8 +262,8 @@ def datalist(
             cases.append({"case": (file.relative_to(top).parent / stem).as_posix(), "image": [file], "kind": kind})
     for folder, members in folders.items():
         relative = folder.relative_to(top).as_posix()
-        found = _dicom_cases(members, relative if relative != "." else folder.resolve().name)
-        cases += [{**case, "kind": "dicom"} for case in found]
+        prefix, name = ("", folder.resolve().name) if relative == "." else (f"{relative}/", relative)
+        cases += [{**case, "kind": "dicom"} for case in _dicom_cases(members, prefix, name)]
     wanted = [case for case in cases if _matches(case["case"], include) and not _matches(case["case"], exclude)]
     if not wanted:
         raise FileNotFoundError(

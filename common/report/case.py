@@ -115,6 +115,8 @@ class ReportCased(MapTransform):
             path.parent.mkdir(parents=True, exist_ok=True)
             share = burden["share_of_lung"]
             line = "no lung found" if share is None else f"{100 * float(share):.1f} % of the lung, {burden['severity']}"
-            overlay(path, hu, mask, self.styles, title=str(item["case"]), spacing=spacing, note=line)
+            note = line if lung_from == "network" else f"{line}; lung found by threshold"
+            shown = np.where((mask == 0) & lung, self.values.get("lung", 0), mask)
+            overlay(path, hu, shown, self.styles, title=str(item["case"]), spacing=spacing, note=note)
             logger.info("%s: %d slices, lesions in %s.", item["case"], mask.shape[-1], line)
         return item
