@@ -12,9 +12,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import torch
-from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
+from monai.data import ITKReader, MetaTensor
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,14 @@ def picture_affine(axes: str) -> np.ndarray:
     return affine
 
 
-def _read_with(reader: ImageReader, path: Path) -> MetaTensor:
+def _read_nifti(path: Path) -> MetaTensor:
+    image: Any = nibabel.load(path)
+    # Kept in the file's order, in which a slice lies in one piece; MONAI's reader turns the whole volume over
+    return MetaTensor(torch.from_numpy(np.asarray(image.dataobj, np.float32)), affine=torch.from_numpy(image.affine))
+
+
+def _read_itk(path: Path) -> MetaTensor:
+    reader = ITKReader()  # imports itk, which takes a second, only here
     values, meta = reader.get_data(reader.read(path))
     return MetaTensor(
         torch.from_numpy(np.ascontiguousarray(values, np.float32)), affine=torch.as_tensor(meta["affine"])
@@ -135,9 +143,9 @@ def read(path: str | Path | Sequence[str | Path], picture_axes: str = UPRIGHT) -
     kind = kind_of(paths[0])
     try:
         if kind == "nifti":
-            scan = _read_with(NibabelReader(), paths[0])
+            scan = _read_nifti(paths[0])
         elif kind == "itk":
-            scan = _read_with(ITKReader(), paths[0])
+            scan = _read_itk(paths[0])
         elif kind == "dicom":
             scan = _read_dicom(paths)
         elif kind == "picture":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.inferers import SliceInferer
 
 from common.inferers import FastCall, MaskInferer, MixedPrecisionInferer, mixed_precision
 from common.networks import DRSegUNet
@@ -15,15 +16,19 @@ def network() -> torch.nn.Module:
     return DRSegUNet().eval()
 
 
-def test_a_volume_is_segmented_as_its_slices_are(network: torch.nn.Module) -> None:
-    volume = torch.randn(1, 1, 48, 32, 5, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("slices_at_once", [1, 2, 8])
+def test_masks_are_those_of_monais_slice_inferer(network: torch.nn.Module, slices_at_once: int) -> None:
+    volume = torch.randn(2, 1, 48, 32, 5, generator=torch.Generator().manual_seed(1))
+
+    def decided(x: torch.Tensor) -> torch.Tensor:
+        best, channel = network(x).softmax(1).max(1, keepdim=True)
+        return torch.tensor([1.0, 2.0, 3.0, 0.0])[channel] * (best > 0.3)
+
     with torch.no_grad():
-        mask = MaskInferer([1, 2, 3, 0], threshold=0.3, roi_size=(48, 32), sw_batch_size=2)(volume, network)
-        for index in range(5):
-            probability = network(volume[..., index]).softmax(1)
-            best, channel = probability.max(1, keepdim=True)
-            expected = torch.tensor([1.0, 2.0, 3.0, 0.0])[channel] * (best > 0.3)
-            assert torch.equal(mask[..., index], expected)
+        expected = SliceInferer(spatial_dim=2, roi_size=(48, 32), overlap=0)(volume, decided)
+        mask = MaskInferer([1, 2, 3, 0], threshold=0.3, slices_at_once=slices_at_once)(volume, network)
+    assert mask.dtype == torch.uint8 and 0 < (mask == 0).float().mean() < 1
+    assert torch.equal(mask.float(), expected)
 
 
 def test_pixels_where_no_class_is_probable_enough_are_background() -> None:
@@ -33,8 +38,8 @@ def test_pixels_where_no_class_is_probable_enough_are_background() -> None:
     def flat(x: torch.Tensor) -> torch.Tensor:
         return logits.expand(len(x), 4, 16, 16)
 
-    assert MaskInferer([1, 2, 3, 0], threshold=0.5, roi_size=(16, 16))(volume, flat).unique().tolist() == [0.0]
-    assert MaskInferer([1, 2, 3, 0], threshold=0.25, roi_size=(16, 16))(volume, flat).unique().tolist() == [1.0]
+    assert MaskInferer([1, 2, 3, 0], threshold=0.5)(volume, flat).unique().tolist() == [0]
+    assert MaskInferer([1, 2, 3, 0], threshold=0.25)(volume, flat).unique().tolist() == [1]
 
 
 @pytest.mark.skipif(mixed_precision(torch.device("cpu")) is None, reason="this processor has no bfloat16")
@@ -55,10 +60,8 @@ def test_without_mixed_precision_logits_are_the_networks_own(network: torch.nn.M
 @pytest.mark.gpu
 def test_gpu_masks_equal_cpu_masks(network: torch.nn.Module) -> None:
     volume = torch.randn(1, 1, 64, 64, 3, generator=torch.Generator().manual_seed(4))
-    inferer = MaskInferer([1, 2, 3, 0], threshold=0.0, roi_size=(64, 64), sw_batch_size=2)
+    inferer = MaskInferer([1, 2, 3, 0], threshold=0.0, slices_at_once=2)
     with torch.no_grad():
         cpu = inferer(volume, network)
-        gpu = MaskInferer([1, 2, 3, 0], threshold=0.0, roi_size=(64, 64), sw_batch_size=2)(
-            volume.cuda(), network.cuda()
-        )
+        gpu = MaskInferer([1, 2, 3, 0], threshold=0.0, slices_at_once=2)(volume.cuda(), network.cuda())
     assert (cpu == gpu.cpu()).float().mean() > 0.999
