@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
-import logging
 import os
 import platform
 import subprocess
@@ -21,8 +20,6 @@ from types import TracebackType
 from typing import Any
 
 from monai.bundle import ConfigParser
-
-logger = logging.getLogger(__name__)
 
 RUNNER_ARGUMENTS = (  # of ``python -m monai.bundle run``, not of a config
     *("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"),

@@ -34,9 +34,8 @@ class LoadScand(MapTransform):
                 item.pop(key, None)
                 continue
             scan = read(item[key], axes)
-            if (
-                scan.meta["kind"] == "array" and key != "image"
-            ):  # channels: ground-glass, consolidation, lung, background
+            if scan.meta["kind"] == "array" and key != "image":
+                # channels: ground-glass, consolidation, lung, background
                 table = torch.tensor([1.0, 2.0, 0.0, 0.0] if key == "label" else [1.0, 1.0, 1.0, 0.0])
                 scan = MetaTensor(table[scan.as_tensor().long()], meta=scan.meta)
             item[key] = scan

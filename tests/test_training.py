@@ -189,6 +189,21 @@ def test_an_empty_folder_is_an_error_that_lists_the_formats(runner: Runner, pict
     assert "ERROR  No scan in" in result.stderr and ".nii.gz" in result.stderr
 
 
+def test_an_unreadable_file_among_good_ones_shows_in_the_exit_code_alone(
+    runner: Runner, pictures: Path, tmp_path: Path
+) -> None:
+    runner("training", "--config_file", TRAIN, *arguments(pictures, tmp_path, epochs=1))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "good.jpg").write_bytes((pictures / "Imgs" / "1.jpg").read_bytes())
+    (tmp_path / "in" / "text.png").write_text("hello")
+    weights = ["--weights", tmp_path / "models" / "model.pt", "--output_dir", tmp_path / "out", "--size", "[64,64]"]
+    result = runner("--config_file", INFER, "--dataset_dir", tmp_path / "in", *weights)
+    assert result.returncode == 1
+    assert "ERROR  1 of 2 cases could not be segmented" in result.stderr and "text.png: cannot be read" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert [path.name for path in (tmp_path / "out").glob("*_mask.*")] == ["good_mask.png"]
+
+
 @pytest.mark.gpu
 def test_training_and_inference_run_on_a_gpu(runner: Runner, pictures: Path, tmp_path: Path) -> None:
     trained = runner("training", "--config_file", TRAIN, *arguments(pictures, tmp_path, epochs=2), "--amp", True)

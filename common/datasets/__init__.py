@@ -16,10 +16,13 @@ __all__ = ["KeepGoing", "ScanDataset", "SliceDataset", "datalist", "split"]
 logger = logging.getLogger(__name__)
 
 LAYOUTS = {
-    "MedSeg NIfTI": medseg.nifti,
-    "MedSeg pictures": medseg.pictures,
-    "MedSeg arrays": medseg.arrays,
-    "Radiopaedia nine volumes": radiopaedia.volumes,
+    "MedSeg NIfTI": (medseg.nifti, "tr_im.nii.gz, tr_mask.nii.gz, tr_lungmasks_updated.nii.gz"),
+    "MedSeg pictures": (medseg.pictures, "Imgs/*.jpg, GT_multiclass/*.png"),
+    "MedSeg arrays": (
+        medseg.arrays,
+        "images_medseg.npy, masks_medseg.npy; images_radiopedia.npy, masks_radiopedia.npy",
+    ),
+    "Radiopaedia nine volumes": (radiopaedia.volumes, "rp_im/N.nii.gz, rp_msk/N.nii.gz, rp_lung_msk/N.nii.gz"),
 }
 
 
@@ -44,11 +47,11 @@ def datalist(root: str | Path) -> list[dict[str, Any]]:
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"No such folder: {root}. Give the unpacked download with --dataset_dir, or 'phantom'.")
-    for name, listed in LAYOUTS.items():
+    for name, (listed, _) in LAYOUTS.items():
         cases = listed(root)
         if cases:
             logger.info("%s in %s: %d cases.", name, root, len(cases))
             return cases
-    known = "; ".join((list_.__doc__ or "").split("\n")[0].split(": ")[1].rstrip(".") for list_ in LAYOUTS.values())
+    known = "; ".join(files for _, files in LAYOUTS.values())
     found = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
     raise FileNotFoundError(f"{root} has none of the known layouts: {known}. It holds: {found}.")
