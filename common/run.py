@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -67,16 +68,22 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
 
     A mistake is a ValueError or OSError raised by this project's own code, also where MONAI wrapped it.
     """
-    origin: BaseException = error
-    while origin.__cause__ is not None and not _ours(origin):
-        origin = origin.__cause__
-    if _ours(origin):
-        print(f"\nERROR  {origin}", file=sys.stderr)
+    cause = origin(error)
+    if ours(cause):
+        print(f"\nERROR  {cause}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 
 
-def _ours(error: BaseException) -> bool:
+def origin(error: BaseException) -> BaseException:
+    """What this project's own code raised, below what others wrapped around it; else the innermost error."""
+    while error.__cause__ is not None and not ours(error):
+        error = error.__cause__
+    return error
+
+
+def ours(error: BaseException) -> bool:
+    """Whether this project's own code raised a user's mistake."""
     frames = traceback.extract_tb(error.__traceback__)
     own = Path(__file__).resolve().parent
     return (
@@ -184,7 +191,7 @@ def record(output_dir: Path, name: str, seed: int | None, config: Mapping[str, A
         except PackageNotFoundError:
             continue
     facts = {
-        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        "command": shlex.join(["python", "-m", "monai.bundle", *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seed": seed,
         "commit": git_commit(),

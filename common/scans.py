@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ import nibabel
 import numpy as np
 import torch
 from monai.data import ITKReader, MetaTensor
+
+from .files import matches, reason, unique
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ def read(path: str | Path | Sequence[str | Path], picture_axes: str = UPRIGHT) -
         else:
             raise ValueError(f"unknown format; use {', '.join(NIFTI + ITK + DICOM + PICTURES)}")
     except Exception as error:  # readers raise dozens of types; the user needs the file and the reason
-        raise ValueError(f"{name}: cannot be read: {_reason(error)}") from error
+        raise ValueError(f"{name}: cannot be read: {reason(error)}") from error
     shape = file_shape = tuple(scan.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -172,14 +173,6 @@ def read(path: str | Path | Sequence[str | Path], picture_axes: str = UPRIGHT) -
     return MetaTensor(
         scan.as_tensor().reshape(1, *shape), affine=scan.affine, meta={**meta, "original_affine": scan.affine.clone()}
     )
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost message of a reader's error on one line: readers chain several."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = str(error).strip().splitlines()
-    return f"{lines[0].rstrip('.')}." if lines else f"{type(error).__name__}."
 
 
 def _dicom_cases(files: list[Path], folder: str, name: str) -> list[dict[str, Any]]:
@@ -199,7 +192,7 @@ def _dicom_cases(files: list[Path], folder: str, name: str) -> list[dict[str, An
             uid = str(header.SeriesInstanceUID)
         except Exception as error:
             cases.append(
-                {"case": folder + file.stem, "image": file, "error": f"{file}: cannot be read: {_reason(error)}"}
+                {"case": folder + file.stem, "image": file, "error": f"{file}: cannot be read: {reason(error)}"}
             )
             continue
         if header.get("Modality", "CT") != "CT":
@@ -219,11 +212,6 @@ def _dicom_cases(files: list[Path], folder: str, name: str) -> list[dict[str, An
         )
         cases.append({"case": name, "image": files, "error": message})
     return cases
-
-
-def _matches(name: str, patterns: str | Sequence[str]) -> bool:
-    several = patterns.split(",") if isinstance(patterns, str) else patterns  # the command line makes a list of a,b
-    return any(fnmatch(name, pattern) for pattern in several)
 
 
 def datalist(
@@ -272,17 +260,13 @@ def datalist(
         relative = folder.relative_to(top).as_posix()
         prefix, name = ("", folder.resolve().name) if relative == "." else (f"{relative}/", relative)
         cases += [{**case, "kind": "dicom"} for case in _dicom_cases(members, prefix, name)]
-    wanted = [case for case in cases if _matches(case["case"], include) and not _matches(case["case"], exclude)]
+    wanted = [case for case in cases if matches(case["case"], include) and not matches(case["case"], exclude)]
     if not wanted:
         raise FileNotFoundError(
             f"No scan in {root}: {len(files)} files, {len(cases)} of them scans, none left by include={include!r} and "
             f"exclude={exclude!r}. Formats: {', '.join(NIFTI + ITK + DICOM + PICTURES)}."
         )
-    taken: dict[str, int] = {}
-    for case in sorted(wanted, key=lambda case: case["case"]):
-        taken[case["case"]] = taken.get(case["case"], 0) + 1
-        if taken[case["case"]] > 1:  # scan.nii.gz beside scan.png
-            case["case"] += f"_{case['kind']}"
+    unique(wanted)
     declared = {"intensity": intensity, "picture_axes": picture_axes}
     return [
         {**declared, **case, **({"intensity": "8bit"} if case["kind"] == "picture" else {})}

@@ -54,13 +54,19 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     return content
 
 
-def load_weights(network: nn.Module, path: str | Path, remedy: str = "Train the network first.") -> nn.Module:
+def load_weights(
+    network: nn.Module,
+    path: str | Path,
+    remedy: str = "Train the network first.",
+    words: str = "--network, --decoder and --classes",
+) -> nn.Module:
     """Load all weights of a network, or none.
 
     Args:
         network: receives the weights, on whatever device it is.
         path: see :func:`read_state_dict`.
         remedy: what to do when there are no weights.
+        words: settings that decide the network's shapes, for the message.
 
     Raises:
         FileNotFoundError: when there is no such file; the message ends with ``remedy``.
@@ -86,8 +92,27 @@ def load_weights(network: nn.Module, path: str | Path, remedy: str = "Train the 
         raise ValueError(
             f"{path}: every weight must fit {type(network).__name__}; "
             f"{len(fitting)} of {len(wanted)} do: {', '.join(parts)}. "
-            "Give the --network, --decoder and --classes that it was trained with, or the checkpoint of this network."
+            f"Give the {words} that it was trained with, or the checkpoint of this network."
         )
     network.load_state_dict(given)
     logger.info("Weights: %s, all %d tensors.", path, len(fitting))
     return network
+
+
+def start_from(network: nn.Module, path: str | Path, words: str = "--network") -> nn.Module:
+    """Load the weights that training starts from; ``none`` leaves the network as it was made.
+
+    Args:
+        network: receives the weights.
+        path: a checkpoint, or ``none``.
+        words: settings that decide the network's shapes, for the message.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when not every weight fits; see :func:`load_weights`.
+    """
+    if str(path) == "none":
+        logger.info("Weights: none, training starts from random ones.")
+        return network
+    remedy = "Train us_dense_seg first, give a checkpoint with --pretrained, or start from scratch: --pretraining none."
+    return load_weights(network, path, remedy, words)

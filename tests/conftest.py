@@ -44,7 +44,7 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def runner() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``python -m monai.bundle run ...`` from the repository's root, as the README says."""
 

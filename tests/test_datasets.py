@@ -92,10 +92,12 @@ def test_real_pictures_lie_as_declared(real_data: Callable[[str], Path]) -> None
 
 def test_every_file_is_decoded_once(layouts: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[str] = []
-    import common.transforms
+    import common.transforms.ct
 
-    original = common.transforms.read
-    monkeypatch.setattr(common.transforms, "read", lambda path, axes: reads.append(str(path)) or original(path, axes))
+    original = common.transforms.ct.read
+    monkeypatch.setattr(
+        common.transforms.ct, "read", lambda path, axes: reads.append(str(path)) or original(path, axes)
+    )
     data = SliceDataset(datalist(layouts["medseg"]), preprocessing())
     for _ in range(2):
         assert len(list(data)) == 6

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from common.networks import DRSegUNet, UNet, fold_batch_norm, keras_parameter_count, segmentation_network
+from common.networks import (
+    DRSegUNet,
+    ReverseTransfer,
+    UNet,
+    classic_unet,
+    fold_batch_norm,
+    keras_parameter_count,
+    segmentation_network,
+)
 
 VARIANTS = [(name, decoder) for name in ("drsegunet", "unet") for decoder in ("transposed", "upsample")]
 
@@ -68,10 +76,62 @@ def test_receptive_field_reaches_across_the_picture() -> None:
 def test_unknown_words_are_refused_with_the_choices() -> None:
     with pytest.raises(ValueError, match=r"Unknown network 'vnet'.*drsegunet, unet"):
         segmentation_network("vnet", 1, 4)
-    with pytest.raises(ValueError, match=r"Unknown decoder 'bilinear'.*'transposed' or 'upsample'"):
+    with pytest.raises(ValueError, match=r"Unknown decoder 'bilinear'.*'transposed 2x2' or 'upsample'"):
         segmentation_network("unet", 1, 4, "bilinear")
 
 
 def test_odd_sizes_are_refused_with_the_rule() -> None:
     with pytest.raises(ValueError, match="multiples of 16, got 100 x 128"):
         DRSegUNet()(torch.zeros(1, 1, 100, 128))
+
+
+def test_the_classic_unet_is_ronnebergers() -> None:
+    # 31,030,658 is the total of figure 1 with biases, counted by hand: 18,842,048 down, 12,188,480 up, 130 in the head
+    network = classic_unet(in_channels=1, out_channels=2)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 31_030_658
+    first = network.encoders[1][0].weight  # N = 3 x 3 x 64 incoming nodes
+    assert float(first.detach().std()) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
+
+
+def test_one_ultrasound_frame_costs_425_gflop() -> None:
+    with FlopCounterMode(display=False) as counter, torch.device("meta"), torch.no_grad():
+        classic_unet(1, 7)(torch.zeros(1, 1, 464, 624))
+    assert counter.get_total_flops() / 1e9 == pytest.approx(425.2, abs=0.1)
+
+
+def test_logits_depend_on_the_picture_through_the_map_averages_alone() -> None:
+    network = ReverseTransfer(classic_unet(1, 7, filters=4), classes=7).eval()
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.rand(2, 7, 24, 40, generator=generator).softmax(1)
+    shuffled = maps.flatten(2)[..., torch.randperm(24 * 40, generator=generator)].unflatten(2, (24, 40))
+    torch.testing.assert_close(network.decide(shuffled), network.decide(maps), atol=1e-6, rtol=0)
+    # One linear layer of the averages, worked by hand
+    by_hand = maps.mean((2, 3)) @ network.classifier.weight.T + network.classifier.bias
+    torch.testing.assert_close(network.decide(maps), by_hand, atol=1e-6, rtol=0)
+
+    # Two pictures whose maps have one average get one diagnosis, whatever else differs: nothing goes round the maps
+    class Given(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    through = ReverseTransfer(Given(), classes=7)
+    x = torch.randn(1, 7, 8, 8, generator=generator)
+    torch.testing.assert_close(through(x.flip(-1, -2)), through(x))
+    full = torch.randn(1, 1, 32, 48, generator=generator)
+    torch.testing.assert_close(network(full), network.decide(network.segmentation(full).softmax(1)))
+    gradient = torch.autograd.grad(network(full)[0, 0], list(network.parameters()))
+    assert all(bool((part != 0).any()) for part in gradient), "the diagnosis trains the segmentation too"
+
+
+def test_diagnosis_of_small_shares_survives_bfloat16() -> None:
+    network = ReverseTransfer(torch.nn.Identity(), classes=7)
+    maps = torch.randn(1, 7, 16, 16, generator=torch.Generator().manual_seed(1)).softmax(1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(network.decide(maps), network.decide(maps.double().float()), atol=0, rtol=0)
+        assert network.decide(maps).dtype == torch.float32
+
+
+def test_reverse_transfer_scripts() -> None:
+    network = ReverseTransfer(classic_unet(1, 4, filters=4), classes=4).eval()
+    x = torch.randn(2, 1, 32, 48, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(torch.jit.script(network)(x), network(x), atol=1e-5, rtol=1e-5)

@@ -167,8 +167,8 @@ def test_a_mixed_folder_is_listed_case_by_case(tmp_path: Path, hu: np.ndarray) -
     write_dicom(tmp_path / "patient" / "plan.dcm", hu[0], series="1.2.8", z=0, instance=1, modality="RTSTRUCT")
     (tmp_path / "notes.txt").write_text("")
     cases = datalist(tmp_path, exclude="*mask*")
-    assert [case["case"] for case in cases] == sorted(["a", "a_picture", "patient/scan", "single", "other"])
-    assert {case["case"]: case["intensity"] for case in cases}["a_picture"] == "8bit"
+    assert [case["case"] for case in cases] == sorted(["a", "a_png", "patient/scan", "single", "other"])
+    assert {case["case"]: case["intensity"] for case in cases}["a_png"] == "8bit"
     assert {case["case"]: len(case["image"]) for case in cases}["patient/scan"] == 4
 
 

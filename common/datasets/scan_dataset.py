@@ -64,11 +64,13 @@ class ScanDataset(IterableDataset):
             try:
                 if "error" in case:
                     raise ValueError(case["error"])
-                item = self.transform(case)  # type: ignore[misc]
+                yield from self.items(case)
             except Exception as error:  # whatever is wrong with one scan, the others are wanted
                 self.failures[str(case["case"])] = failure(case, error)
-                continue
-            yield item
+
+    def items(self, case: Mapping[str, Any]) -> Iterator[Any]:
+        """What one case gives: itself, transformed."""
+        yield self.transform(case)  # type: ignore[misc]
 
     def finish(self, later: Mapping[str, str]) -> None:
         """Last step of a run.
@@ -82,5 +84,5 @@ class ScanDataset(IterableDataset):
         failures = {**self.failures, **later}
         if failures:
             listing = "\n".join(f"  {message}" for message in failures.values())
-            raise ValueError(f"{len(failures)} of {self.count} cases could not be segmented:\n{listing}")
+            raise ValueError(f"{len(failures)} of {self.count} cases could not be done:\n{listing}")
         logger.info("Done: %d of %d cases.", self.count, self.count)

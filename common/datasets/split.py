@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import nibabel
-from monai.data import partition_dataset
+from monai.data import partition_dataset, partition_dataset_classes
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,12 @@ def one_case_a_slice(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]
 
 
 def split(
-    datalist: Sequence[dict[str, Any]], kind: str = "auto", fold: int = 0, folds: int = 5, seed: int = 0
+    datalist: Sequence[dict[str, Any]],
+    kind: str = "auto",
+    fold: int = 0,
+    folds: int = 5,
+    seed: int = 0,
+    stratify: str | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Training and validation cases: one of ``folds`` random parts is held out.
 
@@ -43,38 +49,51 @@ def split(
         fold: which part is held out, 0 to ``folds`` - 1.
         folds: number of parts, 2 or more.
         seed: of the draw.
+        stratify: key of a class, to be spread evenly over the folds.
 
     Returns:
         ``{"training": [...], "validation": [...]}``, disjoint and complete.
 
     Raises:
-        ValueError: for an unknown kind, a fold out of range, patients that are not named, or fewer groups than folds.
+        ValueError: for an unknown kind, a fold out of range, patients that are not named, or fewer groups (of a
+            class, if stratified) than folds.
     """
-    if kind not in ("auto", "patient", "slice"):
-        raise ValueError(f"Unknown split {kind!r}. Choose 'auto', 'patient' or 'slice'.")
+    if kind not in ("auto", "patient", "slice", "paper"):
+        raise ValueError(f"Unknown split {kind!r}. Choose 'auto', 'patient', 'slice' or 'paper'.")
     if folds < 2 or not 0 <= fold < folds:
         raise ValueError(f"Folds are 2 or more and fold is 0 to folds - 1, got fold {fold} of {folds}.")
     unnamed = [str(case["case"]) for case in datalist if case.get("patient") is None]
     if kind == "patient" and unnamed:
         raise ValueError(
             f"--split patient needs a patient for every case; the source names none for {len(unnamed)} cases "
-            f"({', '.join(unnamed[:3])}, ...). Use --split slice, and say so beside the result."
+            f"({', '.join(unnamed[:3])}, ...). Use --split {'slice' if 'intensity' in datalist[0] else 'paper'}, "
+            "and say so beside the result."
         )
     by_patient = kind == "patient" or (kind == "auto" and not unnamed)
-    cases = list(datalist) if by_patient else one_case_a_slice(datalist)
-    groups = sorted({str(case["patient"]) for case in cases}) if by_patient else list(range(len(cases)))
-    if len(groups) < folds:
-        raise ValueError(
-            f"{folds} folds need as many {'patients' if by_patient else 'slices'}, got {len(groups)}. Lower --folds."
-        )
-    held_out = set(partition_dataset(groups, num_partitions=folds, shuffle=True, seed=seed)[fold])
+    cases = one_case_a_slice(datalist) if kind in ("auto", "slice") and not by_patient else list(datalist)
+    groups = [str(case["patient"]) if by_patient else str(position) for position, case in enumerate(cases)]
+    unit = "patient" if by_patient else "slice" if kind in ("auto", "slice") else "case"
+    if len(set(groups)) < folds:
+        raise ValueError(f"{folds} folds need as many {unit}s, got {len(set(groups))}. Lower --folds.")
+    names = sorted(set(groups)) if by_patient else groups
+    if stratify:
+        classes = {group: str(case[stratify]) for group, case in zip(groups, cases, strict=True)}
+        counts = Counter(classes.values())
+        rarest = min(counts, key=lambda name: counts[name])
+        if counts[rarest] < folds:
+            raise ValueError(
+                f"{folds} folds need as many {unit}s of every class; {rarest} has {counts[rarest]}. Lower --folds."
+            )
+        labels: Any = [classes[name] for name in names]  # MONAI's annotation says int, any class will do
+        parts = partition_dataset_classes(names, labels, num_partitions=folds, shuffle=True, seed=seed)
+    else:
+        parts = partition_dataset(names, num_partitions=folds, shuffle=True, seed=seed)
+    held_out = set(parts[fold])
     sides: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
-    for position, case in enumerate(cases):
-        group = str(case["patient"]) if by_patient else position
+    for group, case in zip(groups, cases, strict=True):
         sides["validation" if group in held_out else "training"].append(case)
     logger.info(
-        "Split by %s: fold %d of %d held out, %d training and %d validation %s.",
-        *("patient" if by_patient else "slice", fold, folds, len(groups) - len(held_out), len(held_out)),
-        "patients" if by_patient else "slices",
+        "Split by %s: fold %d of %d held out, %d training and %d validation %ss.",
+        *(unit, fold, folds, len(names) - len(held_out), len(held_out), unit),
     )
     return sides

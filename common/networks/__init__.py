@@ -6,9 +6,18 @@ from torch import nn
 
 from .blocks import fold_batch_norm, keras_parameter_count
 from .drsegunet import DRSegUNet
-from .unet import UNet
+from .reverse_transfer import ReverseTransfer
+from .unet import UNet, classic_unet
 
-__all__ = ["DRSegUNet", "UNet", "fold_batch_norm", "keras_parameter_count", "segmentation_network"]
+__all__ = [
+    "DRSegUNet",
+    "ReverseTransfer",
+    "UNet",
+    "classic_unet",
+    "fold_batch_norm",
+    "keras_parameter_count",
+    "segmentation_network",
+]
 
 NETWORKS = {"drsegunet": DRSegUNet, "unet": UNet}
 

@@ -20,16 +20,19 @@ def doubling(in_channels: int, out_channels: int, decoder: str) -> tuple[nn.Modu
     Args:
         in_channels: channels in.
         out_channels: channels out of a transposed convolution; interpolation keeps ``in_channels``.
-        decoder: ``transposed`` (3x3, stride 2, learned) or ``upsample`` (nearest neighbour, Keras's default).
+        decoder: ``transposed`` (3x3, stride 2, learned), ``transposed 2x2`` (Ronneberger's up-convolution) or
+            ``upsample`` (nearest neighbour, Keras's default).
 
     Raises:
         ValueError: for another decoder.
     """
     if decoder == "transposed":
         return nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1), out_channels
+    if decoder == "transposed 2x2":
+        return nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2), out_channels
     if decoder == "upsample":
         return nn.Upsample(scale_factor=2.0, mode="nearest"), in_channels
-    raise ValueError(f"Unknown decoder {decoder!r}. Choose 'transposed' or 'upsample'.")
+    raise ValueError(f"Unknown decoder {decoder!r}. Choose 'transposed', 'transposed 2x2' or 'upsample'.")
 
 
 def check_size(height: int, width: int) -> None:

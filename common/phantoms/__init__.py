@@ -1,4 +1,4 @@
-"""Synthetic chest CT with lesions of COVID-19, made from a seed, and written in the layouts of public data sets."""
+"""Synthetic chest CT and lung ultrasound, made from a seed, and written in the layouts of public data sets."""
 
 from .chest_ct import ChestCT, chest_ct
 from .layouts import (
@@ -10,17 +10,35 @@ from .layouts import (
 )
 from .scanner import SECOND, STANDARD, Scanner
 from .sheet import sheet
+from .ultrasound import (
+    DIAGNOSES,
+    INDICES,
+    UltrasoundFrame,
+    lung_ultrasound,
+    lung_ultrasound_clip,
+    ultrasound_sheet,
+    write_pocus,
+    write_semantic_lung,
+)
 
 __all__ = [
+    "DIAGNOSES",
+    "INDICES",
     "SECOND",
     "STANDARD",
     "ChestCT",
     "Scanner",
+    "UltrasoundFrame",
     "chest_ct",
+    "lung_ultrasound",
+    "lung_ultrasound_clip",
     "phantom_dir",
     "sheet",
+    "ultrasound_sheet",
     "write_medseg",
     "write_medseg_arrays",
     "write_medseg_pictures",
+    "write_pocus",
     "write_radiopaedia",
+    "write_semantic_lung",
 ]

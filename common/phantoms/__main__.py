@@ -5,16 +5,24 @@ from __future__ import annotations
 import argparse
 
 from .sheet import sheet
+from .ultrasound.sheet import ultrasound_sheet
 
 
 def main() -> None:
     """Reads the command line and writes the picture."""
-    parser = argparse.ArgumentParser(prog="python -m common.phantoms", description="Draws synthetic chest CT phantoms.")
+    parser = argparse.ArgumentParser(prog="python -m common.phantoms", description="Draws synthetic phantoms.")
     parser.add_argument("--output", required=True, help="PNG file to write")
-    parser.add_argument("--patients", type=int, default=6, help="number of patients (default: %(default)s)")
+    parser.add_argument("--kind", choices=("ct", "ultrasound"), default="ct", help="default: %(default)s")
+    parser.add_argument("--patients", type=int, help="number of patients of CT (default: 6)")
     parser.add_argument("--seed", type=int, default=0, help="first patient (default: %(default)s)")
     arguments = parser.parse_args()
-    print(sheet(arguments.output, arguments.patients, arguments.seed))
+    if arguments.kind == "ct":
+        patients = 6 if arguments.patients is None else arguments.patients
+        print(sheet(arguments.output, patients, arguments.seed))
+    elif arguments.patients is not None:
+        parser.error("--patients is for --kind ct only: the ultrasound sheet shows one patient. Leave it out.")
+    else:
+        print(ultrasound_sheet(arguments.output, arguments.seed))
 
 
 if __name__ == "__main__":

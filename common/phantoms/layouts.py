@@ -1,13 +1,11 @@
-"""Phantoms written in the file layouts of the public COVID-19 CT downloads, for use while there are no patient data."""
+"""CT phantoms written in the layouts of public COVID-19 downloads, and a cache of phantoms in any layout."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from .chest_ct import ChestCT, chest_ct, make_patient, scan, slice_heights
+from .folders import SEED_BLOCK, check_count, check_seed, finished_folder
 from .scanner import STANDARD, Scanner
+from .ultrasound.layouts import write_pocus, write_semantic_lung
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +29,7 @@ VERSION = 1
 CACHE_VARIABLE = "COVID_LUNG_CACHE"
 DEFAULT_CACHE = "~/.cache/covid_lung_bundles"
 
-# Patients of one seed are numbered within a block of this size, so that different seeds share no patient. The layouts
-# of single slices start in the middle of the block: no patient occurs in them and in the volumes.
-SEED_BLOCK = 10_000
+# The layouts of single slices start in the middle of a seed's block: no patient occurs in them and in the volumes.
 SLICE_PATIENTS = 5_000
 
 # Window of the pictures: these HU become grey 0 and 255.
@@ -43,30 +41,6 @@ PICTURE_MARGIN = 12
 # A patient gives at most this many slices, and a slice counts as lesion-bearing from this share of its lung pixels.
 SLICES_PER_PATIENT = 3
 LEAST_LESION = 0.01
-
-
-@contextmanager
-def finished_folder(root: Path) -> Iterator[Path]:
-    """Gives a temporary folder beside `root` that takes its name once everything in it is written.
-
-    Raises:
-        FileExistsError: if `root` exists and is not an empty folder.
-    """
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise FileExistsError(
-            f"Phantoms are written to a new folder, but {root} exists. Remove it or name another one."
-        )
-    root.parent.mkdir(parents=True, exist_ok=True)
-    part = root.with_name(f".{root.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    try:
-        yield part
-        if root.exists():
-            root.rmdir()
-        part.rename(root)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def lps_affine(shape: tuple[int, ...], spacing: tuple[float, float, float]) -> NDArray[np.float64]:
@@ -89,18 +63,6 @@ def save_nifti(path: Path, array: NDArray[Any], spacing: tuple[float, float, flo
     image = nib.Nifti1Image(np.ascontiguousarray(array), affine)
     image.header.set_xyzt_units("mm")
     nib.save(image, path)
-
-
-def check_count(name: str, value: int) -> None:
-    """Raises ValueError unless the value is at least 1."""
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, but is {value}. Ask for one or more.")
-
-
-def check_seed(seed: int) -> None:
-    """Raises ValueError for a negative seed."""
-    if seed < 0:
-        raise ValueError(f"seed must not be negative, but is {seed}. Use 0 or any positive integer.")
 
 
 def write_radiopaedia(
@@ -300,6 +262,8 @@ LAYOUTS: dict[str, Callable[..., Path]] = {
     "medseg": write_medseg,
     "medseg_arrays": write_medseg_arrays,
     "medseg_pictures": write_medseg_pictures,
+    "semantic_lung": write_semantic_lung,
+    "pocus": write_pocus,
 }
 
 
@@ -319,7 +283,8 @@ def phantom_dir(layout: str = "radiopaedia", **settings: Any) -> Path:
     `~/.cache/covid_lung_bundles`.
 
     Args:
-        layout: "radiopaedia", "medseg", "medseg_arrays" or "medseg_pictures".
+        layout: "radiopaedia", "medseg", "medseg_arrays" or "medseg_pictures" for CT, "semantic_lung" or "pocus" for
+            ultrasound.
         **settings: arguments of the function that writes the layout, such as `patients`, `size` or `seed`.
 
     Raises:
@@ -336,7 +301,7 @@ def phantom_dir(layout: str = "radiopaedia", **settings: Any) -> Path:
     parts = [f"{name}{settings_name(value)}" for name, value in sorted({**known, **settings}.items())]
     cache = Path(os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE).expanduser()
     root = cache / "-".join(["phantoms", layout, f"v{VERSION}", *parts])
-    logger.info("Using synthetic chest CT phantoms, not patient data, in %s", root)
+    logger.info("Using synthetic phantoms, not patient data, in %s", root)
     if not root.is_dir() or not any(root.iterdir()):
         make_once(writer, root, {**known, **settings})
     return root

@@ -9,21 +9,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
+from . import panels
 from .chest_ct import ChestCT, Patient, make_patient, scan, slice_heights
 
 # Lung window, HU.
 LEVEL = -600.0
 WIDTH = 1500.0
 
-# Colours that people with colour-deficient vision tell apart, too.
-GROUND_GLASS_COLOUR = (255, 176, 0)
-CONSOLIDATION_COLOUR = (220, 38, 127)
-LUNG_COLOUR = (100, 143, 255)
+GROUND_GLASS_COLOUR = panels.YELLOW
+CONSOLIDATION_COLOUR = panels.MAGENTA
+LUNG_COLOUR = panels.BLUE
 # How strongly the colours of lesions cover the grey image.
 OPACITY = 0.65
 
 PIXELS = 384
-GAP = 6
 
 
 def upright(array: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -34,13 +33,11 @@ def upright(array: NDArray[np.float32]) -> NDArray[np.float32]:
 def grey_picture(ct: ChestCT) -> NDArray[np.uint8]:
     """Returns the first slice in the lung window as (Y, X, 3) RGB."""
     share = (upright(ct.image[:, :, 0].astype(np.float32)) - LEVEL) / WIDTH + 0.5
-    grey = np.clip(255 * share, 0, 255).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+    return panels.in_grey(np.clip(255 * share, 0, 255).astype(np.uint8))
 
 
 def label_picture(ct: ChestCT) -> NDArray[np.uint8]:
     """Returns the first slice with lesions and the lungs' outline in colour, as (Y, X, 3) RGB."""
-    picture = grey_picture(ct).astype(np.float32)
     lung, lesion = ct.lung[:, :, 0].T > 0, ct.lesion[:, :, 0].T
     outline = lung & ~binary_erosion(lung)
     layers = (
@@ -48,9 +45,7 @@ def label_picture(ct: ChestCT) -> NDArray[np.uint8]:
         (lesion == 2, CONSOLIDATION_COLOUR, OPACITY),
         (outline, LUNG_COLOUR, 1.0),
     )
-    for mask, colour, opacity in layers:
-        picture[mask] = (1 - opacity) * picture[mask] + opacity * np.array(colour, np.float32)
-    return picture.astype(np.uint8)
+    return panels.coloured(grey_picture(ct), layers)
 
 
 PICTURES = (grey_picture, label_picture)
@@ -95,5 +90,4 @@ def sheet(path: str | Path, patients: int = 6, seed: int = 0) -> Path:
 def column_of(ct: ChestCT) -> NDArray[np.uint8]:
     """Returns image and labels one above the other with white gaps, without the air above and below the chest."""
     rows = slice(PIXELS // 12, PIXELS - PIXELS // 12)
-    pair = [np.pad(picture(ct)[rows], ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for picture in PICTURES]
-    return np.concatenate(pair)
+    return panels.column([picture(ct)[rows] for picture in PICTURES])

@@ -15,10 +15,27 @@ from monai.transforms import MapTransform, Orientation
 
 from ..lung_mask import lung_mask
 from .burden import BurdenTable, lesion_burden
-from .figures import overlay
+from .figures import ClassStyle, overlay
 from .styles import class_styles
 
 logger = logging.getLogger(__name__)
+
+
+def mask_palette(styles: Sequence[ClassStyle]) -> np.ndarray:
+    """Colours of mask values, uint8 (256, 3); black for 0 and for values of no class."""
+    palette = np.zeros((256, 3), np.uint8)
+    for style in styles:
+        palette[style.value] = style.colour if style.value else 0
+    return palette
+
+
+def save_picture_mask(path: Path, mask: np.ndarray, palette: np.ndarray) -> None:
+    """Save mask values, uint8 (rows, columns), as a png that viewers show in the classes' colours."""
+    from PIL import Image
+
+    picture = Image.fromarray(mask).convert("P")
+    picture.putpalette(palette.tobytes())
+    picture.save(path)
 
 
 class SaveMaskd(MapTransform):
@@ -35,9 +52,7 @@ class SaveMaskd(MapTransform):
     ) -> None:
         super().__init__(keys)
         self.output_dir = Path(output_dir)
-        self.palette = np.zeros((256, 3), np.uint8)
-        for style in class_styles(metadata, classes):
-            self.palette[style.value] = style.colour if style.value else 0
+        self.palette = mask_palette(class_styles(metadata, classes))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the file, whole or not at all."""
@@ -47,7 +62,7 @@ class SaveMaskd(MapTransform):
             stem = self.output_dir / f"{item['case']}_mask"
             stem.parent.mkdir(parents=True, exist_ok=True)
             if item["kind"] == "picture":
-                self._save_picture(mask[..., 0], stem.with_name(stem.name + ".png"))
+                save_picture_mask(stem.with_name(stem.name + ".png"), mask[..., 0], self.palette)
             else:
                 shape = item["image"].meta.get("file_shape", mask.shape)
                 volume = nibabel.Nifti1Image(mask.reshape(shape), np.asarray(item[key].affine))
@@ -56,13 +71,6 @@ class SaveMaskd(MapTransform):
                 nibabel.save(volume, part)
                 os.replace(part, stem.with_name(stem.name + ".nii.gz"))
         return item
-
-    def _save_picture(self, mask: np.ndarray, path: Path) -> None:
-        from PIL import Image
-
-        picture = Image.fromarray(mask).convert("P")
-        picture.putpalette(self.palette.tobytes())
-        picture.save(path)
 
 
 class ReportCased(MapTransform):

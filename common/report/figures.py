@@ -107,8 +107,8 @@ def _paint(axes: Axes, mask: np.ndarray, classes: Sequence[ClassStyle], aspect: 
         area = mask == style.value
         if style.name == "lung" and area.any():
             _contour(axes, area | diseased, style)
-    for style in lesions:
-        _contour(axes, mask == style.value, style)
+    for style in sorted(lesions, key=lambda style: -np.count_nonzero(mask == style.value)):
+        _contour(axes, mask == style.value, style)  # thin lines over the regions that they lie in
 
 
 def _contour(axes: Axes, area: np.ndarray, style: ClassStyle) -> None:
@@ -257,6 +257,7 @@ def comparison(
     predictions: Sequence[np.ndarray],
     classes: Sequence[ClassStyle],
     titles: Sequence[str],
+    sides: bool = True,
 ) -> None:
     """Sheet of slices: image, truth and prediction below each other, one slice a column.
 
@@ -267,6 +268,7 @@ def comparison(
         predictions: integers, the shape of their image.
         classes: what the values of the masks mean; others are not drawn.
         titles: text above each column.
+        sides: mark the patient's right and left, which ultrasound does not know.
 
     Raises:
         ValueError: for no slices, lists of differing length, or shapes that differ.
@@ -284,13 +286,83 @@ def comparison(
             _show(axes, image, window, 1.0)
             if mask is None:
                 axes.set_title(_shortened(titles[column], panel, 9), color=TEXT, size=9, pad=7, parse_math=False)
-                _sides(axes)
+                if sides:
+                    _sides(axes)
             else:
                 _paint(axes, mask, classes, 1.0)
             if column == 0:
                 side = axes.text(-10 / panel, 0.5, name, color=FAINT, size=11, rotation=90, ha="center", va="center")
                 side.set_transform(axes.transAxes)
     _legend(figure, classes)
+    _save(figure, path)
+
+
+def frame_sheet(
+    path: str | Path,
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    classes: Sequence[ClassStyle],
+    titles: Sequence[str],
+    title: str = "",
+    note: str = "",
+) -> None:
+    """Sheet of an ultrasound case: frames above, the same with their masks below; side by side for a single one.
+
+    Args:
+        path: PNG to write, at most 1600 pixels wide; its folder is made where missing.
+        images: grey levels 0..255, arrays (rows, columns), all of one shape.
+        masks: integers, the shape of their image.
+        classes: what the values of the masks mean; others are not drawn.
+        titles: small text on each frame.
+        title: first line, usually the case.
+        note: second line.
+    """
+    _check_slices(images, masks, masks, titles)
+    columns = max(2, len(images))
+    panel = min(CELL, (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns)
+    tall = panel * images[0].shape[0] / images[0].shape[1]
+    rows = 1 if len(images) == 1 else 2
+    figure = _figure(2 * MARGIN + columns * (panel + GAP) - GAP, HEADER + rows * (tall + GAP) + FOOTER)
+    _write(figure, MARGIN, 22, title, 13)
+    _write(figure, MARGIN, 46, note, 10.5, FAINT)
+    for position, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        left = MARGIN + position * (panel + GAP)
+        plain = _panel(figure, left, HEADER, panel, tall)
+        _show(plain, image.T, (0, 255), 1.0)
+        _label(plain, 0.02, 0.95, titles[position])
+        beside, below = (panel + GAP, 0.0) if rows == 1 else (0.0, tall + GAP)
+        painted = _panel(figure, left + beside, HEADER + below, panel, tall)
+        _show(painted, image.T, (0, 255), 1.0)
+        _paint(painted, mask.T, classes, 1.0)
+    _legend(figure, classes)
+    _save(figure, path)
+
+
+def confusion_picture(path: str | Path, matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> None:
+    """Confusion matrices side by side: rows are truth, columns prediction; counts, shaded by their share of the row.
+
+    Args:
+        path: PNG to write; its folder is made where missing.
+        matrices: counts (classes, classes), by what they count.
+        classes: names in order.
+    """
+    side, left = 300, 150
+    figure = _figure(len(matrices) * (side + left) + MARGIN, side + 130)
+    for position, (name, counts) in enumerate(matrices.items()):
+        axes = _panel(figure, left + position * (side + left), 70, side, side)
+        axes.set_axis_on()
+        share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1.2)
+        for (row, column), count in np.ndenumerate(counts):
+            colour = BACKGROUND if share[row, column] < 0.6 else TEXT
+            axes.text(column, row, f"{int(count)}", ha="center", va="center", color=colour, size=12)
+        axes.set_xticks(range(len(classes)), classes, color=FAINT, size=10)
+        axes.set_yticks(range(len(classes)), classes, color=FAINT, size=10)
+        axes.tick_params(length=0)
+        axes.set_xlabel("prediction", color=FAINT, size=10)
+        axes.set_title(f"{name}; rows are the truth", color=TEXT, size=12, loc="left")
+        for spine in axes.spines.values():
+            spine.set_visible(False)
     _save(figure, path)
 
 
@@ -309,13 +381,13 @@ def _check_slices(
             raise ValueError(f"Image, truth and prediction have one shape (X, Y), got {shapes}. Put them on one grid.")
 
 
-def _lines(axes: Axes, rows: Sequence[Mapping[str, float]], columns: Sequence[str]) -> None:
+def _lines(axes: Axes, rows: Sequence[Mapping[str, float]], columns: Sequence[str], prefix: str) -> None:
     """One line a column over epochs, without its missing values, labelled with its last one."""
     for position, column in enumerate(columns):
         points = [(row.get("epoch", number), row.get(column, np.nan)) for number, row in enumerate(rows, start=1)]
         axes.set_xlim(0.5, max([2.0, *(point[0] for point in points)]) + 0.5)
         finite = [point for point in points if np.isfinite(point[1])]
-        name = column.removeprefix("dice_").replace("_", " ")
+        name = column.removeprefix(prefix).replace("_", " ")
         name += f"  {finite[-1][1]:.3f}" if finite else "  none"
         marker = "o" if len(rows) <= 30 else None
         x, y = zip(*finite, strict=True) if finite else ((), ())
@@ -328,6 +400,7 @@ def curves(
     loss_columns: Sequence[str],
     score_columns: Sequence[str],
     title: str = "",
+    score: str = "Dice",
 ) -> None:
     """Training curves: losses on the left, scores (0..1) on the right, over epochs; legends tell the last values.
 
@@ -335,18 +408,19 @@ def curves(
         path: PNG to write, 1200 pixels wide; its folder is made where missing.
         rows: a mapping an epoch; ``epoch`` counts from 1 where missing. Missing values and NaN are left out.
         loss_columns: keys of losses.
-        score_columns: keys of scores; a prefix ``dice_`` is left out of their names.
+        score_columns: keys of scores; a prefix ``<score>_`` is left out of their names.
         title: line above.
+        score: what the scores are.
     """
     from matplotlib.ticker import MaxNLocator
 
     figure = _figure(1200, 460)
     _write(figure, MARGIN, 22, title, 13)
-    for left, name, columns in ((70, "loss", loss_columns), (670, "Dice", score_columns)):
+    for left, name, columns in ((70, "loss", loss_columns), (670, score, score_columns)):
         axes = _panel(figure, left, 62, 510, 330)
         axes.set_axis_on()
         axes.set_facecolor(BACKGROUND)
-        _lines(axes, rows, columns)
+        _lines(axes, rows, columns, f"{score.lower()}_")
         axes.set_title(name, color=TEXT, size=12, loc="left")
         axes.set_xlabel("epoch", color=FAINT, size=10)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

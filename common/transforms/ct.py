@@ -1,4 +1,4 @@
-"""Dictionary transforms that MONAI lacks: reading any scan, declared intensities, slice-wise normalisation, classes."""
+"""CT: reading any scan, declared intensities, slice-wise normalisation, classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from .scans import UPRIGHT, read
+from ..scans import UPRIGHT, read
 
 AIR = -500.0  # HU; a chest CT always has voxels below this: lung, airways, the air around the body
 LESIONS = {"ground-glass": 1, "consolidation": 2}  # values of the public lesion masks; 3 is pleural effusion

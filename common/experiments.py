@@ -1,0 +1,295 @@
+"""What it takes to reproduce a paper's tables: a bundle's ``reproduce.yaml`` and the experiments that it asks for."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .report.paper_table import PaperTable, mapping, read_table
+from .run import check_overrides
+
+ROOT = Path(__file__).resolve().parents[1]
+OWN = ("ckpt_dir", "output_dir", "resume", "fold")  # settings that every experiment has its own of
+KEYS = ("steps", "variants", "folds", "seeds", "settings", "quick", "needs", "tables")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A bundle's ``reproduce.yaml``, checked.
+
+    Args:
+        bundle: name of the bundle's folder.
+        configs: folder of its configs.
+        steps: what MONAI is to run, with which configs, in order.
+        variants: settings of each variant.
+        repeats: settings of each run of a variant, ``{"fold": 0}`` and so on.
+        settings: of every experiment.
+        quick: further ones with ``--quick``.
+        needs: by variant, the ``bundle`` and ``variant`` whose weights it starts from, and ``as`` which setting.
+        tables: what to write in the end.
+    """
+
+    bundle: str
+    configs: Path
+    steps: Mapping[str, Sequence[str]]
+    variants: Mapping[str, Mapping[str, Any]]
+    repeats: Sequence[Mapping[str, int]]
+    settings: Mapping[str, Any]
+    quick: Mapping[str, Any]
+    needs: Mapping[str, Mapping[str, str]]
+    tables: Sequence[PaperTable]
+
+    @property
+    def word(self) -> str:
+        """What the runs of a variant are called."""
+        return "folds" if all(list(repeat) == ["fold"] for repeat in self.repeats) else "runs"
+
+    def files(self, step: str) -> list[str]:
+        """Paths of a step's configs, as short as they can be written from the repository's root."""
+        paths = [self.configs / name for name in self.steps[step]]
+        return [str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path) for path in paths]
+
+
+def run_name(repeat: Mapping[str, int]) -> str:
+    """``fold0``, ``fold0_seed1``, or ``run`` where a variant is run once."""
+    return "_".join(f"{key}{value}" for key, value in repeat.items()) or "run"
+
+
+def read_plan(bundle: str, bundles: Path) -> Plan:
+    """Read ``<bundles>/<bundle>/configs/reproduce.yaml``.
+
+    Raises:
+        FileNotFoundError: without such a bundle, such a file, or a config that it names.
+        ValueError: naming the key that is not as it must be.
+    """
+    path = bundles / bundle / "configs" / "reproduce.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(each.parts[-3] for each in bundles.glob("*/configs/reproduce.yaml"))) or "none"
+        reason = f"{bundle} has no configs/reproduce.yaml" if path.parents[1].is_dir() else f"No bundle {bundle!r}"
+        raise FileNotFoundError(f"{reason} in {bundles}. Bundles whose tables can be reproduced: {known}.")
+    try:
+        return _plan(bundle, path.parent, yaml.safe_load(path.read_text()))
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _plan(bundle: str, configs: Path, content: Any) -> Plan:
+    content = mapping(content, "the file")
+    for key in content:
+        if key not in KEYS:
+            close = difflib.get_close_matches(str(key), KEYS, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise ValueError(f"no key is called {key!r}.{hint} Keys: {', '.join(KEYS)}.")
+    parts = {key: mapping(content.get(key, {}), key) for key in ("steps", "variants", "settings", "quick", "needs")}
+    for key in ("steps", "variants"):
+        if not parts[key]:
+            raise ValueError(f"{key} names one at least, got none.")
+    for step, files in parts["steps"].items():
+        if not isinstance(files, list) or not files:
+            raise ValueError(f"steps: {step} is a list of configs such as [train.yaml], got {files!r}.")
+        for name in files:
+            if not (configs / name).is_file():
+                raise FileNotFoundError(f"{configs}/reproduce.yaml: steps: {step} names {name}, which is not there.")
+    for variant, settings in parts["variants"].items():
+        if not isinstance(variant, str) or not variant or set(variant) & set("/\\ *?["):
+            raise ValueError(f"variants: {variant!r} must be a word, for it names a folder. Put it in quotes?")
+        mapping(settings, f"variants: {variant}")
+    for variant, need in parts["needs"].items():
+        if variant not in parts["variants"]:
+            raise ValueError(f"needs: no variant is called {variant!r}; there are {', '.join(parts['variants'])}.")
+        if set(mapping(need, f"needs: {variant}")) != {"bundle", "variant", "as"}:
+            raise ValueError(f"needs: {variant} has bundle, variant and as, got {need!r}.")
+    folds, seeds = ([{key[:-1]: number} for number in _numbers(content, key)] or [{}] for key in ("folds", "seeds"))
+    tables = content.get("tables")
+    if not isinstance(tables, list) or not tables:
+        raise ValueError(f"tables is a list of one or more, got {tables!r}.")
+    return Plan(
+        bundle=bundle,
+        configs=configs,
+        repeats=[{**fold, **seed} for fold, seed in itertools.product(folds, seeds)],
+        tables=[read_table(table, list(parts["variants"])) for table in tables],
+        **parts,
+    )
+
+
+def _numbers(content: Mapping[str, Any], key: str) -> list[int]:
+    numbers = content.get(key, [])
+    if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
+        raise ValueError(f"{key} is a list of whole numbers such as [0, 1, 2], got {numbers!r}.")
+    return numbers
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says.
+
+    Args:
+        bundles: folder of the bundles.
+        output_dir: of all experiments.
+        bundle: whose tables are asked for.
+        quick: take the quick settings too, in a folder apart.
+        settings: further ones of each bundle, ``dataset_dir`` among them.
+    """
+
+    bundles: Path
+    output_dir: Path
+    bundle: str
+    quick: bool
+    settings: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def root(self) -> Path:
+        """Folder of the bundles' folders."""
+        return self.output_dir / "quick" if self.quick else self.output_dir
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One variant, one fold, one seed.
+
+    Args:
+        name: ``bundle/variant/fold0``, also of its folder.
+        folder: holds ``models``, ``eval``, ``log.txt`` and ``experiment.json``, the record of what is done.
+        settings: overrides of the configs; what it needs is told by name.
+        steps: configs of each step.
+        needs: setting to the experiment whose ``models/model.pt`` it takes.
+    """
+
+    name: str
+    folder: Path
+    settings: Mapping[str, Any]
+    steps: Mapping[str, Sequence[str]]
+    needs: Mapping[str, Experiment]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the folder says of itself, empty before the first start."""
+        path = self.folder / "experiment.json"
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    @property
+    def done(self) -> bool:
+        """All steps are finished."""
+        return self.record.get("finished") == list(self.steps)
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """Settings as MONAI is to receive them."""
+        folder = self.folder
+        paths = {"ckpt_dir": str(folder / "models"), "output_dir": str(folder / "eval")}
+        weights = {setting: str(needed.folder / "models" / "model.pt") for setting, needed in self.needs.items()}
+        return {**self.settings, **paths, "resume": True, **weights}
+
+    def check(self) -> None:
+        """Refuse to mix settings in one folder.
+
+        Raises:
+            ValueError: where the folder was begun with others.
+        """
+        record = self.record
+        before = {**record.get("settings", {}), "steps": record.get("steps")}
+        now = json.loads(json.dumps({**self.settings, "steps": {key: file_names(f) for key, f in self.steps.items()}}))
+        differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        if record and differing:
+            changes = "; ".join(
+                f"{key} was {before.get(key, 'not set')}, now {now.get(key, 'not set')}" for key in differing
+            )
+            raise ValueError(
+                f"{self.folder} holds an experiment with other settings: {changes}. "
+                "Give the same ones, or another --output_dir, or remove that folder."
+            )
+
+
+def file_names(files: Sequence[str]) -> list[str]:
+    """Names without folders."""
+    return [Path(file).name for file in files]
+
+
+def find_experiments(plan: Plan, options: Options, only: str = "*") -> list[Experiment]:
+    """All experiments of a plan in an order in which they can be run, with those of other bundles that they need.
+
+    Args:
+        plan: of the bundle.
+        options: of the command line.
+        only: pattern of ``variant`` or ``variant/fold0``.
+
+    Raises:
+        ValueError: where nothing matches, or a setting is unknown or another's.
+    """
+    found: dict[str, Experiment] = {}
+    for variant, repeat in itertools.product(plan.variants, plan.repeats):
+        if fnmatch.fnmatch(variant, only) or fnmatch.fnmatch(f"{variant}/{run_name(repeat)}", only):
+            _add(found, plan, variant, repeat, options)
+    if not found:
+        runs = ", ".join(map(run_name, plan.repeats))
+        raise ValueError(f"--only {only} matches none of the variants {', '.join(plan.variants)}, nor variant/{runs}.")
+    return list(found.values())
+
+
+def _add(
+    found: dict[str, Experiment],
+    plan: Plan,
+    variant: str,
+    repeat: Mapping[str, int],
+    options: Options,
+    above: tuple[str, ...] = (),
+) -> Experiment:
+    """Make an experiment after the one it needs."""
+    name = f"{plan.bundle}/{variant}/{run_name(repeat)}"
+    if name in found:
+        return found[name]
+    if name in above:
+        raise ValueError(f"{plan.bundle}/configs/reproduce.yaml: needs: {name} needs itself.")
+    needs = {}
+    if need := plan.needs.get(variant):
+        other = read_plan(need["bundle"], options.bundles)
+        same = [each for each in other.repeats if all(repeat.get(key) == value for key, value in each.items())]
+        if need["variant"] not in other.variants or not same:
+            wanted = f"{need['variant']}/{run_name(repeat)}"
+            raise ValueError(f"{name} needs {wanted} of {other.bundle}, whose reproduce.yaml has no such experiment.")
+        needs[need["as"]] = _add(found, other, need["variant"], same[0], options, (*above, name))
+    given = options.settings.get(plan.bundle, {})
+    if options.settings[options.bundle]["dataset_dir"] == "phantom":
+        given = {"dataset_dir": "phantom", **given}
+    if "dataset_dir" not in given:
+        raise ValueError(
+            f"{above[-1]} needs {plan.bundle}, which has data of its own: "
+            f"give it with --{plan.bundle}::dataset_dir FOLDER, or phantom."
+        )
+    own = {*OWN, *plan.variants[variant], *(key for each in plan.repeats for key in each), *needs} & given.keys()
+    if own:
+        raise ValueError(f"--{min(own)} is what the experiments of {plan.bundle} differ in. Choose some with --only.")
+    settings = {**plan.settings, **plan.variants[variant], **(plan.quick if options.quick else {})}
+    check_settings(
+        plan, {**settings, **repeat, **dict.fromkeys((*needs, "ckpt_dir", "output_dir"), ""), "resume": True}
+    )
+    check_settings(plan, given, command_line=True)
+    names = {setting: needed.name for setting, needed in needs.items()}
+    steps = {step: plan.files(step) for step in plan.steps}
+    experiment = Experiment(name, options.root / name, {**settings, **given, **repeat, **names}, steps, needs)
+    experiment.check()
+    found[name] = experiment
+    return experiment
+
+
+def check_settings(plan: Plan, settings: Mapping[str, Any], command_line: bool = False) -> None:
+    """Hold settings to those that the bundle's configs know.
+
+    Raises:
+        ValueError: for another one, or a value of another type.
+    """
+    files = ",".join(dict.fromkeys(str(plan.configs / file) for names in plan.steps.values() for file in names))
+    try:
+        check_overrides([f"--config_file={files}", *(f"--{key}" for key in settings)], settings)
+    except ValueError as error:
+        if command_line:
+            raise
+        raise ValueError(f"{plan.configs / 'reproduce.yaml'}: {error}") from error

@@ -1,0 +1,39 @@
+"""What finding files and explaining their faults have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from typing import Any
+
+
+def reason(error: BaseException) -> str:
+    """The innermost message of a reader's error on one line: readers chain several."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return f"{lines[0].rstrip('.')}." if lines else f"{type(error).__name__}."
+
+
+def matches(name: str, patterns: str | Sequence[str]) -> bool:
+    """Whether a case's name fits one of the patterns."""
+    several = patterns.split(",") if isinstance(patterns, str) else patterns  # the command line makes a list of a,b
+    return any(fnmatch(name, pattern) for pattern in several)
+
+
+def unique(cases: list[dict[str, Any]]) -> None:
+    """Make the names of cases unique: the first keeps its name, others get their suffix, then a number.
+
+    Args:
+        cases: dicts with ``case``, ``image`` (a path or several) and ``kind``; changed in place.
+    """
+    taken: set[str] = set()
+    for case in sorted(cases, key=lambda case: (case["case"], str(case["image"]))):
+        name, number = case["case"], 1
+        if name in taken:  # clip.mp4 beside clip.png
+            first = case["image"][0] if isinstance(case["image"], list) else case["image"]
+            name = case["case"] = f"{name}_{first.suffix.lstrip('.') or case['kind']}"
+        while case["case"] in taken:
+            number += 1
+            case["case"] = f"{name}_{number}"
+        taken.add(case["case"])

@@ -1,0 +1,354 @@
+"""Papers' tables by one command: hand-worked means, nothing run twice, nothing lost to a crash, mistakes named."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from conftest import ROOT
+
+from common.phantoms import write_medseg_pictures
+from common.reproduce import main
+
+TRAIN = {
+    "bundle_root": ".",
+    "dataset_dir": "phantom",
+    "ckpt_dir": "models",
+    "output_dir": "eval",
+    "fold": 0,
+    "resume": False,
+    "seed": 0,
+    "labels": "dense",
+    "epochs": 50,
+    "pretrained": "",
+    "run": [
+        {
+            "_target_": "fake_steps.train",
+            **{key: f"@{key}" for key in ("ckpt_dir", "labels", "fold", "epochs", "pretrained", "resume")},
+        }
+    ],
+    "training": "@run",
+    "initialize": [{"_target_": "common.run.start", "output_dir": "@output_dir", "seed": "@seed"}],
+}
+EVALUATE = {
+    "evaluating": [{"_target_": "fake_steps.score", **{k: f"@{k}" for k in ("output_dir", "labels", "fold", "epochs")}}]
+}
+STEPS = """
+import os, time
+from pathlib import Path
+import torch
+
+def train(ckpt_dir, labels, fold, epochs, pretrained, resume):
+    assert resume is True
+    Path(ckpt_dir).mkdir(parents=True, exist_ok=True)
+    with open(os.path.join(ckpt_dir, "trained.txt"), "a") as file:
+        file.write(f"{epochs} {pretrained} {torch.get_num_threads()}\\n")
+    if pretrained:
+        torch.load(pretrained, weights_only=True)
+    torch.save({"weight": torch.zeros(1)}, os.path.join(ckpt_dir, "model.pt"))
+
+def score(output_dir, labels, fold, epochs):
+    if labels == "broken":
+        raise RuntimeError("no such labels")
+    while labels == "slow" and not os.path.exists(os.path.join(output_dir, "go")):
+        time.sleep(0.02)
+    iou = {0: 0.5, 1: 0.6, 2: 0.8}[fold] + (0.1 if labels == "dense" else 0)
+    line = "" if fold == 1 else iou / 2
+    Path(output_dir, "scores.csv").write_text(f"class,iou,slices\\nline,{line},3\\nmean,{iou},9\\n")
+"""
+PLAN: dict[str, Any] = {
+    "steps": {"training": ["train.yaml"], "evaluating": ["train.yaml", "evaluate.yaml"]},
+    "quick": {"epochs": 1},
+    "variants": {"sparse": {"labels": "sparse"}, "dense": {"labels": "dense"}},
+    "folds": [0, 1, 2],
+    "tables": [
+        {
+            "name": "table_1",
+            "title": "Table 1, IoU",
+            "columns": {
+                "mean IoU": {"row": "mean", "column": "iou"},
+                "line": {"row": "line", "column": "iou"},
+            },
+            "paper": {"sparse": {"mean IoU": [0.654, 0.055]}, "dense": {"mean IoU": 0.711, "line": [0.52, 0.01]}},
+        }
+    ],
+}
+
+
+# ``python -m common.reproduce`` with bundles of another folder
+COMMAND = (
+    "import sys, pathlib; from common import reproduce as r; sys.exit(r.main(sys.argv[2:], pathlib.Path(sys.argv[1])))"
+)
+
+
+def write_bundle(bundles: Path, name: str = "fake", **changes: Any) -> None:
+    """A bundle whose training takes no time; ``changes`` are of its reproduce.yaml."""
+    configs = bundles / name / "configs"
+    configs.mkdir(parents=True, exist_ok=True)
+    contents = {"train": TRAIN, "evaluate": EVALUATE, "reproduce": {**PLAN, **changes}}
+    for file, content in contents.items():
+        (configs / f"{file}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    (configs / "metadata.json").write_text("{}")
+    (bundles / name / "fake_steps.py").write_text(STEPS)
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> Path:
+    """A folder with one fake bundle."""
+    write_bundle(tmp_path / "bundles")
+    return tmp_path / "bundles"
+
+
+def reproduce(bundles: Path, *arguments: object, bundle: str = "fake") -> int:
+    return main([bundle, "--output_dir", str(bundles.parent / "out"), *map(str, arguments)], bundles)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def trainings(folder: Path) -> dict[str, int]:
+    """How often each experiment below a folder was trained."""
+    return {
+        str(path.parents[1].relative_to(folder)): len(path.read_text().splitlines())
+        for path in sorted(folder.glob("*/*/models/trained.txt"))
+    }
+
+
+def test_a_table_holds_hand_worked_means_beside_the_papers(bundles: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert reproduce(bundles, "--jobs", 2, "--only", "sparse") == 0
+    assert reproduce(bundles, "--jobs", 2, "--only", "dense/fold[01]") == 0
+    folder = bundles.parent / "out" / "fake"
+    sparse, dense = rows(folder / "table_1.csv")
+    # 0.5, 0.6, 0.8: mean 1.9 / 3; deviations -0.1333, -0.0333, 0.1667, squares sum to 0.046667, halved, root
+    assert (sparse["mean IoU mean"], sparse["mean IoU std"]) == ("0.633333", "0.152753")
+    assert (sparse["mean IoU paper mean"], sparse["mean IoU paper std"]) == ("0.654", "0.055")
+    assert (sparse["folds"], sparse["missing folds"]) == ("3 of 3", "")
+    # fold 1 has no score for the line: 0.25 and 0.4
+    assert (sparse["line mean"], sparse["line std"], sparse["line folds"]) == ("0.325", "0.106066", "2")
+    assert sparse["line paper mean"] == sparse["line paper std"] == ""
+    assert (dense["folds"], dense["missing folds"], dense["mean IoU mean"]) == ("2 of 3", "fold2", "0.65")
+    assert (dense["line mean"], dense["line std"], dense["line folds"]) == ("0.3", "", "1")
+    assert (dense["mean IoU paper mean"], dense["mean IoU paper std"]) == ("0.711", "")
+    each = {(row["variant"], row["fold"]): row["mean IoU"] for row in rows(folder / "table_1_folds.csv")}
+    assert each["sparse", "fold2"] == "0.8" and each["dense", "fold0"] == "0.6" and len(each) == 5
+    text = (folder / "table_1.md").read_text()
+    assert "# Table 1, IoU" in text and "Data: synthetic phantoms." in text and "Commit" in text
+    assert "INCOMPLETE: dense has 2 of 3 folds, without fold2." in text
+    assert "0.633 ± 0.153" in text and "0.654 ± 0.055" in text and "0.325 ± 0.106 (2 folds)" in text
+    assert "Settings other" not in text, "all settings are train.yaml's"
+    assert (folder / "table_1.png").read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    assert "[1/3] fake/sparse/fold0 starts" in printed and "[3/3] fake/sparse/fold" in printed
+    assert "0.633 ± 0.153" in printed
+
+    # Half of the cores each; the command in the log and in the run's record can be repeated by hand.
+    cores = max(1, (os.cpu_count() or 1) // 2)
+    assert (folder / "sparse/fold0/models/trained.txt").read_text() == f"50  {cores}\n"
+    command = json.loads((folder / "sparse/fold1/eval/run_evaluating.json").read_text())["command"]
+    assert "--fold 1" in command and "run evaluating" in command and "evaluate.yaml" in command
+    assert "$ python -m monai.bundle run training --config_file" in (folder / "sparse/fold0/log.txt").read_text()
+
+
+def test_what_is_done_is_not_run_again_and_changed_settings_are_refused(
+    bundles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reproduce(bundles, "--only", "*/fold0", "--epochs", 3) == 0
+    folder = bundles.parent / "out" / "fake"
+    assert reproduce(bundles, "--only", "*/fold[01]", "--epochs=3") == 0
+    assert "2 of them done before" in capsys.readouterr().out
+    assert trainings(folder) == {f"{v}/fold{k}": 1 for v in ("dense", "sparse") for k in (0, 1)}
+    with pytest.raises(
+        ValueError, match=r"fold0 holds an experiment with other settings: epochs was 3, now not set\. .*re"
+    ):
+        reproduce(bundles)
+    assert reproduce(bundles, "--tables_only") == 0
+    assert "epochs 3 (there: 50)" in (folder / "table_1.md").read_text()
+    assert sum(trainings(folder).values()) == 4
+
+
+def test_quick_is_kept_apart_and_says_so(bundles: Path) -> None:
+    assert reproduce(bundles, "--quick", "--only", "dense/fold0") == 0
+    out = bundles.parent / "out"
+    assert not (out / "fake").exists()
+    assert (out / "quick/fake/dense/fold0/models/trained.txt").read_text().startswith("1 ")
+    text = (out / "quick/fake/table_1.md").read_text()
+    assert "QUICK RUN" in text and "Settings other than train.yaml's: epochs 1 (there: 50)." in text
+
+
+def test_a_failing_experiment_is_named_and_the_others_are_done(
+    bundles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bundle(bundles, variants={"broken": {"labels": "broken"}, "dense": {"labels": "dense"}}, folds=[0], tables=[{
+        "name": "table_1", "columns": {"IoU": {"row": "mean", "column": "iou"}, "F1": {"row": "mean", "column": "f1"}}
+    }])  # fmt: skip
+    assert reproduce(bundles) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "FAILED  fake/broken/fold0: RuntimeError: no such labels\n"
+    folder = bundles.parent / "out" / "fake"
+    broken, dense = rows(folder / "table_1.csv")
+    assert (broken["folds"], dense["folds"], dense["IoU mean"], broken["IoU mean"]) == ("0 of 1", "1 of 1", "0.6", "")
+    assert "No scores.csv has a number in row 'mean', column 'f1' (F1)." in (folder / "table_1.md").read_text()
+    assert reproduce(bundles) == 1
+    assert trainings(folder) == {"broken/fold0": 1, "dense/fold0": 1}, "a finished training is not repeated"
+
+
+@pytest.mark.slow
+def test_a_killed_call_takes_its_experiment_with_it_and_the_next_one_goes_on(bundles: Path) -> None:
+    write_bundle(bundles, variants={"dense": {"labels": "dense"}, "slow": {"labels": "slow"}}, folds=[0], tables=[{
+        "name": "table_1", "columns": {"mean IoU": {"row": "mean", "column": "iou"}}
+    }])  # fmt: skip
+    out = bundles.parent / "out"
+    command = [sys.executable, "-c", COMMAND, str(bundles), "fake", "--output_dir", str(out)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    record = out / "fake/slow/fold0/experiment.json"
+    limit = time.monotonic() + 120
+    while not (record.exists() and json.loads(record.read_text())["finished"] == ["training"]):
+        assert process.poll() is None and time.monotonic() < limit, "the run ended or hung before it could be killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (record.parent / "eval/go").touch()  # the experiment would end now, were it still there
+    time.sleep(1)
+    assert json.loads(record.read_text())["finished"] == ["training"]
+
+    assert reproduce(bundles) == 0
+    assert trainings(out / "fake") == {"dense/fold0": 1, "slow/fold0": 1}
+    assert [row["mean IoU mean"] for row in rows(out / "fake/table_1.csv")] == ["0.6", "0.5"]
+
+
+def test_needed_experiments_of_another_bundle_run_first(bundles: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_bundle(
+        bundles, "transfer", variants={"dense": {}, "none": {}}, folds=[0], quick={},
+        needs={"dense": {"bundle": "fake", "variant": "dense", "as": "pretrained"}},
+        tables=[{"name": "table_2", "columns": {"mean IoU": {"row": "mean", "column": "iou"}}}],
+    )  # fmt: skip
+    assert reproduce(bundles, "--quick", bundle="transfer") == 0
+    quick = bundles.parent / "out" / "quick"
+    weights = quick / "fake/dense/fold0/models/model.pt"
+    assert weights.is_file() and not (quick / "fake/sparse").exists() and not (quick / "fake/dense/fold1").exists()
+    assert str(weights) in (quick / "transfer/dense/fold0/models/trained.txt").read_text()
+    assert str(weights) not in (quick / "transfer/none/fold0/models/trained.txt").read_text()
+    text = (quick / "transfer/table_2.md").read_text()
+    assert "Starts from fake, trained on synthetic phantoms." in text
+    assert "fake: Settings other than train.yaml's: epochs 1 (there: 50)." in text
+    assert reproduce(bundles, "--quick", bundle="transfer") == 0
+    assert trainings(quick / "fake") == {"dense/fold0": 1} and sum(trainings(quick / "transfer").values()) == 2
+    with pytest.raises(ValueError, match=r"transfer/dense/fold0 needs fake, which has data of its own: .*--fake::data"):
+        reproduce(bundles, "--dataset_dir", bundles, bundle="transfer")
+    with pytest.raises(ValueError, match=r"fake/dense/fold0 holds .* epochs was 1, now 2"):
+        reproduce(bundles, "--quick", "--fake::epochs", 2, bundle="transfer")
+
+    write_bundle(bundles, variants={"dense": {"labels": "broken"}}, tables=[{**PLAN["tables"][0], "paper": {}}])
+    other = ["--output_dir", str(bundles.parent / "other")]
+    assert reproduce(bundles, *other, bundle="transfer") == 1
+    assert "FAILED  transfer/dense/fold0: it needs fake/dense/fold0" in capsys.readouterr().err
+    assert trainings(bundles.parent / "other/transfer") == {"none/fold0": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["--epoch", "3"], "No setting is called 'epoch'. Did you mean --epochs?"),
+        (["--epochs", "many"], "--epochs is a number such as 50, got 'many'"),
+        (["--resume", "True"], "--resume is what the experiments of fake differ in"),
+        (["--labels", "dense"], "--labels is what the experiments of fake differ in. Choose some with --only"),
+        (["--only", "spars"], "--only spars matches none of the variants sparse, dense"),
+        (["--epochs"], "Settings are given as --setting value, got --epochs"),
+        (["--jobs", "0"], "--jobs is 1 or more, got 0"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_refused(bundles: Path, arguments: list[str], rule: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(rule)):
+        reproduce(bundles, *arguments)
+    assert not (bundles.parent / "out").exists()
+
+
+TABLE = PLAN["tables"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"varients": {}}, "no key is called 'varients'. Did you mean variants?"),
+        ({"variants": {False: {}}}, "variants: False must be a word"),
+        ({"variants": {}}, "variants names one at least"),
+        ({"settings": {"epoch": 3}}, "No setting is called 'epoch'. Did you mean --epochs?"),
+        ({"folds": 3}, "folds is a list of whole numbers such as [0, 1, 2], got 3"),
+        ({"steps": {"training": "train.yaml"}}, "steps: training is a list of configs"),
+        ({"needs": {"dense": {"bundle": "fake"}}}, "needs: dense has bundle, variant and as"),
+        ({"needs": {"dense": {"bundle": "fake", "variant": "dense", "as": "pretrained"}}}, "needs itself"),
+        ({"tables": []}, "tables is a list of one or more"),
+        ({"tables": [{**TABLE, "paper": {"dence": {}}}]}, "table table_1: no variant is called 'dence'"),
+        ({"tables": [{**TABLE, "paper": {"dense": {"IoU": 1}}}]}, "table table_1: no heading is called 'IoU'"),
+        ({"tables": [{**TABLE, "paper": {"dense": {"line": "0.5 ± 0.1"}}}]}, "is a number, or [mean, standard"),
+        ({"tables": [{**TABLE, "columns": {"line": "iou"}}]}, "column 'line' is {row: ..., column: ...}"),
+    ],
+)
+def test_mistakes_in_the_file_are_named(bundles: Path, changes: dict[str, Any], rule: str) -> None:
+    write_bundle(bundles, **changes)
+    with pytest.raises(ValueError, match=re.escape(rule)) as caught:
+        reproduce(bundles)
+    assert "reproduce.yaml" in str(caught.value)
+
+
+def test_files_that_are_not_there_are_named(bundles: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"No such folder: nodata\. Give the data of fake, or phantom"):
+        reproduce(bundles, "--dataset_dir", "nodata")
+    with pytest.raises(FileNotFoundError, match=r"No bundle 'fakes' in .*can be reproduced: fake\."):
+        reproduce(bundles, bundle="fakes")
+    (bundles / "bare").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"bare has no configs/reproduce\.yaml in"):
+        reproduce(bundles, bundle="bare")
+    write_bundle(bundles, steps={"training": ["trian.yaml"]})
+    with pytest.raises(FileNotFoundError, match=r"reproduce\.yaml: steps: training names trian\.yaml"):
+        reproduce(bundles)
+    (bundles / "fake/configs/reproduce.yaml").write_text("steps: [")
+    with pytest.raises(ValueError, match=r"fake/configs/reproduce\.yaml: while parsing"):
+        reproduce(bundles)
+
+
+@pytest.mark.slow
+def test_a_real_bundle_is_trained_and_scored(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundles" / "ct_drsegunet"
+    shutil.copytree(ROOT / "bundles/ct_drsegunet/configs", bundle / "configs")
+    columns = {"Dice": {"row": "mean", "column": "dice"}, "background IoU": {"row": "background", "column": "iou"}}
+    plan = {**PLAN, "variants": {"unet": {"network": "unet"}}, "folds": [1], "settings": {"size": [64, 64]}}
+    plan["tables"] = [{"name": "table_13", "columns": columns, "paper": {"unet": {"Dice": 0.9324}}}]
+    (bundle / "configs/reproduce.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
+    write_medseg_pictures(tmp_path / "data", slices=10, size=(64, 64))
+    arguments = ["--quick", "--dataset_dir", tmp_path / "data", "--learning_rate", "1e-3"]
+    assert reproduce(tmp_path / "bundles", *arguments, bundle="ct_drsegunet") == 0
+    folder = tmp_path / "out/quick/ct_drsegunet"
+    scores = {row["class"]: row for row in rows(folder / "unet/fold1/eval/scores.csv")}
+    (row,) = rows(folder / "table_13.csv")
+    assert float(row["Dice mean"]) == float(scores["mean"]["dice"]) and row["Dice paper mean"] == "0.9324"
+    assert float(row["background IoU mean"]) == float(scores["background"]["iou"])
+    config = json.loads((folder / "unet/fold1/eval/config_training.json").read_text())
+    assert (config["network"], config["epochs"], config["size"], config["fold"]) == ("unet", 1, [64, 64], 1)
+    text = (folder / "table_13.md").read_text()
+    assert f"Data: {tmp_path / 'data'}." in text
+    assert "epochs 1 (there: 30)" in text and "learning_rate 0.001 (there: 9.8e-06)" in text
+    assert "size [64, 64] (there: [512, 512])" in text and "network" not in text
+    table = torch.load(folder / "unet/fold1/models/model.pt", weights_only=True)
+    assert all(isinstance(value, torch.Tensor) for value in table.values())
+
+
+def test_the_command_answers_mistakes_in_one_line() -> None:
+    command = [sys.executable, "-m", "common.reproduce", "ct_nothing"]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert finished.returncode == 1
+    assert "ERROR  No bundle 'ct_nothing' in" in finished.stderr and "Traceback" not in finished.stderr

@@ -1,0 +1,189 @@
+"""Both ultrasound bundles by MONAI's own runner: train, evaluate, hand weights over, infer, answer mistakes."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from PIL import Image
+from pydicom.data import get_testdata_file
+
+from common.frames import frames
+from common.phantoms import lung_ultrasound, write_pocus, write_semantic_lung
+from common.transfer import read_state_dict, start_from
+
+SEGMENT, DIAGNOSE = "bundles/us_dense_seg/configs", "bundles/us_reverse_transfer/configs"
+SMALL = ["--size", "[96,128]", "--filters", 8]
+Runner = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def files_of(configs: str) -> str:
+    return f"['{configs}/train.yaml','{configs}/evaluate.yaml']"
+
+
+def scores_of(folder: Path, name: str = "scores.csv") -> dict[str, dict[str, str]]:
+    with (folder / name).open() as file:
+        return {next(iter(row.values())): row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small phantoms in both layouts."""
+    root = tmp_path_factory.mktemp("ultrasound")
+    write_semantic_lung(root / "labels", patients=4, images=12, size=(96, 128))
+    write_pocus(root / "diagnoses", patients=9, clips=1, seconds=1.0, rate=4.0, size=(96, 128))
+    return root
+
+
+@pytest.fixture(scope="module")
+def segmentation(data: Path, runner: Runner) -> Path:
+    """A dense and a sparse segmentation, trained and evaluated as the README says."""
+    for labels in ("dense", "sparse"):
+        settings = ["--dataset_dir", data / "labels", "--labels", labels, *SMALL, "--epochs", 8, "--batch_size", 2]
+        settings += ["--ckpt_dir", data / "models" / labels, "--output_dir", data / "eval" / labels]
+        for step, configs in (("training", f"{SEGMENT}/train.yaml"), ("evaluating", files_of(SEGMENT))):
+            done = runner(step, "--config_file", configs, *settings)
+            assert done.returncode == 0, done.stderr[-2000:]
+    return data
+
+
+@pytest.mark.slow
+def test_segmentation_learns_and_leaves_its_tables_and_pictures(segmentation: Path) -> None:
+    dense, sparse = (scores_of(segmentation / "eval" / labels) for labels in ("dense", "sparse"))
+    print({name: (row["iou_sparse"], row["iou_dense"]) for name, row in dense.items()})
+    assert float(dense["background"]["iou_dense"]) > 0.8 and float(dense["B-line"]["iou_dense"]) > 0.4
+    assert float(dense["mean"]["iou_sparse"]) > 0.5 and float(sparse["mean"]["iou_sparse"]) > 0.5
+    assert sparse["mean"]["iou_dense"] == "" and dense["mean"]["accuracy_dense"] != ""
+    left = {path.name for path in (segmentation / "eval" / "dense").iterdir()}
+    assert {"metrics.csv", "curves.png", "validation.png", "evaluation.png", "scores_per_image.csv"} <= left
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pretraining", ["dense", "none"])
+def test_diagnosis_trains_from_a_segmentation_and_from_nothing(
+    runner: Runner, segmentation: Path, pretraining: str, tmp_path: Path
+) -> None:
+    settings = ["--dataset_dir", segmentation / "diagnoses", "--pretraining", pretraining, *SMALL, "--epochs", 2]
+    settings += ["--ckpt_dir", tmp_path / "models", "--output_dir", tmp_path / "eval"]
+    start = ["--pretrained", segmentation / "models" / "dense" / "model.pt"] if pretraining == "dense" else []
+    trained = runner("training", "--config_file", f"{DIAGNOSE}/train.yaml", *settings, *start)
+    assert trained.returncode == 0, trained.stderr[-2000:]
+    loaded = {"dense": "all 46 tensors", "none": "none, training starts from random ones"}[pretraining]
+    assert f"Weights: {loaded}" in trained.stdout or f"model.pt, {loaded}" in trained.stdout
+    evaluated = runner("evaluating", "--config_file", files_of(DIAGNOSE), *settings)
+    assert evaluated.returncode == 0, evaluated.stderr[-2000:]
+    assert 0 <= float(scores_of(tmp_path / "eval")["mean"]["frame_accuracy"]) <= 1
+    assert {"frames.csv", "clips.csv", "confusion.png", "curves.png"} <= {p.name for p in (tmp_path / "eval").iterdir()}
+
+    clip = next((segmentation / "diagnoses").rglob("*.mp4"))
+    command = [
+        "--config_file",
+        f"{DIAGNOSE}/inference.yaml",
+        "--dataset_dir",
+        clip,
+        "--pretraining",
+        pretraining,
+        *SMALL,
+    ]
+    command += ["--weights", tmp_path / "models" / "model.pt", "--output_dir", tmp_path / "out", "--amp", False]
+    inferred = runner(*command)
+    assert inferred.returncode == 0, inferred.stderr[-2000:]
+    rows = list(csv.DictReader((tmp_path / "out" / "frames.csv").open()))
+    expected = by_hand(tmp_path / "models" / "model.pt", clip, pretraining)
+    for row, probabilities in zip(rows, expected, strict=True):
+        found = [float(row[f"probability_{name}"]) for name in ("normal", "pneumonia", "COVID-19")]
+        assert found == pytest.approx(probabilities, abs=1e-4)
+        assert sum(float(value) for name, value in row.items() if name.startswith("share_")) == pytest.approx(
+            1, abs=1e-4
+        )
+
+
+def by_hand(weights: Path, clip: Path, pretraining: str) -> list[list[float]]:
+    """Probabilities by the network's own forward pass on frames that training's preprocessing made."""
+    parser = ConfigParser()
+    parser.read_config(f"{DIAGNOSE}/train.yaml")
+    parser.update({"pretraining": pretraining, "size": [96, 128], "filters": 8})
+    preprocessing, network = (parser.get_parsed_content(key) for key in ("train::preprocessing", "network_def"))
+    network.load_state_dict(read_state_dict(weights))
+    network.eval()
+    told = []
+    with torch.no_grad():
+        for frame in frames(clip, 3):
+            image = preprocessing({"image": frame.pixels, "label": "normal"})["image"].as_tensor().float()
+            told.append(network(image[None]).softmax(1)[0].tolist())
+    return told
+
+
+@pytest.mark.parametrize("configs", [SEGMENT, DIAGNOSE])
+def test_a_frame_reaches_the_network_alike_in_training_and_inference(configs: str, tmp_path: Path) -> None:
+    made = lung_ultrasound(3, size=(90, 130))
+    for name, pixels in (("image", made.image), ("label", made.label)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    label = tmp_path / "label.png" if configs == SEGMENT else "normal"
+    seen = []
+    for name, key in (("train", "train::preprocessing"), ("inference", "preprocessing")):
+        parser = ConfigParser()
+        parser.read_config(f"{configs}/{name}.yaml")
+        for image in (tmp_path / "image.png", made.image):  # as MONAI Label gives it, and as a clip's frame comes
+            seen.append(parser.get_parsed_content(key)({"image": image, "label": label})["image"].as_tensor().float())
+    assert seen[0].shape == (1, 464, 624) and 0 <= seen[0].min() and 0.5 < seen[0].max() <= 1
+    assert all(torch.equal(seen[0], other) for other in seen[1:])
+
+
+@pytest.mark.slow
+def test_bad_files_are_named_and_the_others_are_done(runner: Runner, segmentation: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    clips = sorted((segmentation / "diagnoses").rglob("*.mp4"))
+    shutil.copy(clips[0], folder / "good.mp4")
+    Image.fromarray(lung_ultrasound(1, size=(96, 128)).image).save(folder / "good.png")
+    (folder / "zero.mp4").touch()
+    (folder / "cut.mp4").write_bytes(clips[1].read_bytes()[:-3000])
+    (folder / "text.png").write_text("no picture")
+    Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(folder / "deep.png")
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "still.gif")
+    shutil.copy(get_testdata_file("CT_small.dcm"), folder / "ct.dcm")
+    assert pydicom.dcmread(folder / "ct.dcm").Modality == "CT"
+    command = ["--config_file", f"{SEGMENT}/inference.yaml", "--dataset_dir", folder, *SMALL]
+    weights = segmentation / "models" / "dense" / "model.pt"
+    done = runner(*command, "--weights", weights, "--output_dir", tmp_path / "out")
+    assert done.returncode == 1
+    message = done.stderr[done.stderr.index("ERROR") :]
+    assert "6 of 8 cases could not be done" in message and "Traceback" not in done.stderr
+    for name in ("zero.mp4", "cut.mp4", "text.png", "deep.png", "still.gif", "ct.dcm"):
+        assert name in message, name
+    done_cases = scores_of(tmp_path / "out", "cases.csv")
+    assert [row["frames"] for row in done_cases.values()] == ["3", "1"]
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    print(left)
+    assert not any("part" in name or name.startswith(("cut", "zero", "text", "deep", "still", "ct")) for name in left)
+
+
+def test_pretraining_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config(f"{SEGMENT}/train.yaml")
+    networks: dict[str, Any] = {}
+    for labels in ("dense", "sparse"):
+        parser.update({"labels": labels, "filters": 4})
+        parser.parse(True)
+        networks[labels] = parser.get_parsed_content("network_def")
+    torch.save(networks["dense"].state_dict(), tmp_path / "dense.pt")
+    words = "--pretraining and --filters"
+    with pytest.raises(ValueError, match=r"44 of 46 do: 2 of another shape.*Give the --pretraining and --filters"):
+        start_from(networks["sparse"], tmp_path / "dense.pt", words)
+    with pytest.raises(ValueError, match=r"0 of 2 do"):
+        start_from(torch.nn.Conv2d(1, 1, 1), tmp_path / "dense.pt", words)
+    with pytest.raises(FileNotFoundError, match=r"none\.pt\. Train us_dense_seg first, .*--pretraining none"):
+        start_from(networks["dense"], tmp_path / "none.pt", words)
+    before = {name: value.clone() for name, value in networks["sparse"].state_dict().items()}
+    start_from(networks["sparse"], "none")
+    assert all(torch.equal(value, before[name]) for name, value in networks["sparse"].state_dict().items())

@@ -1,0 +1,109 @@
+"""What ultrasound inference leaves: whole files or none, frames in their places."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from PIL import Image
+
+from common.datasets import FrameStream
+from common.report.figures import ClassStyle
+from common.report.frames import ReportFramesd, painted
+
+METADATA = ROOT / "bundles" / "us_dense_seg" / "configs" / "metadata.json"
+NAMES = ["A-line", "B-line", "pleural line", "background"]
+STYLES = [ClassStyle("A-line", 1, (0, 0, 255)), ClassStyle("background", 0, (9, 9, 9))]
+
+
+def frame(case: str, number: int, last: bool, shape: tuple[int, int] = (41, 61), value: int = 1) -> dict[str, Any]:
+    """A grey frame, its mask in the upper left corner, and its measures."""
+    mask = torch.zeros(1, *shape, dtype=torch.uint8)
+    mask[:, :10, :20] = value
+    picture = torch.full((1, *shape), 10.0 * number)
+    shares = dict.fromkeys((f"share_{name}" for name in NAMES), 0.25)
+    facts = {"case": case, "frame": number, "seconds": number / 3, "last": last}
+    return {**facts, "picture": picture, "pred": mask, "measures": shares}
+
+
+def test_colours_mix_with_grey_where_the_class_is_and_nowhere_else() -> None:
+    pixels = np.array([[0, 100], [200, 255]], np.uint8)
+    mask = np.array([[1, 0], [1, 0]], np.uint8)
+    # FILL is 0.38: 0.62 x grey + 0.38 x colour
+    assert painted(pixels, mask, STYLES).tolist() == [[[0, 0, 97], [100] * 3], [[124, 124, 221], [255] * 3]]
+
+
+def test_a_clip_leaves_masks_of_its_frames_an_overlay_clip_and_a_sheet(tmp_path: Path) -> None:
+    report = ReportFramesd("pred", tmp_path, METADATA, NAMES)
+    for number in range(20):
+        report(frame("sub/clip", number, last=number == 19))
+    masks = sorted((tmp_path / "sub" / "clip_masks").iterdir())
+    assert [path.name for path in masks] == [f"{number:05d}.png" for number in range(20)]
+    mask = np.asarray(Image.open(masks[3]))
+    assert mask.shape == (41, 61) and mask[:10, :20].min() == 1 and mask.sum() == 200
+    with av.open(str(tmp_path / "sub" / "clip_overlay.mp4")) as container:
+        frames = [(each.time, each.to_ndarray(format="rgb24")) for each in container.decode(video=0)]
+    assert [time for time, _ in frames] == pytest.approx([number / 3 for number in range(20)], abs=0.002)
+    below = frames[9][1][25:38, 30:55]  # grey, below caption and mask
+    assert below.mean() == pytest.approx(90, abs=3)
+    assert (tmp_path / "sub" / "clip_overlay.png").exists()
+    with (tmp_path / "frames.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["frame"] for row in rows] == [str(number) for number in range(20)]
+    with (tmp_path / "cases.csv").open() as file:
+        assert [row["frames"] for row in csv.DictReader(file)] == ["20"]
+
+
+def test_a_clip_that_breaks_off_leaves_nothing_and_the_next_one_is_whole(tmp_path: Path) -> None:
+    report = ReportFramesd("pred", tmp_path, METADATA, NAMES)
+    for number in range(3):
+        report(frame("broken", number, last=False))
+    report(frame("picture", 0, last=True))
+    report(frame("also broken", 0, last=False))
+    report.discard()
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["cases.csv", "frames.csv", "picture_mask.png", "picture_overlay.png"]
+    with (tmp_path / "cases.csv").open() as file:
+        assert [row["case"] for row in csv.DictReader(file)] == ["picture"]
+
+
+def test_a_clip_has_the_diagnosis_of_its_mean_probability(tmp_path: Path) -> None:
+    diagnoses = ["normal", "pneumonia", "COVID-19"]
+    report = ReportFramesd("pred", tmp_path, METADATA, NAMES, diagnoses)
+    told = [[0.5, 0.1, 0.4], [0.5, 0.1, 0.4], [0.0, 0.0, 1.0]]
+    for number, probabilities in enumerate(told):
+        item = frame("clip", number, last=number == 2)
+        names = (f"probability_{name}" for name in diagnoses)
+        item["measures"] |= dict(zip(names, probabilities, strict=True))
+        report(item)
+    with (tmp_path / "frames.csv").open() as file:
+        assert [row["diagnosis"] for row in csv.DictReader(file)] == ["normal", "normal", "COVID-19"]
+    with (tmp_path / "cases.csv").open() as file:
+        row = next(csv.DictReader(file))
+    assert row["diagnosis"] == "COVID-19" and float(row["probability_COVID-19"]) == pytest.approx(0.6)
+
+
+def test_frames_come_in_batches_of_one_case_and_the_last_says_so(tmp_path: Path) -> None:
+    for name, count in (("a", 5), ("b", 1), ("c", 4)):
+        pictures = [Image.fromarray(np.full((8, 8), 50 * index, np.uint8)) for index in range(count)]
+        if count > 1:
+            pictures[0].save(tmp_path / f"{name}.gif", save_all=True, append_images=pictures[1:], duration=100)
+        else:
+            pictures[0].save(tmp_path / f"{name}.png")
+    (tmp_path / "d.png").write_text("no picture")
+    data = [{"case": path.stem, "image": path, "kind": "clip"} for path in sorted(tmp_path.glob("?.*"))]
+    stream = FrameStream(data, lambda item: {**item, "image": torch.from_numpy(item["image"])[None]}, batch_size=2)
+    batches = list(stream)
+    assert [batch["case"] for batch in batches] == [["a"] * 2, ["a"] * 2, ["a"], ["b"], ["c"] * 2, ["c"] * 2]
+    assert [batch["last"].tolist() for batch in batches] == [
+        *([False, False], [False, False], [True], [True], [False, False], [False, True])
+    ]
+    assert list(stream.failures) == ["d"]
+    with pytest.raises(ValueError, match=r"1 of 4 cases could not be done:\n  d: .*d\.png"):
+        stream.finish({})
