@@ -211,8 +211,8 @@ def test_diagnoses_differ_and_overlap(probe: str) -> None:
         assert 0.4 < (predicted[expected == diagnosis] == diagnosis).mean() < 0.99
 
 
-def test_severity_shows() -> None:
-    """Normal lungs show few B-lines, pneumonia wide ones on one side more than on the other, COVID-19 patches."""
+def test_patterns_of_the_diagnoses() -> None:
+    """Normal lungs are altered least, pneumonia most; COVID-19 shows several separate patches, pneumonia seldom."""
     area, pieces = {}, {}
     for diagnosis in DIAGNOSES:
         frames = [lung_ultrasound(seed, seed % 2, diagnosis, "convex", (96, 128)) for seed in range(40)]
