@@ -220,6 +220,8 @@ def write_tables(plan: Plan, options: Options) -> list[Path]:
         return []
     written = []
     for table in plan.tables:
+        if not any(name.split("/")[1] in table.variants for name in records):
+            continue
         runs: dict[str, dict[str, Path | None]] = {
             variant: {
                 run: options.root / name / "eval" / table.scores if name in records else None

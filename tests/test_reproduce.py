@@ -19,7 +19,7 @@ import torch
 import yaml
 from conftest import ROOT
 
-from common.phantoms import write_medseg_pictures
+from common.phantoms import write_medseg_pictures, write_pocus, write_semantic_lung
 from common.reproduce import main
 
 TRAIN = {
@@ -352,3 +352,20 @@ def test_the_command_answers_mistakes_in_one_line() -> None:
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert finished.returncode == 1
     assert "ERROR  No bundle 'ct_nothing' in" in finished.stderr and "Traceback" not in finished.stderr
+
+
+@pytest.mark.slow
+def test_table_2_of_the_ultrasound_bundles_by_one_command(tmp_path: Path) -> None:
+    write_semantic_lung(tmp_path / "labels", patients=4, images=2, size=(64, 80))
+    write_pocus(tmp_path / "clips", patients=9, clips=1, seconds=0.5, rate=4.0, size=(64, 80))
+    command = ["us_reverse_transfer", "--quick", "--only", "*/fold0", "--jobs", "2", "--output_dir", tmp_path / "out"]
+    command += ["--dataset_dir", tmp_path / "clips", "--us_dense_seg::dataset_dir", tmp_path / "labels"]
+    assert main([str(argument) for argument in command]) == 0
+    folder = tmp_path / "out" / "quick" / "us_reverse_transfer"
+    text = (folder / "table_2.md").read_text()
+    assert "0.849" in text and "QUICK RUN" in text, "the paper's numbers stand beside ours"
+    for labels in ("dense", "sparse"):
+        start = (folder / labels / "fold0" / "log.txt").read_text()
+        assert f"us_dense_seg/{labels}/fold0/models/model.pt, all 46 tensors" in start
+    assert main(["us_dense_seg", "--quick", "--tables_only", "--output_dir", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "quick" / "us_dense_seg" / "table_1_dense.png").exists()

@@ -21,6 +21,7 @@ from .styles import class_styles
 logger = logging.getLogger(__name__)
 
 SHOWN = 6  # frames on a clip's sheet
+SHARP = 600  # pixels; wider frames are drawn smaller on a sheet anyway
 STRIP = 26  # pixels, for the names of the classes below an overlay clip
 CLOCK = 1000  # ticks a second in overlay clips
 
@@ -62,7 +63,8 @@ class OverlayClip:
         self.rows, self.columns = shape
         self.strip = self._strip(styles)
         self.container = av.open(str(self.part), "w", format="mp4")
-        self.stream: Any = self.container.add_stream("libx264", rate=CLOCK, options={"crf": "20", "preset": "veryfast"})
+        options = {"crf": "20", "preset": "veryfast", "tune": "zerolatency"}  # which keeps no frames waiting in memory
+        self.stream: Any = self.container.add_stream("libx264", rate=CLOCK, options=options)
         # Chroma is stored for two by two pixels, so that sizes are even
         self.stream.width, self.stream.height = self.columns + self.columns % 2, self.rows + STRIP + self.rows % 2
         self.stream.pix_fmt = "yuv420p"
@@ -134,7 +136,8 @@ class CaseInProgress:
             self.clip.append(painted(pixels, mask, self.styles), row["seconds"], caption)
         if len(self.rows) % self.stride == 0:
             timed = f"frame {row['frame']}" if np.isnan(row["seconds"]) else f"{row['seconds']:.1f} s"
-            self.kept.append((pixels, mask, "" if self.single else timed))
+            step = max(1, pixels.shape[1] // SHARP)
+            self.kept.append((pixels[::step, ::step].copy(), mask[::step, ::step].copy(), "" if self.single else timed))
         self.rows.append(row)
         if len(self.kept) >= 2 * SHOWN:  # the length of a clip is known at its end: keep every second, fourth, ...
             self.kept, self.stride = self.kept[::2], 2 * self.stride
