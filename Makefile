@@ -2,10 +2,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python -m monai.bundle run
 CONFIGS := bundles/ct_drsegunet/configs
+SEGMENT := bundles/us_dense_seg/configs
+DIAGNOSE := bundles/us_reverse_transfer/configs
 # Small enough for two cores and five minutes; the paper's settings are those of train.yaml.
 DEMO := --size "[128,128]" --fold 1 --epochs 16 --learning_rate 1e-3 --amp True --ckpt_dir demo/models --output_dir demo/training
 
-.PHONY: venv demo test lint pictures
+ULTRASOUND := --size "[96,128]" --filters 16 --amp True
+DEMO_SEGMENT := $(ULTRASOUND) --epochs 6 --ckpt_dir demo/ultrasound/models --output_dir demo/ultrasound/segmentation
+DEMO_DIAGNOSE := $(ULTRASOUND) --epochs 8 --ckpt_dir demo/ultrasound/diagnosis --output_dir demo/ultrasound/diagnosis
+
+.PHONY: venv demo demo-ultrasound test lint pictures
 
 venv: .venv/installed
 
@@ -21,6 +27,16 @@ demo: venv
 	@echo; echo "Lesion burden of the unseen volume: demo/inference/lesions.csv"; cat demo/inference/lesions.csv
 	@echo; echo "Pictures:"; ls demo/training/*.png demo/inference/*.png
 
+demo-ultrasound: venv
+	$(RUN) training --config_file $(SEGMENT)/train.yaml $(DEMO_SEGMENT)
+	$(RUN) evaluating --config_file "['$(SEGMENT)/train.yaml','$(SEGMENT)/evaluate.yaml']" $(DEMO_SEGMENT)
+	$(RUN) training --config_file $(DIAGNOSE)/train.yaml $(DEMO_DIAGNOSE) --pretrained demo/ultrasound/models/model.pt
+	$(RUN) evaluating --config_file "['$(DIAGNOSE)/train.yaml','$(DIAGNOSE)/evaluate.yaml']" $(DEMO_DIAGNOSE)
+	$(RUN) --config_file $(SEGMENT)/inference.yaml $(ULTRASOUND) --weights demo/ultrasound/models/model.pt --output_dir demo/ultrasound/segmented
+	$(RUN) --config_file $(DIAGNOSE)/inference.yaml $(ULTRASOUND) --weights demo/ultrasound/diagnosis/model.pt --output_dir demo/ultrasound/diagnosed
+	@echo; echo "Diagnoses of unseen patients: demo/ultrasound/diagnosed/cases.csv"; cut -d, -f1-6 demo/ultrasound/diagnosed/cases.csv
+	@echo; echo "Pictures:"; find demo/ultrasound -name '*.png' -not -path '*_masks*'
+
 test: venv
 	$(BIN)/python -m pytest
 
@@ -29,6 +45,7 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-pictures: demo
+pictures: demo demo-ultrasound
 	$(BIN)/python -m common.phantoms --output docs/phantoms.png
+	$(BIN)/python -m common.phantoms --kind ultrasound --output docs/ultrasound_phantoms.png
 	cp demo/inference/1_overlay.png docs/overlay.png

@@ -68,6 +68,27 @@ def test_segmentation_learns_and_leaves_its_tables_and_pictures(segmentation: Pa
 
 
 @pytest.mark.slow
+def test_a_resumed_run_ends_with_the_same_weights_scheduler_and_augmentation_included(
+    runner: Runner, data: Path, tmp_path: Path
+) -> None:
+    common = ["--dataset_dir", data / "labels", "--size", "[32,48]", "--filters", 2, "--augmentation", "random"]
+    common += ["--plateau_patience", 0]  # so that the rate falls within four epochs
+    for name, runs in (("whole", [4]), ("cut", [2, 4])):
+        for epochs in runs:
+            folders = ["--ckpt_dir", tmp_path / name / "models", "--output_dir", tmp_path / name / "eval"]
+            resume = ["--resume", True] if epochs != runs[0] else []
+            command = ["training", "--config_file", f"{SEGMENT}/train.yaml", *common, "--epochs", epochs, *folders]
+            done = runner(*command, *resume)
+            assert done.returncode == 0, done.stderr[-2000:]
+    whole, cut = (torch.load(tmp_path / name / "models" / "last.pt", weights_only=True) for name in ("whole", "cut"))
+    assert whole["epoch"] == cut["epoch"] == 4 and whole["scheduler"] == cut["scheduler"]
+    assert all(torch.equal(value, cut["network"][name]) for name, value in whole["network"].items())
+    tables = [list(csv.DictReader((tmp_path / name / "eval" / "metrics.csv").open())) for name in ("whole", "cut")]
+    assert [row["loss"] for row in tables[0]] == [row["loss"] for row in tables[1]]
+    assert float(tables[0][-1]["learning_rate"]) <= 1e-3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("pretraining", ["dense", "none"])
 def test_diagnosis_trains_from_a_segmentation_and_from_nothing(
     runner: Runner, segmentation: Path, pretraining: str, tmp_path: Path
