@@ -9,7 +9,7 @@ DEMO := --size "[128,128]" --fold 1 --epochs 16 --learning_rate 1e-3 --amp True 
 
 ULTRASOUND := --size "[96,128]" --filters 16 --amp True
 DEMO_SEGMENT := $(ULTRASOUND) --epochs 6 --ckpt_dir demo/ultrasound/models --output_dir demo/ultrasound/segmentation
-DEMO_DIAGNOSE := $(ULTRASOUND) --epochs 8 --ckpt_dir demo/ultrasound/diagnosis --output_dir demo/ultrasound/diagnosis
+DEMO_DIAGNOSE := $(ULTRASOUND) --ckpt_dir demo/ultrasound/diagnosis --output_dir demo/ultrasound/diagnosis
 
 .PHONY: venv demo demo-ultrasound test lint pictures
 
@@ -30,7 +30,7 @@ demo: venv
 demo-ultrasound: venv
 	$(RUN) training --config_file $(SEGMENT)/train.yaml $(DEMO_SEGMENT)
 	$(RUN) evaluating --config_file "['$(SEGMENT)/train.yaml','$(SEGMENT)/evaluate.yaml']" $(DEMO_SEGMENT)
-	$(RUN) training --config_file $(DIAGNOSE)/train.yaml $(DEMO_DIAGNOSE) --pretrained demo/ultrasound/models/model.pt
+	$(RUN) training --config_file "['$(DIAGNOSE)/train.yaml','$(DIAGNOSE)/tuned.yaml']" $(DEMO_DIAGNOSE) --pretrained demo/ultrasound/models/model.pt
 	$(RUN) evaluating --config_file "['$(DIAGNOSE)/train.yaml','$(DIAGNOSE)/evaluate.yaml']" $(DEMO_DIAGNOSE)
 	$(RUN) --config_file $(SEGMENT)/inference.yaml $(ULTRASOUND) --weights demo/ultrasound/models/model.pt --output_dir demo/ultrasound/segmented
 	$(RUN) --config_file $(DIAGNOSE)/inference.yaml $(ULTRASOUND) --weights demo/ultrasound/diagnosis/model.pt --output_dir demo/ultrasound/diagnosed
@@ -49,3 +49,4 @@ pictures: demo demo-ultrasound
 	$(BIN)/python -m common.phantoms --output docs/phantoms.png
 	$(BIN)/python -m common.phantoms --kind ultrasound --output docs/ultrasound_phantoms.png
 	cp demo/inference/1_overlay.png docs/overlay.png
+	cp demo/ultrasound/segmentation/evaluation.png docs/ultrasound.png

@@ -18,6 +18,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from common.frames import frames
+from common.networks import classic_unet
 from common.phantoms import lung_ultrasound, write_pocus, write_semantic_lung
 from common.transfer import read_state_dict, start_from
 
@@ -160,6 +161,31 @@ def test_a_frame_reaches_the_network_alike_in_training_and_inference(configs: st
     assert all(torch.equal(seen[0], other) for other in seen[1:])
 
 
+@pytest.mark.gpu
+def test_frames_in_batches_on_a_gpu_measure_as_one_by_one_on_the_processor(runner: Runner, tmp_path: Path) -> None:
+    write_pocus(tmp_path / "clips", patients=3, clips=1, seconds=2.0, rate=10.0, size=(96, 128))
+    torch.manual_seed(0)
+    torch.save(classic_unet(1, 7, filters=8).state_dict(), tmp_path / "model.pt")
+    command = [
+        "--config_file",
+        f"{SEGMENT}/inference.yaml",
+        "--dataset_dir",
+        tmp_path / "clips",
+        *SMALL,
+        "--amp",
+        False,
+    ]
+    command += ["--weights", tmp_path / "model.pt", "--frames_per_second", 0]
+    for device, batch in (("cuda", 16), ("cpu", 1)):
+        folders = ["--output_dir", tmp_path / device, "--device", f"$torch.device('{device}')"]
+        done = runner(*command, *folders, "--frames_at_once", batch)
+        assert done.returncode == 0, done.stderr[-2000:]
+    tables = [list(csv.DictReader((tmp_path / device / "frames.csv").open())) for device in ("cuda", "cpu")]
+    for a, b in zip(*tables, strict=True):
+        shares = [[float(row[name]) for name in row if name.startswith("share_")] for row in (a, b)]
+        assert shares[0] == pytest.approx(shares[1], abs=2e-3)  # pixels where two classes are about equal
+
+
 @pytest.mark.slow
 def test_bad_files_are_named_and_the_others_are_done(runner: Runner, segmentation: Path, tmp_path: Path) -> None:
     folder = tmp_path / "in"
@@ -187,6 +213,17 @@ def test_bad_files_are_named_and_the_others_are_done(runner: Runner, segmentatio
     left = {path.name for path in (tmp_path / "out").iterdir()}
     print(left)
     assert not any("part" in name or name.startswith(("cut", "zero", "text", "deep", "still", "ct")) for name in left)
+
+
+@pytest.mark.parametrize(("overlays", "rates"), [([], [1e-3, 1e-3]), (["tuned"], [1e-5, 0.1])])
+def test_the_text_has_one_rate_and_the_tuned_recipe_two(overlays: list[str], rates: list[float]) -> None:
+    parser = ConfigParser()
+    parser.read_config([f"{DIAGNOSE}/{name}.yaml" for name in ("train", *overlays)])
+    parser.update({"filters": 4})
+    optimizer, model = (parser.get_parsed_content(key) for key in ("optimizer", "model"))
+    assert [group["lr"] for group in optimizer.param_groups] == rates
+    counts = [sum(parameter.numel() for parameter in group["params"]) for group in optimizer.param_groups]
+    assert counts[1] == 24 and sum(counts) == sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_pretraining_that_does_not_fit_is_refused(tmp_path: Path) -> None:
