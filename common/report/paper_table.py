@@ -280,6 +280,10 @@ def _draw(path: Path, table: PaperTable, cells: Mapping[str, Mapping[str, Cell]]
                 if mean is not None:
                     face = colour if mark == "o" else BACKGROUND
                     axes.errorbar(place, mean, std, fmt=mark, color=colour, mfc=face, ms=7, capsize=3, lw=1.4)
+    found = [value for row in cells.values() for cell in row.values() for value in cell.values.values()]
+    if found and 0 <= min(found) and max(found) <= 1:  # scores: a deviation may reach beyond, the axis should not
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -0.03), min(high, 1.03))
     axes.set_xlim(-0.5, len(table.columns) - 0.5)
     axes.set_xticks(range(len(table.columns)), [heading.replace(" ", "\n") for heading in table.columns])
     axes.set_xticks([column + 0.5 for column in range(len(table.columns) - 1)], minor=True)
