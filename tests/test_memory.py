@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,13 @@ def peak_of(config: str, *arguments: object) -> float:
     """Peak memory in GiB of an inference run as a user calls it."""
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", config, *map(str, arguments)]
     process = subprocess.Popen(command, cwd=ROOT)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0
-    peak = usage.ru_maxrss / 2**20  # GiB; ru_maxrss is KiB on Linux
+    peak = 0.0
+    while process.poll() is None:  # getrusage would count what this process, its parent, held when it forked
+        with contextlib.suppress(OSError, IndexError):
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            peak = max(peak, int(status.split("VmHWM:")[1].split()[0]) / 2**20)  # the kernel's own peak, in KiB
+        time.sleep(0.02)
+    assert process.returncode == 0
     print(f"peak memory {peak:.2f} GiB")
     return peak
 
