@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from ignite.metrics import ConfusionMatrix, MetricsLambda
@@ -100,8 +99,3 @@ class Accuracy(MetricsLambda):
 
     def __init__(self, matrix: ConfusionMatrix) -> None:
         super().__init__(lambda counts: float(accuracy(counts)), matrix)
-
-
-def key_metric(engine: Any, name: str) -> float:
-    """A metric of an engine's last run, for a scheduler's step."""
-    return float(engine.state.metrics[name])

@@ -28,6 +28,7 @@ RUNNER_ARGUMENTS = (  # of ``python -m monai.bundle run``, not of a config
 )
 STEPS = ("imports", "initialize", "run", "training", "evaluating", "inference")
 PACKAGES = (
+    "av",
     "monai",
     "torch",
     "numpy",

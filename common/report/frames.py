@@ -214,7 +214,8 @@ class ReportFramesd(MapTransform):
         decision = ["diagnosis"] if self.diagnoses else []
         self.frames = Table(self.output_dir / "frames.csv", ["case", "frame", "seconds", *decision, *measures])
         self.cases = Table(self.output_dir / "cases.csv", ["case", "frames", *decision, *measures])
-        self.case, self.progress = "", None  # type: tuple[str, CaseInProgress | None]
+        self.case = ""
+        self.progress: CaseInProgress | None = None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Take a frame; at the last one of its case, write the case."""
