@@ -18,7 +18,7 @@ from .run import check_overrides
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = ("ckpt_dir", "output_dir", "resume", "fold")  # settings that every experiment has its own of
-KEYS = ("steps", "variants", "folds", "seeds", "settings", "quick", "needs", "tables")
+KEYS = ("steps", "steps_of", "variants", "folds", "seeds", "settings", "quick", "needs", "tables")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Plan:
         bundle: name of the bundle's folder.
         configs: folder of its configs.
         steps: what MONAI is to run, with which configs, in order.
+        steps_of: the same by variant, for those that differ.
         variants: settings of each variant.
         repeats: settings of each run of a variant, ``{"fold": 0}`` and so on.
         settings: of every experiment.
@@ -40,6 +41,7 @@ class Plan:
     bundle: str
     configs: Path
     steps: Mapping[str, Sequence[str]]
+    steps_of: Mapping[str, Mapping[str, Sequence[str]]]
     variants: Mapping[str, Mapping[str, Any]]
     repeats: Sequence[Mapping[str, int]]
     settings: Mapping[str, Any]
@@ -52,10 +54,16 @@ class Plan:
         """What the runs of a variant are called."""
         return "folds" if all(list(repeat) == ["fold"] for repeat in self.repeats) else "runs"
 
-    def files(self, step: str) -> list[str]:
-        """Paths of a step's configs, as short as they can be written from the repository's root."""
-        paths = [self.configs / name for name in self.steps[step]]
-        return [str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path) for path in paths]
+    def files(self, variant: str) -> dict[str, list[str]]:
+        """Paths of the configs of each step of a variant, as short as they can be from the repository's root."""
+        paths = {
+            step: [self.configs / name for name in names]
+            for step, names in self.steps_of.get(variant, self.steps).items()
+        }
+        return {
+            step: [str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path) for path in each]
+            for step, each in paths.items()
+        }
 
 
 def run_name(repeat: Mapping[str, int]) -> str:
@@ -88,16 +96,16 @@ def _plan(bundle: str, configs: Path, content: Any) -> Plan:
             close = difflib.get_close_matches(str(key), KEYS, n=1)
             hint = f" Did you mean {close[0]}?" if close else ""
             raise ValueError(f"no key is called {key!r}.{hint} Keys: {', '.join(KEYS)}.")
-    parts = {key: mapping(content.get(key, {}), key) for key in ("steps", "variants", "settings", "quick", "needs")}
+    keys = ("steps", "steps_of", "variants", "settings", "quick", "needs")
+    parts = {key: mapping(content.get(key, {}), key) for key in keys}
     for key in ("steps", "variants"):
         if not parts[key]:
             raise ValueError(f"{key} names one at least, got none.")
-    for step, files in parts["steps"].items():
-        if not isinstance(files, list) or not files:
-            raise ValueError(f"steps: {step} is a list of configs such as [train.yaml], got {files!r}.")
-        for name in files:
-            if not (configs / name).is_file():
-                raise FileNotFoundError(f"{configs}/reproduce.yaml: steps: {step} names {name}, which is not there.")
+    _check_steps(parts["steps"], configs, "steps")
+    for variant, steps in parts["steps_of"].items():
+        if variant not in parts["variants"]:
+            raise ValueError(f"steps_of: no variant is called {variant!r}; there are {', '.join(parts['variants'])}.")
+        _check_steps(mapping(steps, f"steps_of: {variant}"), configs, f"steps_of: {variant}")
     for variant, settings in parts["variants"].items():
         if not isinstance(variant, str) or not variant or set(variant) & set("/\\ *?["):
             raise ValueError(f"variants: {variant!r} must be a word, for it names a folder. Put it in quotes?")
@@ -118,6 +126,15 @@ def _plan(bundle: str, configs: Path, content: Any) -> Plan:
         tables=[read_table(table, list(parts["variants"])) for table in tables],
         **parts,
     )
+
+
+def _check_steps(steps: Mapping[str, Any], configs: Path, where: str) -> None:
+    for step, files in steps.items():
+        if not isinstance(files, list) or not files:
+            raise ValueError(f"{where}: {step} is a list of configs such as [train.yaml], got {files!r}.")
+        for name in files:
+            if not (configs / name).is_file():
+                raise FileNotFoundError(f"{configs}/reproduce.yaml: {where}: {step} names {name}, which is not there.")
 
 
 def _numbers(content: Mapping[str, Any], key: str) -> list[int]:
@@ -264,29 +281,32 @@ def _add(
             f"{above[-1]} needs {plan.bundle}, which has data of its own: "
             f"give it with --{plan.bundle}::dataset_dir FOLDER, or phantom."
         )
-    own = {*OWN, *plan.variants[variant], *(key for each in plan.repeats for key in each), *needs} & given.keys()
+    varied = set.intersection(*map(set, plan.variants.values()))  # what only some variants set, the others may be given
+    own = {*OWN, *varied, *(key for each in plan.repeats for key in each), *needs} & given.keys()
     if own:
         raise ValueError(f"--{min(own)} is what the experiments of {plan.bundle} differ in. Choose some with --only.")
     settings = {**plan.settings, **plan.variants[variant], **(plan.quick if options.quick else {})}
     check_settings(
-        plan, {**settings, **repeat, **dict.fromkeys((*needs, "ckpt_dir", "output_dir"), ""), "resume": True}
+        plan, variant, {**settings, **repeat, **dict.fromkeys((*needs, "ckpt_dir", "output_dir"), ""), "resume": True}
     )
-    check_settings(plan, given, command_line=True)
+    check_settings(plan, variant, given, command_line=True)
     names = {setting: needed.name for setting, needed in needs.items()}
-    steps = {step: plan.files(step) for step in plan.steps}
-    experiment = Experiment(name, options.root / name, {**settings, **given, **repeat, **names}, steps, needs)
+    given = {key: value for key, value in given.items() if key not in plan.variants[variant]}
+    settings = {**settings, **given, **repeat, **names}
+    experiment = Experiment(name, options.root / name, settings, plan.files(variant), needs)
     experiment.check()
     found[name] = experiment
     return experiment
 
 
-def check_settings(plan: Plan, settings: Mapping[str, Any], command_line: bool = False) -> None:
-    """Hold settings to those that the bundle's configs know.
+def check_settings(plan: Plan, variant: str, settings: Mapping[str, Any], command_line: bool = False) -> None:
+    """Hold settings to those that the configs of a variant know.
 
     Raises:
         ValueError: for another one, or a value of another type.
     """
-    files = ",".join(dict.fromkeys(str(plan.configs / file) for names in plan.steps.values() for file in names))
+    steps = {**plan.steps, **plan.steps_of.get(variant, {})}
+    files = ",".join(dict.fromkeys(str(plan.configs / file) for names in steps.values() for file in names))
     try:
         check_overrides([f"--config_file={files}", *(f"--{key}" for key in settings)], settings)
     except ValueError as error:

@@ -212,9 +212,9 @@ def write_tables(plan: Plan, options: Options) -> list[Path]:
     records: dict[str, dict[str, Any]] = {}
     for variant, repeat in itertools.product(plan.variants, plan.repeats):
         name = f"{plan.bundle}/{variant}/{run_name(repeat)}"
-        record = Experiment(name, options.root / name, {}, plan.steps, {}).record
-        if record.get("finished") == list(plan.steps):
-            records[name] = record
+        experiment = Experiment(name, options.root / name, {}, plan.files(variant), {})
+        if experiment.done:
+            records[name] = experiment.record
     if not records:
         print("No experiment is done, so there is no table yet.")
         return []

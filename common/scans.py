@@ -7,7 +7,7 @@ it is turned, so that one chain of transforms serves them all and a mask can go 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 DICOM = (".dcm", ".dicom", ".ima")
 UPRIGHT = "PL"  # rows run to posterior, columns to the patient's left: an axial slice as radiologists look at it
 UNSEEN_PHANTOM = 2021  # seed; training's phantoms start at seed 0
+PARTNERS = {"lung": "lung mask", "label": "truth"}
 DIRECTIONS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0)}  # in RAS+
 
 
@@ -214,12 +215,50 @@ def _dicom_cases(files: list[Path], folder: str, name: str) -> list[dict[str, An
     return cases
 
 
+def add_partners(cases: list[dict[str, Any]], partners: Mapping[str, str]) -> None:
+    """Give cases the paths of their masks.
+
+    Args:
+        cases: with ``case``; changed in place.
+        partners: key to a folder whose files are called as the cases, ``<case>.nii.gz``, ``<case>_mask.nii.gz`` or
+            ``<case>_<key>.nii.gz`` or of another format, or to a path with ``{case}``; nothing for a key without. The
+            synthetic patient brings its truth by itself.
+
+    Raises:
+        FileNotFoundError: where no case has such a partner.
+    """
+    for key, place in partners.items():
+        if not place:
+            continue
+        names = ["{case}", "{case}_mask", f"{{case}}_{key}"]
+        patterns = (
+            [place]
+            if "{case}" in place
+            else [f"{place}/{name}{ending}" for name in names for ending in NIFTI + ITK + PICTURES]
+        )
+        found = 0
+        for case in cases:
+            paths = [Path(pattern.replace("{case}", case["case"])) for pattern in patterns]
+            path = next((path for path in paths if path.is_file()), None)
+            if path is not None:
+                case[key] = path
+                found += 1
+        if not found:
+            raise FileNotFoundError(
+                f"No {PARTNERS[key]} for any of {len(cases)} cases by {place}; for {cases[0]['case']} there should be "
+                f"{patterns[0].replace('{case}', cases[0]['case'])}. Give a folder of files called as the scans, or a "
+                "path with {case}."
+            )
+        logger.info("A %s of their own: %d of %d cases.", PARTNERS[key], found, len(cases))
+
+
 def datalist(
     root: str | Path,
     include: str | Sequence[str] = "*",
     exclude: str | Sequence[str] = "",
     intensity: str = "HU",
     picture_axes: str = UPRIGHT,
+    partners: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Find the scans in a folder, at any depth: NIfTI, MetaImage, NRRD, DICOM series or single slices, pictures.
 
@@ -230,10 +269,12 @@ def datalist(
         exclude: patterns of cases to leave out, for example ``*mask*,*segmentation*``.
         intensity: what volumes hold: ``HU``, or ``8bit`` for windowed 0..255 grey levels. Pictures are always ``8bit``.
         picture_axes: how pictures lie; see :func:`picture_affine`.
+        partners: further keys, ``lung`` or ``label``, to where their files are; see :func:`add_partners`.
 
     Returns:
         Dicts with ``case`` (unique path below ``root`` without suffix), ``image`` (list of files), ``intensity``,
-        ``picture_axes``; an entry that could not be understood carries ``error``, its message.
+        ``picture_axes``, and the keys of ``partners`` where a case has them; an entry that could not be understood
+        carries ``error``, its message.
 
     Raises:
         FileNotFoundError: when there is no such folder, or nothing in it can be read.
@@ -241,7 +282,10 @@ def datalist(
     if str(root) == "phantom":
         from .phantoms import phantom_dir
 
-        root = phantom_dir("radiopaedia", patients=1, seed=UNSEEN_PHANTOM) / "rp_im"
+        phantoms = phantom_dir("radiopaedia", patients=1, seed=UNSEEN_PHANTOM)
+        root = phantoms / "rp_im"
+        if partners and not partners.get("label", "given"):
+            partners = {**partners, "label": str(phantoms / "rp_msk")}
     root = Path(root)
     if not root.exists():
         raise FileNotFoundError(f"No such folder: {root}. Give the folder of scans with --dataset_dir.")
@@ -267,6 +311,7 @@ def datalist(
             f"exclude={exclude!r}. Formats: {', '.join(NIFTI + ITK + DICOM + PICTURES)}."
         )
     unique(wanted)
+    add_partners(wanted, partners or {})
     declared = {"intensity": intensity, "picture_axes": picture_axes}
     return [
         {**declared, **case, **({"intensity": "8bit"} if case["kind"] == "picture" else {})}

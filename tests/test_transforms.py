@@ -92,5 +92,5 @@ def test_unknown_label_values_are_refused() -> None:
 
 def test_masks_of_another_shape_are_refused() -> None:
     item = {"image": MetaTensor(torch.zeros(1, 4, 4, 2)), "label": MetaTensor(torch.zeros(1, 4, 4, 3))}
-    with pytest.raises(ValueError, match=r"label mask must have the image's shape \(4, 4, 2\), got \(4, 4, 3\)"):
+    with pytest.raises(ValueError, match=r"lesion mask must have the image's shape \(4, 4, 2\), got \(4, 4, 3\)"):
         ClassIndexd("label", MEDSEG)(item)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import medseg, radiopaedia, ultrasound_diagnoses, ultrasound_labels
+from . import coronacases, medseg, mosmed, radiopaedia, ultrasound_diagnoses, ultrasound_labels
 from .planes import FrameDataset, SliceDataset
 from .scan_dataset import KeepGoing, ScanDataset
+from .slice_sets import record_sets, slice_sets, warn_of_shared_patients
 from .split import split
 from .streams import FrameStream
 from .ultrasound_labels import sixfold, split_augmented
@@ -21,9 +22,12 @@ __all__ = [
     "ScanDataset",
     "SliceDataset",
     "datalist",
+    "record_sets",
     "sixfold",
+    "slice_sets",
     "split",
     "split_augmented",
+    "warn_of_shared_patients",
 ]
 
 logger = logging.getLogger(__name__)
@@ -38,6 +42,14 @@ LAYOUTS: dict[str, Layouts] = {
             "images_medseg.npy, masks_medseg.npy; images_radiopedia.npy, masks_radiopedia.npy",
         ),
         "Radiopaedia nine volumes": (radiopaedia.volumes, "rp_im/N.nii.gz, rp_msk/N.nii.gz, rp_lung_msk/N.nii.gz"),
+    },
+    "CT infection": {  # by the word that chooses one
+        "radiopaedia": (radiopaedia.volumes, "rp_im/N.nii.gz, rp_msk/N.nii.gz, rp_lung_msk/N.nii.gz"),
+        "coronacases": (
+            coronacases.volumes,
+            "COVID-19-CT-Seg_20cases/coronacases_N.nii.gz, Infection_Mask/, Lung_Mask/",
+        ),
+        "mosmed": (mosmed.volumes, "studies/CT-1/study_N.nii.gz, masks/study_N_mask.nii.gz"),
     },
     "ultrasound labels": {
         "Semantic Lung": (ultrasound_labels.semantic_lung, "images/<patient>_*.png, labels/<patient>_*.png"),
@@ -55,15 +67,30 @@ LAYOUTS: dict[str, Layouts] = {
         ),
     },
 }
-PHANTOMS = {"CT lesions": "radiopaedia", "ultrasound labels": "semantic_lung", "ultrasound diagnoses": "pocus"}
+PHANTOMS: dict[str, dict[str, dict[str, Any]]] = {  # by task and word: settings of common.phantoms.phantom_dir
+    "CT lesions": {"phantom": {"layout": "radiopaedia"}},
+    "CT infection": {
+        "phantom": {"layout": "radiopaedia", "patients": 20, "size": (192, 192), "slices": 40, "seed": 4},
+        # other patients, under a scanner with more noise, a sharper kernel, thinner slices and an offset in HU
+        "phantom_second_scanner": {
+            **{"layout": "radiopaedia", "patients": 20, "size": (192, 192), "slices": 40, "seed": 5},
+            "scanner": "second",
+        },
+    },
+    "ultrasound labels": {"phantom": {"layout": "semantic_lung"}},
+    "ultrasound diagnoses": {"phantom": {"layout": "pocus"}},
+}
 
 
-def datalist(root: str | Path, task: str = "CT lesions") -> list[dict[str, Any]]:
+def datalist(root: str | Path, task: str = "CT lesions", source: str = "") -> list[dict[str, Any]]:
     """List the cases of whichever public layout a folder has; ``phantom`` makes and lists synthetic ones.
 
     Args:
         root: the folder that a public source was unpacked to, or the word ``phantom``.
-        task: ``CT lesions``, ``ultrasound labels`` or ``ultrasound diagnoses``: whose layouts to look for.
+        task: ``CT lesions``, ``CT infection``, ``ultrasound labels`` or ``ultrasound diagnoses``: whose layouts to look
+            for.
+        source: the layout to take where a folder may hold several; of ``CT infection`` ``radiopaedia``,
+            ``coronacases``, ``mosmed``, or ``phantom`` and ``phantom_second_scanner``, which need no folder.
 
     Returns:
         Dicts with ``image`` (path), ``label`` (path, or the diagnosis), ``case``, ``patient`` (None where the source
@@ -72,19 +99,29 @@ def datalist(root: str | Path, task: str = "CT lesions") -> list[dict[str, Any]]
 
     Raises:
         FileNotFoundError: when the folder is missing, has none of the known layouts, or an image lacks its mask.
+        ValueError: for an unknown source, or one that does not go with the folder.
     """
+    layouts, phantoms = LAYOUTS[task], PHANTOMS[task]
+    if source and source not in (*layouts, *phantoms):
+        raise ValueError(f"Unknown source {source!r}. Choose one of {', '.join([*layouts, *phantoms])}.")
+    if source in layouts:
+        layouts = {source: layouts[source]}
+        if str(root) == "phantom":
+            raise ValueError(f"The source {source} is read from a folder, got none. Give the unpacked download.")
+    elif source in phantoms and str(root) != "phantom":
+        raise ValueError(f"The source {source} needs no folder, got {root}. Say what it holds: {', '.join(layouts)}.")
     if str(root) == "phantom":
         from ..phantoms import phantom_dir
 
-        root = phantom_dir(PHANTOMS[task])
+        root = phantom_dir(**phantoms[source or "phantom"])
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"No such folder: {root}. Give the unpacked download with --dataset_dir, or 'phantom'.")
-    for name, (listed, _) in LAYOUTS[task].items():
+    for name, (listed, _) in layouts.items():
         cases = listed(root)
         if cases:
-            logger.info("%s in %s: %d cases.", name, root, len(cases))
-            return cases
-    known = "; ".join(files for _, files in LAYOUTS[task].values())
+            logger.info("%s in %s: %d cases.", source or name, root, len(cases))
+            return [{**case, "source": source or case["source"]} for case in cases]
+    known = "; ".join(files for _, files in layouts.values())
     found = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
     raise FileNotFoundError(f"{root} has none of the known layouts: {known}. It holds: {found}.")

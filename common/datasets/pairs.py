@@ -20,14 +20,17 @@ def named(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
 
 
 def partners(
-    images: Path, masks: Path, image_endings: Sequence[str], mask_endings: Sequence[str]
+    images: Path, masks: Path, image_endings: Sequence[str], mask_endings: Sequence[str], left_out: Sequence[str] = ()
 ) -> dict[str, tuple[Path, Path]]:
-    """Images and masks of the same name.
+    """Images and masks of the same name, without the names that are ``left_out``.
 
     Raises:
         FileNotFoundError: naming every image without mask and every mask without image.
     """
-    left, right = named(images, image_endings), named(masks, mask_endings)
+    left, right = (
+        {name: file for name, file in named(folder, endings).items() if name not in left_out}
+        for folder, endings in ((images, image_endings), (masks, mask_endings))
+    )
     lonely = [f"{left[name]} has no mask in {masks.name}/" for name in sorted(left.keys() - right.keys())]
     lonely += [f"{right[name]} has no image in {images.name}/" for name in sorted(right.keys() - left.keys())]
     if lonely:

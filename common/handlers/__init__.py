@@ -4,14 +4,17 @@ from .diagnoses import DiagnosisScores
 from .pictures import ComparisonPicture
 from .pixels import PixelScores
 from .scores import ScoreTable
-from .training import Checkpoint, EpochSeed, MetricsTable
+from .slices import SliceScores
+from .training import Checkpoint, EarlyStop, EpochSeed, MetricsTable
 
 __all__ = [
     "Checkpoint",
     "ComparisonPicture",
     "DiagnosisScores",
+    "EarlyStop",
     "EpochSeed",
     "MetricsTable",
     "PixelScores",
     "ScoreTable",
+    "SliceScores",
 ]

@@ -3,9 +3,11 @@
 from .chest_ct import ChestCT, chest_ct
 from .layouts import (
     phantom_dir,
+    write_coronacases,
     write_medseg,
     write_medseg_arrays,
     write_medseg_pictures,
+    write_mosmed,
     write_radiopaedia,
 )
 from .scanner import SECOND, STANDARD, Scanner
@@ -35,9 +37,11 @@ __all__ = [
     "phantom_dir",
     "sheet",
     "ultrasound_sheet",
+    "write_coronacases",
     "write_medseg",
     "write_medseg_arrays",
     "write_medseg_pictures",
+    "write_mosmed",
     "write_pocus",
     "write_radiopaedia",
     "write_semantic_lung",

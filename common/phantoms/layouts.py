@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from ..report.burden import severity_class
 from .chest_ct import ChestCT, chest_ct, make_patient, scan, slice_heights
 from .folders import SEED_BLOCK, check_count, check_seed, finished_folder
-from .scanner import STANDARD, Scanner
+from .scanner import SCANNERS, STANDARD, Scanner
 from .ultrasound.layouts import write_pocus, write_semantic_lung
 
 logger = logging.getLogger(__name__)
@@ -101,6 +102,66 @@ def write_radiopaedia(
             order = "LPS" if number % 2 else "RAS"
             for folder, array in (("rp_im", ct.image), ("rp_msk", ct.lesion), ("rp_lung_msk", ct.lung)):
                 save_nifti(part / folder / f"{number}.nii.gz", array, ct.spacing, order)
+    return root
+
+
+def write_coronacases(
+    root: str | Path,
+    patients: int = 10,
+    size: tuple[int, int] = (256, 256),
+    slices: int = 24,
+    scanner: Scanner = STANDARD,
+    seed: int = 0,
+) -> Path:
+    """Writes `COVID-19-CT-Seg_20cases/coronacases_00N.nii.gz` (int16 HU), `Infection_Mask/` and `Lung_Mask/` (0, 1, 2).
+
+    Infection is ground-glass or consolidation alike; the right lung is 1, the left 2. For the arguments see
+    `write_radiopaedia`.
+
+    Returns:
+        The folder.
+    """
+    check_count("patients", patients)
+    check_seed(seed)
+    root = Path(root)
+    with finished_folder(root) as part:
+        for number in tqdm(range(1, patients + 1), desc="Making phantom volumes", leave=False):
+            ct = chest_ct(seed * SEED_BLOCK + number - 1, size, slices, scanner)
+            sides = ct.lung * (1 + (np.arange(size[0])[:, None, None] >= size[0] // 2))  # in LPS, left comes second
+            arrays: tuple[NDArray[Any], ...] = (ct.image, (ct.lesion > 0).astype(np.uint8), sides.astype(np.uint8))
+            for folder, array in zip(("COVID-19-CT-Seg_20cases", "Infection_Mask", "Lung_Mask"), arrays, strict=True):
+                save_nifti(part / folder / f"coronacases_{number:03d}.nii.gz", array, ct.spacing)
+    return root
+
+
+def write_mosmed(
+    root: str | Path,
+    patients: int = 10,
+    size: tuple[int, int] = (256, 256),
+    slices: int = 24,
+    scanner: Scanner = STANDARD,
+    seed: int = 0,
+) -> Path:
+    """Writes `studies/CT-1/study_N.nii.gz` (int16 HU) and `masks/study_N_mask.nii.gz` (0, 1), N from 255.
+
+    The folders are the class of severity by the share of lung involved. The last patient has no mask, as most have
+    none in the original. For the arguments see `write_radiopaedia`.
+
+    Returns:
+        The folder.
+    """
+    check_count("patients", patients)
+    check_seed(seed)
+    root = Path(root)
+    with finished_folder(root) as part:
+        for number in tqdm(range(patients), desc="Making phantom volumes", leave=False):
+            ct = chest_ct(seed * SEED_BLOCK + number, size, slices, scanner)
+            infection = (ct.lesion > 0).astype(np.uint8)
+            severity = severity_class(float(infection.sum() / max(1, ct.lung.sum())))
+            name = f"study_{number + 255:04d}"
+            save_nifti(part / "studies" / severity / f"{name}.nii.gz", ct.image, ct.spacing)
+            if number < patients - 1:
+                save_nifti(part / "masks" / f"{name}_mask.nii.gz", infection, ct.spacing)
     return root
 
 
@@ -259,6 +320,8 @@ def lung_crop(lung: NDArray[np.uint8]) -> tuple[slice, slice]:
 
 LAYOUTS: dict[str, Callable[..., Path]] = {
     "radiopaedia": write_radiopaedia,
+    "coronacases": write_coronacases,
+    "mosmed": write_mosmed,
     "medseg": write_medseg,
     "medseg_arrays": write_medseg_arrays,
     "medseg_pictures": write_medseg_pictures,
@@ -283,12 +346,13 @@ def phantom_dir(layout: str = "radiopaedia", **settings: Any) -> Path:
     `~/.cache/covid_lung_bundles`.
 
     Args:
-        layout: "radiopaedia", "medseg", "medseg_arrays" or "medseg_pictures" for CT, "semantic_lung" or "pocus" for
-            ultrasound.
-        **settings: arguments of the function that writes the layout, such as `patients`, `size` or `seed`.
+        layout: "radiopaedia", "coronacases", "mosmed", "medseg", "medseg_arrays" or "medseg_pictures" for CT,
+            "semantic_lung" or "pocus" for ultrasound.
+        **settings: arguments of the function that writes the layout, such as `patients`, `size` or `seed`; `scanner`
+            may be a word, "standard" or "second".
 
     Raises:
-        ValueError: for an unknown layout or setting, or a value out of range.
+        ValueError: for an unknown layout, setting or scanner, or a value out of range.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {sorted(LAYOUTS)}, but is {layout!r}. Choose one of them.")
@@ -298,6 +362,10 @@ def phantom_dir(layout: str = "radiopaedia", **settings: Any) -> Path:
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise ValueError(f"settings of {layout} must be among {sorted(known)}, but got {unknown}. Leave them out.")
+    if isinstance(settings.get("scanner"), str):
+        if settings["scanner"] not in SCANNERS:
+            raise ValueError(f"scanner must be one of {sorted(SCANNERS)}, but is {settings['scanner']!r}.")
+        settings = {**settings, "scanner": SCANNERS[settings["scanner"]]}
     parts = [f"{name}{settings_name(value)}" for name, value in sorted({**known, **settings}.items())]
     cache = Path(os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE).expanduser()
     root = cache / "-".join(["phantoms", layout, f"v{VERSION}", *parts])

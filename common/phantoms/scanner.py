@@ -48,6 +48,7 @@ class Scanner:
 
 STANDARD = Scanner()
 SECOND = Scanner(noise=42.0, kernel=0.45, slice_thickness=1.5, hu_offset=15.0)
+SCANNERS = {"standard": STANDARD, "second": SECOND}
 
 
 def correlated_noise(shape: tuple[int, int], grain: float, rng: np.random.Generator) -> Array:

@@ -9,7 +9,7 @@ from types import TracebackType
 
 import numpy as np
 
-LUNG_SOURCES = ("network", "threshold")
+LUNG_SOURCES = ("network", "threshold", "given")
 
 
 def severity_class(share: float) -> str:
@@ -95,8 +95,8 @@ def lesion_burden(
 class BurdenTable:
     """CSV of one row per case, written as cases finish, so that an interrupted run keeps them.
 
-    Columns: ``case``, those of :func:`lesion_burden`, and ``lung_from``: ``network`` or ``threshold``. Unknown values
-    are blank. Opening starts the file anew; its folder is made where missing.
+    Columns: ``case``, those of :func:`lesion_burden`, and ``lung_from``: ``network``, ``threshold`` or ``given``.
+    Unknown values are blank. Opening starts the file anew; its folder is made where missing.
 
     Args:
         path: the file, usually ``lesions.csv``.
@@ -118,7 +118,7 @@ class BurdenTable:
         Args:
             case: its name.
             burden: from :func:`lesion_burden`, of the same classes.
-            lung_from: ``network`` or ``threshold``, where the lungs came from.
+            lung_from: ``network``, ``threshold`` or ``given``, where the lungs came from.
 
         Raises:
             ValueError: for a burden of other columns, or an unknown ``lung_from``.

@@ -76,8 +76,9 @@ class SaveMaskd(MapTransform):
 class ReportCased(MapTransform):
     """Overlay picture and lesion burden of a case: ``<case>_overlay.png`` and a line in ``lesions.csv``.
 
-    The lung is what the network calls lung or lesion. A network that was trained without lung masks calls nothing lung:
-    then the lung is found by threshold (:func:`common.lung_mask.lung_mask`), and the line says so.
+    The lung is what the label map calls lung or lesion: from the network, or from where ``lung_from`` of the case says.
+    A network that was trained without lung masks calls nothing lung: then the lung is found by threshold
+    (:func:`common.lung_mask.lung_mask`), and the line says so.
 
     Args:
         keys: integer masks (1, X, Y, Z) on the input's grid.
@@ -113,7 +114,7 @@ class ReportCased(MapTransform):
         hu = scan[0].as_tensor().cpu().numpy()
         for key in self.keys:
             mask = self.to_lps(item[key])[0].round().byte().cpu().numpy()
-            lung, lung_from = mask > 0, "network"
+            lung, lung_from = mask > 0, str(item.get("lung_from", "network"))
             if not (mask == self.values.get("lung", -1)).any():
                 lung, lung_from = lung_mask(hu, spacing) | (mask > 0), "threshold"
             voxel_ml = float(abs(np.linalg.det(affine[:3, :3]))) / 1000 if known else None
@@ -123,8 +124,8 @@ class ReportCased(MapTransform):
             path.parent.mkdir(parents=True, exist_ok=True)
             share = burden["share_of_lung"]
             line = "no lung found" if share is None else f"{100 * float(share):.1f} % of the lung, {burden['severity']}"
-            note = line if lung_from == "network" else f"{line}; lung found by threshold"
+            note = f"{line}; lung found by threshold" if lung_from == "threshold" else line
             shown = np.where((mask == 0) & lung, self.values.get("lung", 0), mask)
             overlay(path, hu, shown, self.styles, title=str(item["case"]), spacing=spacing, note=note)
-            logger.info("%s: %d slices, lesions in %s.", item["case"], mask.shape[-1], line)
+            logger.info("%s: %d slices, lesions in %s.", item["case"], mask.shape[-1], note)
         return item

@@ -8,9 +8,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .figures import BACKGROUND, FAINT, LINES, MARGIN, TEXT, _figure, _panel, _save, _write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Runs = Mapping[str, Mapping[str, Path | None]]  # scores by variant and run, None where a run is not done
 Score = tuple[float, float | None]  # mean, and standard deviation where there is one
@@ -27,6 +31,7 @@ class PaperTable:
         columns: heading of the table to row and column of that CSV.
         paper: the paper's mean and standard deviation by variant and heading.
         variants: its rows, in order.
+        curve: where the figure is a curve: label of its axis, and each variant's place on it.
     """
 
     name: str
@@ -35,6 +40,7 @@ class PaperTable:
     columns: Mapping[str, tuple[str, str]]
     paper: Mapping[str, Mapping[str, Score]]
     variants: Sequence[str]
+    curve: tuple[str, Mapping[str, float]] | None = None
 
     @property
     def decimals(self) -> int:
@@ -52,9 +58,11 @@ def read_table(entry: Any, variants: Sequence[str]) -> PaperTable:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise ValueError(f"each table is a mapping with a name, got {entry!r}.")
     where = f"table {entry['name']}"
-    known = {"name", "title", "scores", "columns", "paper", "variants"}
+    known = {"name", "title", "scores", "columns", "paper", "variants", "curve"}
     if not {"name", "columns"} <= set(entry) <= known:
-        raise ValueError(f"{where} has name, columns, and maybe title, scores, paper, variants; got {list(entry)}.")
+        raise ValueError(
+            f"{where} has name, columns, and maybe title, scores, paper, variants, curve; got {list(entry)}."
+        )
     columns = {}
     for heading, place in mapping(entry["columns"], f"{where}: columns").items():
         if not isinstance(place, dict) or set(place) != {"row", "column"}:
@@ -73,7 +81,19 @@ def read_table(entry: Any, variants: Sequence[str]) -> PaperTable:
         if unknown:
             raise ValueError(f"{where}: no {kind} is called {unknown[0]!r}; there are {', '.join(allowed)}.")
     title = str(entry.get("title", entry["name"]))
-    return PaperTable(entry["name"], title, str(entry.get("scores", "scores.csv")), columns, paper, list(rows))
+    scores, curve = str(entry.get("scores", "scores.csv")), _curve(entry.get("curve"), rows, f"{where}: curve")
+    return PaperTable(entry["name"], title, scores, columns, paper, list(rows), curve)
+
+
+def _curve(entry: Any, rows: Sequence[str], where: str) -> tuple[str, Mapping[str, float]] | None:
+    if entry is None:
+        return None
+    values = mapping(mapping(entry, where).get("values"), f"{where}: values")
+    if set(entry) != {"label", "values"} or set(values) != set(rows):
+        raise ValueError(f"{where} has a label, and values of {', '.join(rows)}; got {entry!r}.")
+    if not all(isinstance(value, (int, float)) for value in values.values()):
+        raise ValueError(f"{where}: values are numbers, got {values!r}.")
+    return str(entry["label"]), values
 
 
 def mapping(value: Any, where: str) -> dict[Any, Any]:
@@ -145,7 +165,8 @@ def write_table(folder: Path, table: PaperTable, runs: Runs, facts: Sequence[str
     _write_means(paths[0], table, cells, runs, missing, word)
     _write_runs(paths[1], table, cells, found, word)
     paths[2].write_text(_markdown(table, cells, runs, missing, [*facts, *notes], word))
-    _draw(paths[3], table, cells, " ".join([*facts[:1], *notes]))
+    draw = _draw_curve if table.curve else _draw
+    draw(paths[3], table, cells, " ".join([*facts[:1], *notes]))
     return paths
 
 
@@ -255,17 +276,50 @@ def _markdown(
     return "\n".join([f"# {table.title}", "", *(f"- {fact}" for fact in [*facts, explained]), "", *rows, ""])
 
 
+def _framed(width: float, title: str, subtitle: str) -> tuple[Figure, Axes]:
+    """Figure of 520 pixels height with both lines of text, and axes with room for a legend below."""
+    figure = _figure(width, 520)
+    _write(figure, MARGIN, 22, title, 13)
+    _write(figure, MARGIN, 46, subtitle, 10.5, FAINT)
+    axes = _panel(figure, 70, 74, width - 70 - MARGIN, 340)
+    axes.set_axis_on()
+    axes.set_facecolor(BACKGROUND)
+    axes.tick_params(colors=FAINT, labelsize=9, length=0, which="both")
+    axes.grid(axis="y", color="#2a2e36", lw=0.8)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color("#4a4f59")
+    return figure, axes
+
+
+def _draw_curve(path: Path, table: PaperTable, cells: Mapping[str, Mapping[str, Cell]], subtitle: str) -> None:
+    """A line a heading over the variants' places: our mean, standard deviation and runs, the paper's as diamonds."""
+    label, places = table.curve or ("", {})
+    figure, axes = _framed(1000, table.title, subtitle)
+    for number, heading in enumerate(table.columns):
+        colour = LINES[number % len(LINES)]
+        found = [(places[variant], cells[variant][heading]) for variant in table.variants]
+        for x, cell in found:
+            axes.plot([x] * len(cell.values), list(cell.values.values()), ".", color=colour, alpha=0.6)
+        points = [(x, cell.mean, cell.std or 0.0) for x, cell in found if cell.mean is not None]
+        if points:
+            across, mean, std = zip(*points, strict=True)
+            axes.errorbar(across, mean, std, fmt="o-", color=colour, ms=6, capsize=3, lw=1.6, label=f"{heading}, ours")
+        given = [(places[variant], row[heading][0]) for variant, row in table.paper.items() if heading in row]
+        if given:
+            axes.plot(*zip(*given, strict=True), "D", color=colour, mfc=BACKGROUND, ms=7, label=f"{heading}, paper")
+    axes.set_xticks(sorted(places.values()))
+    axes.set_xlabel(label, color=FAINT, size=10)
+    figure.legend(loc="lower center", ncols=4, frameon=False, fontsize=10, labelcolor=TEXT)
+    _save(figure, path)
+
+
 def _draw(path: Path, table: PaperTable, cells: Mapping[str, Mapping[str, Cell]], subtitle: str) -> None:
     """Under each heading, a variant a colour: our mean (disc), standard deviation and runs, the paper's (diamond)."""
     from matplotlib.lines import Line2D
 
     width = min(1600, max(900, 160 + 45 * len(table.columns) * (1 + len(table.variants))))
-    figure = _figure(width, 520)
-    _write(figure, MARGIN, 22, table.title, 13)
-    _write(figure, MARGIN, 46, subtitle, 10.5, FAINT)
-    axes = _panel(figure, 70, 74, width - 70 - MARGIN, 340)
-    axes.set_axis_on()
-    axes.set_facecolor(BACKGROUND)
+    figure, axes = _framed(width, table.title, subtitle)
     step = 0.8 / max(1, len(table.variants))
     for row, variant in enumerate(table.variants):
         colour = LINES[row % len(LINES)]
@@ -287,12 +341,7 @@ def _draw(path: Path, table: PaperTable, cells: Mapping[str, Mapping[str, Cell]]
     axes.set_xlim(-0.5, len(table.columns) - 0.5)
     axes.set_xticks(range(len(table.columns)), [heading.replace(" ", "\n") for heading in table.columns])
     axes.set_xticks([column + 0.5 for column in range(len(table.columns) - 1)], minor=True)
-    axes.tick_params(colors=FAINT, labelsize=9, length=0, which="both")
-    axes.grid(axis="y", color="#2a2e36", lw=0.8)
     axes.grid(axis="x", which="minor", color="#2a2e36", lw=0.8)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color("#4a4f59")
     colours = [
         Line2D([], [], color=LINES[i % len(LINES)], marker="s", ls="", label=v) for i, v in enumerate(table.variants)
     ]

@@ -1,6 +1,7 @@
 """Dictionary transforms that MONAI lacks."""
 
-from .ct import ClassIndexd, LoadScand, NormalizeSlicesd, WindowCTd, check_intensity
+from .ct import LoadScand, NormalizeSlicesd, WindowCTd, check_intensity
+from .masks import AddLungd, ClassIndexd, LesionMaskd, LungMaskd
 from .ultrasound import (
     Diagnosed,
     FlipAndGaind,
@@ -12,12 +13,15 @@ from .ultrasound import (
 )
 
 __all__ = [
+    "AddLungd",
     "ClassIndexd",
     "Diagnosed",
     "FlipAndGaind",
     "LabelClassesd",
+    "LesionMaskd",
     "LoadFramed",
     "LoadScand",
+    "LungMaskd",
     "MaskValuesd",
     "MeasureSharesd",
     "NameIndexd",

@@ -1,4 +1,4 @@
-"""CT: reading any scan, declared intensities, slice-wise normalisation, classes."""
+"""CT: reading any scan, declared intensities, slice-wise normalisation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from monai.transforms import MapTransform
 from ..scans import UPRIGHT, read
 
 AIR = -500.0  # HU; a chest CT always has voxels below this: lung, airways, the air around the body
-LESIONS = {"ground-glass": 1, "consolidation": 2}  # values of the public lesion masks; 3 is pleural effusion
-EFFUSION = 3
 
 
 class LoadScand(MapTransform):
@@ -125,53 +123,4 @@ class NormalizeSlicesd(MapTransform):
             for slice_ in values.unbind(-1):  # (1, X, Y), a view
                 deviation, mean = torch.std_mean(slice_, correction=0)
                 slice_.sub_(mean).div_(deviation if deviation > 0 else 1.0)
-        return item
-
-
-class ClassIndexd(MapTransform):
-    """Lesion mask and lung mask to one map of class indices, uint8 of the label's shape.
-
-    Lesions win over lung, lung over background. Pleural effusion (3 in the public masks) lies outside the lung tissue
-    and is background. Without a class ``consolidation`` (the three classes of Balantrapu 2021, section 5.3),
-    consolidation counts as ground-glass: the text does not say what became of it, and either is infected lung. Without
-    a lung mask, lung cannot be told from background and stays background.
-
-    Args:
-        keys: the lesion mask; its item may hold ``lung``, a mask that is positive in the lung.
-        classes: names in channel order, out of ground-glass, consolidation, lung, background.
-
-    Raises:
-        ValueError: for a mask whose shape is not the image's, or with values other than 0, 1, 2, 3.
-    """
-
-    def __init__(self, keys: KeysCollection, classes: Sequence[str]) -> None:
-        super().__init__(keys)
-        self.index = {name: position for position, name in enumerate(classes)}
-        self.index.setdefault("consolidation", self.index["ground-glass"])
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Compose the class map under each key."""
-        item = dict(data)
-        lung = item.pop("lung", None)
-        for key in self.keys:
-            lesions = item[key]
-            for name, mask in ((key, lesions), ("lung", lung)):
-                if mask is not None and mask.shape[1:] != item["image"].shape[1:]:
-                    raise ValueError(
-                        f"{mask.meta.get('filename_or_obj', name)}: the {name} mask must have the image's shape "
-                        f"{tuple(item['image'].shape[1:])}, got {tuple(mask.shape[1:])}. Take the mask of this image."
-                    )
-            found = torch.unique(lesions.as_tensor()).tolist()
-            if not set(found) <= {0.0, *map(float, LESIONS.values()), float(EFFUSION)}:
-                raise ValueError(
-                    f"{lesions.meta.get('filename_or_obj', key)}: a lesion mask holds 0, 1 (ground-glass), "
-                    f"2 (consolidation), 3 (effusion), got {', '.join(f'{value:g}' for value in found)}. "
-                    "Map its values to these."
-                )
-            classes = torch.full(lesions.shape, self.index["background"], dtype=torch.uint8)
-            if lung is not None:
-                classes[lung.as_tensor() > 0] = self.index["lung"]
-            for name, value in LESIONS.items():
-                classes[lesions.as_tensor() == value] = self.index[name]
-            item[key] = MetaTensor(classes, meta=lesions.meta)
         return item
