@@ -115,8 +115,8 @@ def slice_sets(
         ``training``, ``validation`` and ``test``: cases with ``slice``.
 
     Raises:
-        ValueError: for an unknown kind, fewer patients than folds, counts below 1, a set that stays empty, or cases
-            that cannot be used.
+        ValueError: for an unknown kind, fewer patients than folds, counts below 1, a set that stays empty or
+            without infection, or cases that cannot be used.
     """
     if kind not in ("patient", "paper", "all"):
         raise ValueError(f"Unknown split {kind!r}. Choose 'patient' or 'paper', or to evaluate 'all'.")

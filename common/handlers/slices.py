@@ -45,7 +45,7 @@ class SliceScores:
         counts: name of the metric whose details are counts (slices, 1, 4), from MONAI's ``ConfusionMatrix``.
     """
 
-    def __init__(self, output_dir: str | Path, counts: str = "val_counts") -> None:
+    def __init__(self, output_dir: str | Path, counts: str = "val_f1") -> None:
         self.output_dir, self.counts = Path(output_dir), counts
         self.names: list[tuple[str, int]] = []
 

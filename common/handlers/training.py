@@ -227,6 +227,7 @@ class MetricsTable:
 
     def scores(self, state: Any) -> list[float]:
         """Scores per class of the last validation, NaN where there is none."""
-        if self.per_class in state.metrics and np.ndim(state.metrics[self.per_class]):
-            return [float(value) for value in state.metrics[self.per_class]]
+        value = state.metrics.get(self.per_class)
+        if value is not None and (np.ndim(value) or len(self.classes) == 1):
+            return [float(each) for each in np.atleast_1d(value)]
         return column_means(state.metric_details[self.per_class].cpu().numpy())
