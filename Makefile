@@ -4,6 +4,7 @@ RUN := $(BIN)/python -m monai.bundle run
 CONFIGS := bundles/ct_drsegunet/configs
 SEGMENT := bundles/us_dense_seg/configs
 DIAGNOSE := bundles/us_reverse_transfer/configs
+TRANSFER := bundles/ct_transfer_unet/configs
 # Small enough for two cores and five minutes; the paper's settings are those of train.yaml.
 DEMO := --size "[128,128]" --fold 1 --epochs 16 --learning_rate 1e-3 --amp True --ckpt_dir demo/models --output_dir demo/training
 
@@ -11,7 +12,11 @@ ULTRASOUND := --size "[96,128]" --filters 16 --amp True
 DEMO_SEGMENT := $(ULTRASOUND) --epochs 6 --ckpt_dir demo/ultrasound/models --output_dir demo/ultrasound/segmentation
 DEMO_DIAGNOSE := $(ULTRASOUND) --ckpt_dir demo/ultrasound/diagnosis --output_dir demo/ultrasound/diagnosis
 
-.PHONY: venv demo demo-ultrasound test lint pictures
+SMALL := --size "[96,96]" --filters 8
+DEMO_TRANSFER := $(SMALL) --amp True --objective dice_bce --learning_rate 3e-3 --batch_size 15 --epochs 8
+TO_SECOND := --pretrained demo/transfer/source/model.pt --training_slices 100 --ckpt_dir demo/transfer/retrained --output_dir demo/transfer/retrained
+
+.PHONY: venv demo demo-ultrasound demo-transfer test lint pictures
 
 venv: .venv/installed
 
@@ -37,6 +42,17 @@ demo-ultrasound: venv
 	@echo; echo "Diagnoses of unseen patients: demo/ultrasound/diagnosed/cases.csv"; cut -d, -f1-6 demo/ultrasound/diagnosed/cases.csv
 	@echo; echo "Pictures:"; find demo/ultrasound -name '*.png' -not -path '*_masks*'
 
+demo-transfer: venv
+	$(RUN) training --config_file $(TRANSFER)/train.yaml $(DEMO_TRANSFER) --ckpt_dir demo/transfer/source --output_dir demo/transfer/source
+	$(RUN) evaluating --config_file "['$(TRANSFER)/train.yaml','$(TRANSFER)/evaluate.yaml']" $(DEMO_TRANSFER) --ckpt_dir demo/transfer/source --output_dir demo/transfer/source
+	$(RUN) evaluating --config_file "['$(TRANSFER)/train.yaml','$(TRANSFER)/evaluate.yaml']" $(DEMO_TRANSFER) --target phantom_second_scanner --ckpt_dir demo/transfer/source --output_dir demo/transfer/not_retrained
+	$(RUN) training --config_file "['$(TRANSFER)/train.yaml','$(TRANSFER)/retrain.yaml']" $(DEMO_TRANSFER) $(TO_SECOND)
+	$(RUN) evaluating --config_file "['$(TRANSFER)/train.yaml','$(TRANSFER)/retrain.yaml','$(TRANSFER)/evaluate.yaml']" $(DEMO_TRANSFER) $(TO_SECOND)
+	$(RUN) --config_file $(TRANSFER)/inference.yaml $(SMALL) --view True --weights demo/transfer/source/model.pt --output_dir demo/transfer/inference
+	$(RUN) auditing --config_file "['$(TRANSFER)/inference.yaml','$(TRANSFER)/audit.yaml']" $(SMALL) --weights demo/transfer/source/model.pt --output_dir demo/transfer/audit
+	@echo; echo "Second scanner without re-training, and with:"; head -2 demo/transfer/not_retrained/scores.csv; sed -n 2p demo/transfer/retrained/scores.csv
+	@echo; echo "Pictures:"; find demo/transfer -name '*.png'
+
 test: venv
 	$(BIN)/python -m pytest
 
@@ -45,8 +61,10 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-pictures: demo demo-ultrasound
+pictures: demo demo-ultrasound demo-transfer
 	$(BIN)/python -m common.phantoms --output docs/phantoms.png
 	$(BIN)/python -m common.phantoms --kind ultrasound --output docs/ultrasound_phantoms.png
 	cp demo/inference/1_overlay.png docs/overlay.png
 	cp demo/ultrasound/segmentation/evaluation.png docs/ultrasound.png
+	cp demo/transfer/inference/1_view.png docs/view.png
+	cp demo/transfer/audit/audit.png docs/audit.png

@@ -1,12 +1,13 @@
-"""Slices per second of DRSegUNet's inference, beside two bare loops over the same network, in one run.
+"""Slices per second of a CT bundle's inference, beside two bare loops over the same network, in one run.
 
-Run      python benchmarks/inference.py [--slices 100] [--rounds 5] [--compile True] [--batch 4] [--device cuda]
+Run      python benchmarks/inference.py [--bundle ct_transfer_unet] [--slices 100] [--rounds 5]
+         [--compile True] [--batch 4] [--device cuda]
 
 Ours is everything that inference.yaml does to one volume: load, orient, normalise, network, mask back to the input's
 grid, save, overlay, lesion burden. Beside it stand (a) eager float32, one slice at a time, as most published scripts
 do, and (b) the bare forward pass of the same network in the same precision and batch size, without any input or output.
 Rounds of all three in turn, and (b) before and after ours, keep a machine whose speed drifts from deciding. The limit
-is 71.3 GFLOP a slice over the rate of a large matrix product on the same processor in the same precision.
+is the network's FLOP over the rate of a large matrix product on the same processor in the same precision.
 """
 
 from __future__ import annotations
@@ -15,21 +16,27 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import fire
 import nibabel
 import torch
 from monai.bundle import ConfigWorkflow
+from torch import nn
 
 from common.inferers import FastCall, mixed_precision
-from common.networks import DRSegUNet, fold_batch_norm
+from common.networks import DRSegUNet, classic_unet, fold_batch_norm
 from common.phantoms import chest_ct
 from common.phantoms.layouts import save_nifti
 
-CONFIG = "bundles/ct_drsegunet/configs/inference.yaml"
-GFLOP = 71.3  # one 512 x 512 slice, forward
+# network, channels of its input, pixels of a side, GFLOP of one slice, forward
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], int, int, float]] = {
+    "ct_drsegunet": (DRSegUNet, 1, 512, 71.3),
+    "ct_transfer_unet": (partial(classic_unet, 2, 1), 2, 320, 150.4),
+}
 
 
 def seconds(work: Callable[[], object], device: torch.device, repeats: int = 1) -> float:
@@ -49,23 +56,33 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 4096) -> f
     return 2 * size**3 / seconds(lambda: a @ b, device, 5) / 1e9
 
 
-def workflow(scan: Path, folder: Path, device: torch.device, compiled: bool, batch: int) -> ConfigWorkflow:
+def workflow(bundle: str, scan: Path, folder: Path, device: torch.device, compiled: bool, batch: int) -> ConfigWorkflow:
     """inference.yaml, ready to run, on one volume."""
     settings = {"dataset_dir": str(scan), "output_dir": str(folder / "out"), "weights": str(folder / "model.pt")}
     choices = {"compile": compiled, "device": str(device), "slices_at_once": batch}
-    run = ConfigWorkflow(config_file=CONFIG, workflow_type="infer", **settings, **choices)
+    config = f"bundles/{bundle}/configs/inference.yaml"
+    run = ConfigWorkflow(config_file=config, workflow_type="infer", **settings, **choices)
     logging.disable(logging.INFO)
     run.initialize()
     return run
 
 
 @torch.inference_mode()
-def main(slices: int = 100, rounds: int = 5, compile: bool = False, device: str = "", batch: int = 0) -> None:
+def main(
+    bundle: str = "ct_drsegunet",
+    slices: int = 100,
+    rounds: int = 5,
+    compile: bool = False,
+    device: str = "",
+    batch: int = 0,
+) -> None:
     """Print the table; device and batch are inference.yaml's unless given."""
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = mixed_precision(where) or torch.float32
-    network = DRSegUNet().eval()
-    network.head.bias[2] += 100.0  # calls everything lung, as a network trained with lung masks calls most of the lung
+    make, channels, size, gflop = NETWORKS[bundle]
+    network: Any = make().eval()
+    if bundle == "ct_drsegunet":
+        network.head.bias[2] += 100.0  # calls everything lung, as a network trained with masks calls most of the lung
     batch = batch or (16 if where.type == "cuda" else 1)  # as inference.yaml
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -75,34 +92,35 @@ def main(slices: int = 100, rounds: int = 5, compile: bool = False, device: str 
         save_nifti(folder / "scan.nii.gz", repeated, phantom.spacing)
         save_nifti(folder / "warm.nii.gz", phantom.image[..., : 2 * batch], phantom.spacing)
         network.to(where)
-        x = torch.randn(batch, 1, 512, 512, device=where)
-        eager = DRSegUNet().eval().to(where)
+        x = torch.randn(batch, channels, size, size, device=where)
+        eager = make().eval().to(where)
         call = FastCall(amp=True, compile=compile)
         folded = fold_batch_norm(network)
-        warm = workflow(folder / "warm.nii.gz", folder, where, compile, batch)
+        warm = workflow(bundle, folder / "warm.nii.gz", folder, where, compile, batch)
         warm.run()  # compiles, and imports what is imported late
         rows: list[list[float]] = []
         for _ in range(rounds):
             a = seconds(lambda: eager(x[:1]), where, 10)
             before = seconds(lambda: call(network, x), where, max(1, slices // batch // 2)) / batch
             fold = seconds(lambda: call(folded, x), where, max(1, slices // batch // 4)) / batch
-            run = workflow(folder / "scan.nii.gz", folder, where, compile, batch)
+            run = workflow(bundle, folder / "scan.nii.gz", folder, where, compile, batch)
             if compile:  # a compiled network serves all volumes of a folder: the measured one is not the first
                 run.parser.get_parsed_content("inferer").call = warm.parser.get_parsed_content("inferer").call
                 run.parser.get_parsed_content("evaluator").network = warm.parser.get_parsed_content("evaluator").network
             ours = seconds(run.run, where) / slices
             after = seconds(lambda: call(network, x), where, max(1, slices // batch // 2)) / batch
-            rows.append([a, (before + after) / 2, fold, ours, GFLOP / matrix_rate(where, dtype)])
+            rows.append([a, (before + after) / 2, fold, ours, gflop / matrix_rate(where, dtype)])
         shape = nibabel.load(next((folder / "out").glob("scan_mask.nii.gz"))).shape
     kind = str(dtype).removeprefix("torch.") + (", compiled" if compile else "")
-    print(f"\n{slices} slices {shape[:2]}, {torch.get_num_threads()} threads, {where}; medians of {rounds} rounds")
+    setting = f"{bundle}: {slices} slices {shape[:2]}, {torch.get_num_threads()} threads, {where}"
+    print(f"\n{setting}; medians of {rounds} rounds")
     print(f"{'':<58}{'s/slice':>9}{'slices/s':>10}{'speed':>8}")
     labels = (
         "(a) eager float32, one slice at a time, network only",
         f"(b) bare forward pass, {kind}, {batch} at once",
         "    the same, batch norms folded as inference.yaml does",
         f"ours, {kind}, load to report",
-        f"limit: {GFLOP} GFLOP at the rate of a large matrix product",
+        f"limit: {gflop} GFLOP at the rate of a large matrix product",
     )
     for index, label in enumerate(labels):
         value, speed = median(row[index] for row in rows), median(row[0] / row[index] for row in rows)

@@ -39,6 +39,7 @@ PACKAGES = (
     "itk",
     "scikit-image",
     "scipy",
+    "vtk",
 )
 
 

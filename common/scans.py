@@ -221,21 +221,23 @@ def add_partners(cases: list[dict[str, Any]], partners: Mapping[str, str]) -> No
     Args:
         cases: with ``case``; changed in place.
         partners: key to a folder whose files are called as the cases, ``<case>.nii.gz``, ``<case>_mask.nii.gz`` or
-            ``<case>_<key>.nii.gz`` or of another format, or to a path with ``{case}``; nothing for a key without. The
-            synthetic patient brings its truth by itself.
+            ``<case>_<key>.nii.gz`` or of another format, or to a path with ``{case}``, or for a single case to a file;
+            nothing for a key without. The synthetic patient brings its truth by itself.
 
     Raises:
         FileNotFoundError: where no case has such a partner.
+        ValueError: for one file and several cases.
     """
     for key, place in partners.items():
         if not place:
             continue
-        names = ["{case}", "{case}_mask", f"{{case}}_{key}"]
-        patterns = (
-            [place]
-            if "{case}" in place
-            else [f"{place}/{name}{ending}" for name in names for ending in NIFTI + ITK + PICTURES]
-        )
+        if Path(place).is_file() and len(cases) > 1:
+            raise ValueError(
+                f"{place}: one {PARTNERS[key]} cannot serve {len(cases)} cases. Give a folder, or a path with {{case}}."
+            )
+        one = "{case}" in place or Path(place).is_file()
+        names = ("{case}", "{case}_mask", f"{{case}}_{key}")
+        patterns = [place] if one else [f"{place}/{name}{end}" for name in names for end in NIFTI + ITK + PICTURES]
         found = 0
         for case in cases:
             paths = [Path(pattern.replace("{case}", case["case"])) for pattern in patterns]

@@ -58,14 +58,16 @@ def test_classes_order_and_values_agree_everywhere(bundle: Path) -> None:
     assert train["label_names"] == inference["label_names"]
     chosen = train["label_names"][train.get("classes") or train.get("labels") or train.get("pretraining")]
     assert labels[: len(chosen)] == chosen, "the default's classes come first, in channel order"
-    assert {name for names in train["label_names"].values() for name in names} == set(labels)
+    # A lung that the network takes, and does not give, stands in saved masks all the same
+    taken = set(metadata["network_data_format"]["inputs"]["image"]["channel_def"].values()) & set(labels)
+    assert {name for names in train["label_names"].values() for name in names} | taken == set(labels)
     assert train.get("diagnoses", chosen) == inference.get("diagnoses", chosen) == outputs
     assert inference["mask_values"] == {entry["name"]: entry["value"] for entry in metadata["labels"]}
     table = (bundle / "docs" / "README.md").read_text()
     for index, entry in enumerate(metadata["labels"]):
-        channel = (
-            index if index < len(chosen) else train["label_names"][_set_of(train, entry["name"])].index(entry["name"])
-        )
+        channel = "input" if entry["name"] in taken else index
+        if index >= len(chosen) and entry["name"] not in taken:
+            channel = train["label_names"][_set_of(train, entry["name"])].index(entry["name"])
         red, green, blue = entry["colour"]
         row = f"| {channel} | {entry['name']} | {entry['value']} | {red}, {green}, {blue} |"
         assert row in table, f"docs/README.md lacks the row {row}"
@@ -91,23 +93,26 @@ def test_training_and_inference_agree_on_what_the_weights_depend_on(bundle: Path
     assert train["network_def"] == inference["network_def"]
     words = re.findall(r"@(\w+)", json.dumps([train["network_def"], train.get("segmentation")]))
     shared = {"size", *words} | ({"window"} & train.keys())
+    shared |= {"threshold", "infection_values"} & train.keys()
     assert {key: train[key] for key in shared} == {key: inference[key] for key in shared}
 
 
-def test_a_slice_reaches_the_network_alike_in_training_and_inference(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["ct_drsegunet", "ct_transfer_unet"])
+def test_a_slice_reaches_the_network_alike_in_training_and_inference(name: str, tmp_path: Path) -> None:
     phantom = chest_ct(3, size=(64, 64), slices=4)
-    save_nifti(tmp_path / "image.nii.gz", phantom.image, phantom.spacing, order="RAS")
-    save_nifti(tmp_path / "label.nii.gz", phantom.lesion, phantom.spacing, order="RAS")
+    for file, array in (("image", phantom.image), ("label", phantom.lesion), ("lung", phantom.lung)):
+        save_nifti(tmp_path / f"{file}.nii.gz", array, phantom.spacing, order="RAS")
     seen = []
-    for name, key in (("train", "train::preprocessing"), ("inference", "preprocessing")):
+    for config, key in (("train", "train::preprocessing"), ("inference", "preprocessing")):
         parser = ConfigParser()
-        parser.read_config(f"bundles/ct_drsegunet/configs/{name}.yaml")
+        parser.read_config(f"bundles/{name}/configs/{config}.yaml")
         parser["size"] = [96, 80]
         parser.parse()
-        case = {"image": tmp_path / "image.nii.gz", "label": tmp_path / "label.nii.gz", "intensity": "HU"}
-        seen.append(parser.get_parsed_content(key)(case)["image"])
-    assert seen[0].shape == (1, 96, 80, 4)
-    assert torch.equal(seen[0].as_tensor(), seen[1].as_tensor())
+        paths = {file: tmp_path / f"{file}.nii.gz" for file in ("image", "label", "lung")}
+        image = parser.get_parsed_content(key)({**paths, "intensity": "HU"})["image"]
+        seen.append(image.as_tensor().half())  # what training holds in memory
+    assert seen[0].shape == (2 if name == "ct_transfer_unet" else 1, 96, 80, 4)
+    assert torch.equal(seen[0], seen[1])
 
 
 @pytest.mark.parametrize(("config", "kind"), [("train.yaml", "train"), ("inference.yaml", "infer")])

@@ -198,6 +198,10 @@ def test_every_bad_case_is_reported_not_just_the_first(tmp_path: Path) -> None:
     rewrite(root / "rp_im" / "4.nii.gz", lambda hu: np.clip((hu + 1000) / 6, 0, 255))
     with pytest.raises(ValueError, match="4 of 5 cases cannot be used") as error:
         SliceDataset(datalist(root), preprocessing())
-    for expected in ("1.nii.gz: cannot be read", "2.nii.gz: the lesion mask must have", "3.nii.gz: a lesion mask holds"):
+    for expected in (
+        "1.nii.gz: cannot be read",
+        "2.nii.gz: the lesion mask must have",
+        "3.nii.gz: a lesion mask holds",
+    ):
         assert expected in str(error.value)
     assert "4: declared as HU" in str(error.value) and "--intensity 8bit" in str(error.value)
