@@ -71,7 +71,7 @@ PHANTOMS: dict[str, dict[str, dict[str, Any]]] = {  # by task and word: settings
     "CT lesions": {"phantom": {"layout": "radiopaedia"}},
     "CT infection": {
         "phantom": {"layout": "radiopaedia", "patients": 20, "size": (192, 192), "slices": 40, "seed": 4},
-        # other patients, under a scanner with more noise, a sharper kernel, thinner slices and an offset in HU
+        # other patients, under a scanner with a smoother kernel, thicker slices and an offset in HU
         "phantom_second_scanner": {
             **{"layout": "radiopaedia", "patients": 20, "size": (192, 192), "slices": 40, "seed": 5},
             "scanner": "second",
