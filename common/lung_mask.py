@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
@@ -21,6 +23,13 @@ INSIDE_SHARE = 0.25  # of a lung inside the hull of the body; measured: lungs ab
 AIR_SHARE = 0.8  # regions with more plain air are gas: lungs have vessels and partial volume, also in emphysema
 AIRWAY_OPENING, AIRWAY_RIM, RIM_SHARE = 2.0, 3.0, 0.35  # mm, thinnest radius; mm, around the lumen; tissue in that rim
 CLOSING, HOLE_AREA = 8.0, 1000.0  # mm, radius, spans vessels and hilum; mm2, larger holes are heart or diaphragm
+SOFT_FROM = -200.0  # HU; partly consolidated lung lies below this, fat (-100) above it, noise included
+SOFT_LEVEL = 0.75  # of the way from the mean dark to the mean bright grey level; does for -200 where there are no HU
+SOFT_REACH, SOFT_RIM = 10.0, 5.0  # mm; farthest from lung; around dark that is no lung: skin, walls of airways, bowel
+SOFT_OPENING = 3.0  # mm, radius; thinner seams along lung are partial volume
+HOLLOW = (2.5, 20.0)  # mm, radius of the largest circle in a hollow; less is roughness, more may be liver or spleen
+FACING = 0.5  # cosine, 60 degrees; to the front, lungs have hollows beside the sternum
+GAP_SMOOTHING, GAP_DEPTH = 5.0, 0.5  # mm, over columns; of the smaller lung's highest column; measured: below 0.31
 NEAR = 5.0  # mm; fragments this close to each other's surroundings count as one region
 SMALLEST_SHARE, SMALLEST_AREA = 0.05, 100.0  # of the largest region; mm2 summed over slices. Less is bowel or trachea
 
@@ -46,22 +55,33 @@ def _smoothed(image: np.ndarray, pixel: tuple[float, float], halve: bool) -> np.
     return np.stack(planes, axis=-1)
 
 
-def _air_and_dark(smooth: np.ndarray, calibrated: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Plain air, and everything darker than tissue, as bool arrays."""
+def _levels(smooth: np.ndarray, calibrated: bool) -> tuple[float, float, float]:
+    """Upper bounds of plain air, of lung, and of lung that is partly consolidated; -inf where nothing tells them."""
     some = smooth[:, :, :: max(1, smooth.shape[2] // 16)]
     darkest = float(np.percentile(some, 1))
     if calibrated and darkest >= NO_HU_BELOW:
-        return smooth < AIR_BELOW, smooth < TISSUE_FROM
+        return AIR_BELOW, TISSUE_FROM, SOFT_FROM
     measured = some[some < PADDING / 2]
     if measured.size == 0 or measured.min() == measured.max():
-        return np.zeros(smooth.shape, dtype=bool), np.zeros(smooth.shape, dtype=bool)
+        return -np.inf, -np.inf, -np.inf
     tissue_from = float(threshold_otsu(measured))
-    return smooth < darkest + AIR_LEVELS * (tissue_from - darkest), smooth < tissue_from
+    dark, bright = measured[measured < tissue_from].mean(), measured[measured >= tissue_from].mean()
+    soft_from = max(tissue_from, float(dark + SOFT_LEVEL * (bright - dark)))
+    return darkest + AIR_LEVELS * (tissue_from - darkest), tissue_from, soft_from
 
 
 def _frame(labels: np.ndarray) -> np.ndarray:
     """Labels along the border of an image (X, Y)."""
     return np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+
+
+def _boxes(mask: np.ndarray, pixel: tuple[float, float]) -> Iterator[tuple[slice, slice, int]]:
+    """Index of each slice that is not empty, cropped to what it holds and a margin for closing and soft tissue."""
+    margin = [int(np.ceil((CLOSING + SOFT_REACH) / size)) + 1 for size in pixel]
+    for index in range(mask.shape[2]):
+        for box in ndimage.find_objects(mask[:, :, index].view(np.uint8)):  # one label, so one box at most
+            x, y = (slice(max(span.start - size, 0), span.stop + size) for span, size in zip(box, margin, strict=True))
+            yield x, y, index
 
 
 def _inside_body(tissue: np.ndarray, outside: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:
@@ -127,11 +147,70 @@ def _closed(plane: np.ndarray, airway: np.ndarray, pixel: tuple[float, float]) -
     return fill[holes]
 
 
+def _partly_consolidated(
+    plane: np.ndarray, airway: np.ndarray, soft: np.ndarray, other: np.ndarray, pixel: tuple[float, float]
+) -> np.ndarray:
+    """What a closed mask (X, Y) gains where tissue near it is ``soft``; ``other`` is what is dark outside the lungs."""
+    rim = [2 * int(np.ceil(SOFT_RIM / size)) + 1 for size in pixel]
+    distance = ndimage.distance_transform_edt(~plane, sampling=pixel)
+    soft = soft & (distance < SOFT_REACH) & ~ndimage.maximum_filter(other, rim)
+    if not soft[distance > max(pixel)].any():  # nothing but a seam: the usual case, and opening is slow
+        return np.zeros_like(plane)
+    gain = _closed(plane | soft, airway, pixel) & ~plane & ~other
+    return isotropic_opening(gain, SOFT_OPENING, spacing=pixel)
+
+
+def _midline(mask: np.ndarray, pixel: tuple[float, float]) -> int | None:
+    """Column of the gap between the lungs, where they are lowest; None without a gap, for then there is one lung."""
+    columns = ndimage.gaussian_filter1d(mask.sum(axis=(1, 2)).astype(float), GAP_SMOOTHING / pixel[0])
+    first, last = np.searchsorted(np.cumsum(columns), np.array([0.15, 0.85]) * columns.sum())
+    column = int(first + np.argmin(columns[first : last + 1]))
+    sides = min(columns[: column + 1].max(), columns[column:].max())
+    return column if columns[column] < GAP_DEPTH * sides else None
+
+
+def _costal(opening: np.ndarray, hollow: np.ndarray) -> bool:
+    """Whether a hollow opens to the ribs at the side or the back, not to heart, spine, diaphragm or sternum.
+
+    All in mm from the middle of the chest: the points (N, 2) of the hollow, and those on the straight line that closes
+    it. That line must face away from the middle, give or take 60 degrees, and not to the front.
+    """
+    if len(opening) < 3:  # lung all around
+        return False
+    middle = opening.mean(axis=0)
+    normal = np.linalg.svd(opening - middle, full_matrices=False)[2][1]
+    if normal @ (middle - hollow.mean(axis=0)) < 0:
+        normal = -normal
+    return bool(normal @ middle > FACING * np.linalg.norm(middle) and normal[1] > -FACING)
+
+
+def _hollows(half: np.ndarray, centre: tuple[float, float], pixel: tuple[float, float]) -> np.ndarray:
+    """What the hulls of lung pieces add at the ribs, in the half of a mask (X, Y) on one side of the midline."""
+    found = np.zeros_like(half)
+    pieces, _ = ndimage.label(half)
+    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+        piece = pieces[box] == number
+        if np.count_nonzero(piece) * pixel[0] * pixel[1] < SMALLEST_AREA:
+            continue
+        hull = convex_hull_image(piece, offset_coordinates=False)
+        labels, count = ndimage.label(hull & ~half[box])
+        depth = ndimage.distance_transform_edt(np.pad(labels > 0, 1), sampling=pixel)[1:-1, 1:-1]
+        radius = ndimage.maximum(depth, labels, np.arange(count + 1))
+        edge = hull & ~ndimage.binary_erosion(hull)
+        origin = np.array(centre) - [span.start for span in box]
+        for label in np.flatnonzero((radius > HOLLOW[0]) & (radius < HOLLOW[1])):
+            hollow = labels == label
+            opening, points = ((np.argwhere(each) - origin) * pixel for each in (hollow & edge, hollow))
+            if _costal(opening, points):
+                found[box] |= hollow
+    return found
+
+
 def _large(mask: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:
     """Without small 3-D components, unless they lie near a large one: disease cuts lungs into fragments."""
     near = np.zeros_like(mask)
-    for index in np.flatnonzero(mask.any(axis=(0, 1))):
-        near[:, :, index] = isotropic_dilation(mask[:, :, index], NEAR, spacing=pixel)
+    for box in _boxes(mask, pixel):
+        near[box] = isotropic_dilation(mask[box], NEAR, spacing=pixel)
     labels, count = ndimage.label(near)
     sizes = np.bincount(labels[mask], minlength=count + 1)
     smallest = max(SMALLEST_SHARE * sizes.max(), SMALLEST_AREA / (pixel[0] * pixel[1]))
@@ -162,17 +241,31 @@ def lung_mask(image: np.ndarray, spacing: tuple[float, float, float] | None = No
        plain air, below -940 HU.
     4. Plain air whose rim of 3 mm is tissue for more than a third is trachea or main bronchus, and left out.
     5. Each slice is closed with a radius of 8 mm; holes of up to 10 cm2 are filled: vessels, bullae, consolidations.
-    6. Regions of less than 5% of the largest are dropped, unless within 10 mm of a larger one in the plane.
+    6. Partly consolidated lung, below -200 HU and within 10 mm of the mask, is closed together with it. What this adds
+       must be 6 mm thick, or it is partial volume at the pleura. In pictures, three quarters of the way from the mean
+       dark to the mean bright grey level take the place of -200 HU.
+    7. Regions of less than 5% of the largest are dropped, unless within 10 mm of a larger one in the plane.
+    8. Consolidation at the chest wall leaves a hollow in a lung's outline. What the convex hull of a lung adds in a
+       slice is taken in where it opens to the ribs at the side or the back, holds a circle of 5 mm and none of 40 mm;
+       akin to adaptive border marching (Pu et al. 2008, doi:10.1016/j.compmedimag.2008.04.005).
 
-    Limits: consolidations that touch the chest wall, effusion and tumours are left out unless lung surrounds them, so
-    unite the mask with the lesions. The two lungs are not separated. Bowel gas with debris just below the diaphragm,
-    and blankets between the chest and an arm that lies on it, can be taken for lung, above all in single slices. Lungs
-    with plain air in more than four fifths (extreme emphysema, a large pneumothorax) are not found. In a picture
-    without any lung, Otsu's threshold finds fat.
+    Measured, without steps 6 and 8 in brackets: 80% (64%) of the consolidation and 98% (96%) of the ground-glass drawn
+    in 50 MedSeg pictures lie in the mask; Dice 0.989 (0.989) with the mask of one real lung (elastix). 60 synthetic
+    patients: Dice 0.965 (0.962), lowest 0.898 (0.880), 94% (93%) of ground-glass but 32% (14%) of consolidation, which
+    fills whole lobes there; 96% (96%) of the mask is lung.
+
+    Limits: consolidation that reaches the heart, the spine or the diaphragm, or behind which no aerated lung is left,
+    stays out, as do effusion and tumours unless lung surrounds them: so unite the mask with the lesions. Step 8 cuts
+    off what bulges beyond the hull, takes in a strip of an effusion whose surface is hollow, and needs the gap between
+    both lungs to know the midline, so scans of one lung go without. The two lungs are not separated.
+    Bowel gas with debris just below the diaphragm, and blankets between the chest and an arm that lies on it, can be
+    taken for lung, above all in single slices. Lungs with plain air in more than four fifths (extreme emphysema, a
+    large pneumothorax) are not found. In a picture without any lung, Otsu's threshold finds fat.
 
     Args:
-        image: HU, or the grey levels 0..255 of a picture spread over any window; shape (X, Y, Z), any numeric type, Z
-            superior or inferior and possibly 1. Clipping to a window is harmless if that holds -1000 to 0 HU.
+        image: HU, or the grey levels 0..255 of a picture spread over any window; shape (X, Y, Z), any numeric type, Y
+            to the back as in LPS, X and Z either way, Z possibly 1. Clipping to a window is harmless if that holds
+            -1000 to 0 HU.
         spacing: voxel size in mm along X, Y, Z. None for pictures: the longer side is taken for 350 mm.
 
     Returns:
@@ -194,13 +287,24 @@ def lung_mask(image: np.ndarray, spacing: tuple[float, float, float] | None = No
     halve = max(image.shape[:2]) >= FINE
     pixel = (float(spacing[0]) * (1 + halve), float(spacing[1]) * (1 + halve))
     smooth = _smoothed(image, pixel, halve)
-    air, dark = _air_and_dark(smooth, calibrated)
-    padding = smooth > PADDING / 2
-    mask = _lungs(dark, air, _inside_body(~dark & ~padding, air | padding, pixel))
+    air_below, tissue_from, soft_from = _levels(smooth, calibrated)
+    air, dark, padding = smooth < air_below, smooth < tissue_from, smooth > PADDING / 2
+    inside = _inside_body(~dark & ~padding, air | padding, pixel)
+    mask = _lungs(dark, air, inside)
     airways = _airways(dark, air & mask, pixel)
-    del smooth, padding, air, dark
+    rows = np.flatnonzero(inside.any(axis=(0, 2)))  # of the body
+    del air, inside
     mask &= ~airways
-    for index in np.flatnonzero(mask.any(axis=(0, 1))):
-        mask[:, :, index] = _closed(mask[:, :, index], airways[:, :, index], pixel)
+    for box in _boxes(mask, pixel):
+        plane, airway = _closed(mask[box], airways[box], pixel), airways[box]
+        mask[box] = plane | _partly_consolidated(plane, airway, smooth[box] < soft_from, dark[box] & ~plane, pixel)
+    del smooth, dark, airways
     mask = _large(mask, pixel)
+    midline = _midline(mask, pixel) if mask.any() else None
+    if midline is not None:
+        for index in np.flatnonzero(mask.any(axis=(0, 1))):
+            plane, row = mask[:, :, index], rows.mean()
+            low = _hollows(plane[:midline], (midline, row), pixel)
+            high = _hollows(plane[midline:], (0, row), pixel)
+            plane |= np.concatenate([low, high]) & ~padding[:, :, index]
     return _doubled(mask, image.shape) if halve else mask

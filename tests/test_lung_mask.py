@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from common.lung_mask import lung_mask
+from common.phantoms import chest_ct
 
 SPACING = (2.0, 2.0, 5.0)
 SHAPE = (200, 180, 12)
@@ -108,6 +109,83 @@ def test_lungs_that_disease_cut_into_pieces(rng: np.random.Generator) -> None:
     assert dice(lung_mask(image, SPACING), lungs) > 0.95
 
 
+# centres and half axes in pixels
+WALL = {
+    "side": ((31, 95), (9, 14)),
+    "back": ((152, 136), (12, 9)),
+    "back and side": ((166, 122), (10, 10)),
+}
+NOT_WALL = {
+    "heart": ((116, 100), (14, 20)),
+    "spine": ((122, 128), (11, 14)),
+    "parasternal": ((148, 40), (14, 8)),
+    "liver": ((40, 95), (30, 30)),
+    "effusion": ((60, 190), (120, 66)),  # level, no lung is left behind it
+}
+
+
+def dense(image: np.ndarray, lungs: np.ndarray, centre: tuple[float, float], axes: tuple[float, float]) -> np.ndarray:
+    """Fill an ellipse of lung with soft tissue; returns what was filled."""
+    filled = lungs & ellipse(image.shape, centre, axes)
+    image[filled] += 890.0
+    return filled
+
+
+@pytest.mark.parametrize("place", WALL)
+@pytest.mark.parametrize("spacing", [SPACING, None])
+def test_consolidation_at_the_chest_wall(
+    rng: np.random.Generator, place: str, spacing: tuple[float, float, float] | None
+) -> None:
+    image, lungs = body(rng)
+    consolidation = dense(image, lungs, *WALL[place])
+    mask = lung_mask(image, spacing)
+    assert mask[consolidation].mean() > 0.7, "the straight line across its opening leaves the rest out"
+    assert dice(mask, lungs) > 0.995
+    assert mask[~lungs].mean() < 0.001, "chest wall taken for lung"
+
+
+@pytest.mark.parametrize("place", NOT_WALL)
+def test_what_is_dense_elsewhere_stays_out(rng: np.random.Generator, place: str) -> None:
+    image, lungs = body(rng)
+    organ = dense(image, lungs, *NOT_WALL[place])
+    mask = lung_mask(image, SPACING)
+    assert mask[organ].mean() < 0.03
+    assert dice(mask, lungs & ~organ) > 0.995
+
+
+def test_one_lung_alone_keeps_its_hollows(rng: np.random.Generator) -> None:
+    image, lungs = body(rng)
+    consolidation = dense(image, lungs, *WALL["side"])
+    assert lung_mask(image[:100], SPACING)[consolidation[:100]].mean() < 0.1
+
+
+@pytest.mark.parametrize(("hu", "taken"), [(-250.0, True), (-100.0, False)])
+def test_partly_consolidated_lung_and_fat(rng: np.random.Generator, hu: float, taken: bool) -> None:
+    image, lungs = body(rng)
+    y = np.arange(SHAPE[1])[:, None]
+    image[lungs & (y >= 118)] = 40.0
+    band = lungs & (y >= 118) & (y < 124)
+    image[band] = hu + rng.normal(0, 20, np.count_nonzero(band))
+    share = lung_mask(image, SPACING)[band].mean()
+    assert share > 0.7 if taken else share < 0.05  # 0.14 by closing alone
+
+
+@pytest.mark.parametrize(("seed", "least", "of_consolidation"), [(12, 0.965, 0.6), (22, 0.893, 0.22), (26, 0.93, 0.3)])
+def test_phantoms_with_consolidation(seed: int, least: float, of_consolidation: float) -> None:
+    # closing alone: Dice 0.957, 0.880, 0.918, and 12% of consolidation
+    ct = chest_ct(seed, (256, 256), 24)
+    mask = lung_mask(ct.image, ct.spacing)
+    assert dice(mask, ct.lung > 0) > least
+    assert mask[ct.lesion == 2].mean() > of_consolidation
+    assert (ct.lung > 0)[mask].mean() > 0.955, "not bought with chest wall"
+
+
+@pytest.mark.parametrize("seed", [3, 27])
+def test_phantoms_without_consolidation(seed: int) -> None:
+    ct = chest_ct(seed, (256, 256), 24)
+    assert dice(lung_mask(ct.image, ct.spacing), ct.lung > 0) > 0.974  # closing alone: 0.977 and 0.980
+
+
 @pytest.mark.parametrize("value", [-1000.0, 40.0])
 def test_no_lung(rng: np.random.Generator, value: float) -> None:
     assert not lung_mask(np.full((64, 64, 3), value), (5.0, 5.0, 5.0)).any()
@@ -163,3 +241,39 @@ def test_real_slices_with_padding(real_data: Callable[[str], Path]) -> None:
         area = mask.sum() * pixel**2 / 100
         assert 25 < area < 450, f"{path.name}: {area:.0f} cm2"
         assert not mask[:, 430:].any(), f"{path.name}: table taken for lung"
+
+
+def test_real_consolidation_at_the_wall_but_no_organs(real_data: Callable[[str], Path]) -> None:
+    import pydicom
+
+    folder = real_data("ct_ny_sbu_covid_dcm")
+    inside = {"A056642_19001229-053": [(196, 339), (363, 309)], "A098752_19010127-128": [(160, 356), (185, 342)]}
+    inside["A046441_19010101-23"] = [(101, 246), (144, 317), (322, 344)]
+    outside = {"A072894_19010103-40": [(345, 310), (240, 250)], "A072894_19001203-066": [(300, 340)]}  # effusion, heart
+    outside |= {"A098752_19010127-128": [(150, 230), (180, 200)], "A067967_19001006-028": [(180, 280), (370, 300)]}
+    for points, known in ((inside, True), (outside, False)):
+        for name, places in points.items():
+            header = pydicom.dcmread(folder / f"{name}.dcm")
+            hu = header.pixel_array.T[..., None] * float(header.RescaleSlope) + float(header.RescaleIntercept)
+            pixel = float(header.PixelSpacing[0])
+            mask = lung_mask(hu, (pixel, pixel, 5.0))[..., 0]
+            assert [bool(mask[place]) for place in places] == [known] * len(places), name
+
+
+def test_real_pictures_with_drawn_lesions(real_data: Callable[[str], Path]) -> None:
+    from PIL import Image
+
+    folder = real_data("ct_medseg_slices") / "train"
+    found = {1: 0, 2: 0}
+    drawn = {1: 0, 2: 0}
+    for path in sorted((folder / "Imgs").glob("*.jpg")):
+        picture = np.array(Image.open(path).convert("L"))[
+            ..., None
+        ]  # rows run to the patient's left, columns to the back
+        lesions = np.array(Image.open(folder / "GT_multiclass" / f"{path.stem}.png"))[..., None]
+        mask = lung_mask(picture)
+        for value in found:
+            found[value] += np.count_nonzero(mask & (lesions == value))
+            drawn[value] += np.count_nonzero(lesions == value)
+    assert found[1] > 0.97 * drawn[1], "ground-glass"
+    assert found[2] > 0.78 * drawn[2], "consolidation; 64% without steps 6 and 8"
