@@ -213,7 +213,7 @@ class AddLungd(MapTransform):
         """Compose the label map under each key."""
         item = dict(data)
         for key in self.keys:
-            labels = item[key].round().to(torch.uint8)
-            labels[(labels == 0) & (item[self.lung_key] > 0)] = self.value
-            item[key] = labels
+            labels = item[key].to(torch.uint8)
+            lung = (labels == 0) & (item[self.lung_key] > 0)
+            item[key] = labels.masked_fill(lung, self.value)
         return item
