@@ -13,7 +13,7 @@ DEMO_SEGMENT := $(ULTRASOUND) --epochs 6 --ckpt_dir demo/ultrasound/models --out
 DEMO_DIAGNOSE := $(ULTRASOUND) --ckpt_dir demo/ultrasound/diagnosis --output_dir demo/ultrasound/diagnosis
 
 SMALL := --size "[96,96]" --filters 8
-DEMO_TRANSFER := $(SMALL) --amp True --objective dice_bce --learning_rate 3e-3 --batch_size 15 --epochs 8
+DEMO_TRANSFER := $(SMALL) --amp True --objective dice_bce --learning_rate 3e-3 --batch_size 15 --epochs 20
 TO_SECOND := --pretrained demo/transfer/source/model.pt --training_slices 100 --ckpt_dir demo/transfer/retrained --output_dir demo/transfer/retrained
 
 .PHONY: venv demo demo-ultrasound demo-transfer test lint pictures
