@@ -289,7 +289,7 @@ def _add(
     check_settings(
         plan, variant, {**settings, **repeat, **dict.fromkeys((*needs, "ckpt_dir", "output_dir"), ""), "resume": True}
     )
-    check_settings(plan, variant, given, command_line=True)
+    check_settings(plan, None, given)
     names = {setting: needed.name for setting, needed in needs.items()}
     given = {key: value for key, value in given.items() if key not in plan.variants[variant]}
     settings = {**settings, **given, **repeat, **names}
@@ -299,17 +299,18 @@ def _add(
     return experiment
 
 
-def check_settings(plan: Plan, variant: str, settings: Mapping[str, Any], command_line: bool = False) -> None:
-    """Hold settings to those that the configs of a variant know.
+def check_settings(plan: Plan, variant: str | None, settings: Mapping[str, Any]) -> None:
+    """Hold settings to those that the configs of a variant know, or of any where they come from the command line.
 
     Raises:
         ValueError: for another one, or a value of another type.
     """
-    steps = {**plan.steps, **plan.steps_of.get(variant, {})}
-    files = ",".join(dict.fromkeys(str(plan.configs / file) for names in steps.values() for file in names))
+    others = plan.steps_of.values() if variant is None else [plan.steps_of.get(variant, {})]
+    names = [file for steps in (plan.steps, *others) for names in steps.values() for file in names]
+    files = ",".join(dict.fromkeys(str(plan.configs / name) for name in names))
     try:
         check_overrides([f"--config_file={files}", *(f"--{key}" for key in settings)], settings)
     except ValueError as error:
-        if command_line:
+        if variant is None:
             raise
         raise ValueError(f"{plan.configs / 'reproduce.yaml'}: {error}") from error

@@ -1,10 +1,29 @@
-"""What finding files and explaining their faults have in common."""
+"""What finding files, writing them and explaining their faults have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A file beside ``path`` to write, with its suffix, which takes its place when all went well.
+
+    A run that is killed at any moment leaves the old file or the new one, whole. The folder is made where missing.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".part.{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def reason(error: BaseException) -> str:

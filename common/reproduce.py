@@ -28,6 +28,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle import __file__ as monai_bundle
 
 from .experiments import ROOT, Experiment, Options, Plan, file_names, find_experiments, read_plan, run_name
+from .files import whole_file
 from .report.paper_table import write_table
 from .run import git_commit, origin, ours, report_error
 
@@ -83,9 +84,8 @@ def _end_with_parent() -> None:
 
 
 def _save_record(folder: Path, record: Mapping[str, Any]) -> None:
-    part = folder / ".experiment.json.part"
-    part.write_text(json.dumps(record, indent=2) + "\n")
-    os.replace(part, folder / "experiment.json")
+    with whole_file(folder / "experiment.json") as part:
+        part.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _run_step(step: str, files: Sequence[str], overrides: Mapping[str, Any]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+
+from .files import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -19,10 +20,8 @@ def save_whole(content: dict[str, Any], path: Path) -> None:
 
     MONAI's ``save_obj`` removes the old file before it writes the new one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    torch.save(content, part)
-    os.replace(part, path)
+    with whole_file(path) as part:
+        torch.save(content, part)
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:

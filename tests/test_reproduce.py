@@ -369,3 +369,41 @@ def test_table_2_of_the_ultrasound_bundles_by_one_command(tmp_path: Path) -> Non
         assert f"us_dense_seg/{labels}/fold0/models/model.pt, all 46 tensors" in start
     assert main(["us_dense_seg", "--quick", "--tables_only", "--output_dir", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out" / "quick" / "us_dense_seg" / "table_1_dense.png").exists()
+
+
+def test_a_variant_may_have_its_own_steps_and_a_table_may_be_a_curve(bundles: Path) -> None:
+    files = ["train.yaml", "retrain.yaml"]
+    (bundles / "fake" / "configs" / "retrain.yaml").write_text(yaml.safe_dump({"epochs": 7, "rate": 0.1}))
+    table = {**PLAN["tables"][0], "curve": {"label": "slices", "values": {"sparse": 0, "dense": 50}}}
+    steps_of = {"dense": {"training": files, "evaluating": [*files, "evaluate.yaml"]}}
+    write_bundle(bundles, steps_of=steps_of, tables=[table], folds=[0])
+    assert reproduce(bundles, "--rate", 0.5) == 0, "a word of one variant's configs alone is one of the bundle's"
+    out = bundles.parent / "out" / "fake"
+    epochs = {
+        name: (out / name / "fold0" / "models" / "trained.txt").read_text().split()[0] for name in PLAN["variants"]
+    }
+    assert epochs == {"sparse": "50", "dense": "7"}
+    assert json.loads((out / "dense" / "fold0" / "experiment.json").read_text())["steps"] == steps_of["dense"]
+    assert (out / "table_1.png").stat().st_size > 1000
+
+    for changes, message in (
+        ({"steps_of": {"dens": {}}}, "steps_of: no variant is called 'dens'"),
+        (
+            {"tables": [{**table, "curve": {"label": "slices", "values": {"sparse": 0}}}]},
+            "curve has a label, and values",
+        ),
+    ):
+        write_bundle(bundles, **changes)
+        with pytest.raises(ValueError, match=message):
+            reproduce(bundles)
+
+
+def test_what_only_some_variants_set_may_be_given_for_the_others(bundles: Path) -> None:
+    variants = {"own": {"labels": "sparse"}, "other": {}}
+    write_bundle(bundles, variants=variants, folds=[0], tables=[{**PLAN["tables"][0], "paper": {}}])
+    assert reproduce(bundles, "--labels", "dense") == 0
+    labels = {
+        name: json.loads((bundles.parent / "out" / "fake" / name / "fold0" / "experiment.json").read_text())["settings"]
+        for name in variants
+    }
+    assert {name: settings["labels"] for name, settings in labels.items()} == {"own": "sparse", "other": "dense"}

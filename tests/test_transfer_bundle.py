@@ -108,22 +108,26 @@ def test_bad_masks_and_scans_are_named_and_lose_no_other(tmp_path: Path) -> None
     save(tmp_path / "lungs" / "turned.nii.gz", lung, np.eye(4))
     save(tmp_path / "scans" / "grey.nii.gz", np.clip((hu + 1000) / 5, 0, 255).astype(np.uint8), affine)
     save(tmp_path / "scans" / "solid.nii.gz", np.full_like(hu, 40), affine)  # and no lung mask
+    legs = np.full_like(hu, -1000)
+    legs[10:54, 20:50] = 40
+    save(tmp_path / "scans" / "legs.nii.gz", legs, affine)  # the same, in HU
     with pytest.raises(Exception) as error:
         infer(tmp_path / "scans", tmp_path / "out", lung_masks=str(tmp_path / "lungs"))
     message = str(error.value.__cause__ or error.value)
-    assert "5 of 6 cases could not be done" in message
+    assert "6 of 7 cases could not be done" in message
     for part in (
         "shape.nii.gz: the lung mask must have the image's shape (64, 64, 6), got (64, 64, 5)",
         "empty: a lung mask must be positive in the lungs",
         "turned.nii.gz: the lung mask must lie as the image does, axes LPS, got RAS",
         "grey: declared as HU",
         "solid: declared as HU",
+        "legs: lungs are needed, got none by threshold",
     ):
         assert part in message
     assert [path.name for path in (tmp_path / "out").glob("*_mask.nii.gz")] == ["good_mask.nii.gz"]
     with pytest.raises(Exception) as error:
         infer(tmp_path / "scans", tmp_path / "out", lung_masks=str(tmp_path / "nowhere"))
-    assert "No lung mask for any of 6 cases" in str(error.value.__cause__ or error.value)
+    assert "No lung mask for any of 7 cases" in str(error.value.__cause__ or error.value)
 
 
 def test_slices_without_lung_are_not_segmented() -> None:

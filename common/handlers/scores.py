@@ -17,11 +17,38 @@ def column_means(values: np.ndarray) -> list[float]:
     return [float(np.nanmean(column)) if np.isfinite(column).any() else float("nan") for column in values.T]
 
 
-class ScoreTable:
+class SliceTable:
+    """Tables of an evaluation, slice by slice.
+
+    Args:
+        output_dir: folder of the files.
+    """
+
+    def __init__(self, output_dir: str | Path) -> None:
+        self.output_dir = Path(output_dir)
+        self.names: list[tuple[str, int]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator that computes the metrics which the table holds."""
+        engine.add_event_handler(Events.STARTED, lambda _: self.names.clear())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.remember)
+        engine.add_event_handler(Events.COMPLETED, self.write)
+
+    def remember(self, engine: Engine) -> None:
+        """Keep case and slice of each sample."""
+        self.names += [(str(sample["case"]), int(sample["slice"])) for sample in decollated(engine)]
+
+    def write(self, engine: Engine) -> None:
+        """Write the tables."""
+        raise NotImplementedError
+
+
+class ScoreTable(SliceTable):
     """Scores per class of an evaluation: printed, and as ``scores.csv`` and ``scores_per_slice.csv``.
 
     Dice and IoU are means over the slices whose truth holds the class. F1 pools the pixels of all slices, so that
-    lesions seen where there are none count too. A class that no slice's truth holds has no score.
+    lesions seen where there are none count too. A class that no slice's truth holds has no score. The evaluator needs
+    metrics ``val_mean_dice``, ``val_mean_iou`` and ``val_f1``.
 
     Args:
         output_dir: folder of the files.
@@ -29,18 +56,8 @@ class ScoreTable:
     """
 
     def __init__(self, output_dir: str | Path, classes: Sequence[str]) -> None:
-        self.output_dir, self.classes = Path(output_dir), list(classes)
-        self.names: list[tuple[str, int]] = []
-
-    def attach(self, engine: Engine) -> None:
-        """Attach to an evaluator with metrics ``val_mean_dice``, ``val_mean_iou`` and ``val_f1``."""
-        engine.add_event_handler(Events.STARTED, lambda _: self.names.clear())
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.remember)
-        engine.add_event_handler(Events.COMPLETED, self.write)
-
-    def remember(self, engine: Engine) -> None:
-        """Keep case and slice of each sample."""
-        self.names += [(sample["case"], int(sample["slice"])) for sample in decollated(engine)]
+        super().__init__(output_dir)
+        self.classes = list(classes)
 
     def write(self, engine: Engine) -> None:
         """Write both tables and print the first."""

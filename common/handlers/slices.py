@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 
-from .scores import decollated
+from .scores import SliceTable
 
 SCORES = ("accuracy", "precision", "recall", "f1")
 ROWS = ("mean over slices", "mean over slices with infection", "pooled pixels")
@@ -35,7 +35,7 @@ def slice_scores(counts: np.ndarray) -> np.ndarray:
     return np.stack([(hit + quiet) / np.maximum(hit + extra + quiet + missed, 1), *ratios], axis=-1)
 
 
-class SliceScores:
+class SliceScores(SliceTable):
     """Scores averaged over slices, and of all pixels pooled: ``scores.csv``, printed too, ``scores_per_slice.csv``.
 
     See :func:`slice_scores` for the slices without infection.
@@ -46,18 +46,8 @@ class SliceScores:
     """
 
     def __init__(self, output_dir: str | Path, counts: str = "val_f1") -> None:
-        self.output_dir, self.counts = Path(output_dir), counts
-        self.names: list[tuple[str, int]] = []
-
-    def attach(self, engine: Engine) -> None:
-        """Attach to an evaluator."""
-        engine.add_event_handler(Events.STARTED, lambda _: self.names.clear())
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.remember)
-        engine.add_event_handler(Events.COMPLETED, self.write)
-
-    def remember(self, engine: Engine) -> None:
-        """Keep case and slice of each sample."""
-        self.names += [(str(sample["case"]), int(sample["slice"])) for sample in decollated(engine)]
+        super().__init__(output_dir)
+        self.counts = counts
 
     def write(self, engine: Engine) -> None:
         """Write both tables and print the first."""
@@ -65,11 +55,10 @@ class SliceScores:
         counts = state.metric_details[self.counts].cpu().double().numpy().reshape(-1, 4)
         scores = slice_scores(counts)
         infected = counts[:, 0] + counts[:, 3] > 0
-        rows = [
-            (name, values.mean(0) if len(values) else np.full(4, np.nan), len(values))
-            for name, values in zip(ROWS, (scores, scores[infected], scores), strict=True)
-        ]
-        rows[2] = (ROWS[2], slice_scores(counts.sum(0, keepdims=True))[0], len(scores))
+        chosen = {ROWS[0]: scores, ROWS[1]: scores[infected], ROWS[2]: slice_scores(counts.sum(0, keepdims=True))}
+        means = {name: values.mean(0) if len(values) else np.full(4, np.nan) for name, values in chosen.items()}
+        slices = (len(scores), int(infected.sum()), len(scores))
+        rows = list(zip(ROWS, means.values(), slices, strict=True))
         with (self.output_dir / "scores.csv").open("w", newline="") as file:
             table = csv.writer(file)
             table.writerow(["row", *SCORES, "slices"])

@@ -66,6 +66,25 @@ def save_nifti(path: Path, array: NDArray[Any], spacing: tuple[float, float, flo
     nib.save(image, path)
 
 
+def write_volumes(
+    root: str | Path,
+    patients: int,
+    size: tuple[int, int],
+    slices: int,
+    scanner: Scanner,
+    seed: int,
+    save: Callable[[Path, int, ChestCT], None],
+) -> Path:
+    """Makes patients, numbered from 1, and lets `save` write each into the folder; see `write_radiopaedia`."""
+    check_count("patients", patients)
+    check_seed(seed)
+    root = Path(root)
+    with finished_folder(root) as part:
+        for number in tqdm(range(1, patients + 1), desc="Making phantom volumes", leave=False):
+            save(part, number, chest_ct(seed * SEED_BLOCK + number - 1, size, slices, scanner))
+    return root
+
+
 def write_radiopaedia(
     root: str | Path,
     patients: int = 10,
@@ -93,16 +112,13 @@ def write_radiopaedia(
         ValueError: if a number is out of range.
         FileExistsError: if `root` exists and is not empty.
     """
-    check_count("patients", patients)
-    check_seed(seed)
-    root = Path(root)
-    with finished_folder(root) as part:
-        for number in tqdm(range(1, patients + 1), desc="Making phantom volumes", leave=False):
-            ct = chest_ct(seed * SEED_BLOCK + number - 1, size, slices, scanner)
-            order = "LPS" if number % 2 else "RAS"
-            for folder, array in (("rp_im", ct.image), ("rp_msk", ct.lesion), ("rp_lung_msk", ct.lung)):
-                save_nifti(part / folder / f"{number}.nii.gz", array, ct.spacing, order)
-    return root
+
+    def save(part: Path, number: int, ct: ChestCT) -> None:
+        order = "LPS" if number % 2 else "RAS"
+        for folder, array in (("rp_im", ct.image), ("rp_msk", ct.lesion), ("rp_lung_msk", ct.lung)):
+            save_nifti(part / folder / f"{number}.nii.gz", array, ct.spacing, order)
+
+    return write_volumes(root, patients, size, slices, scanner, seed, save)
 
 
 def write_coronacases(
@@ -121,17 +137,14 @@ def write_coronacases(
     Returns:
         The folder.
     """
-    check_count("patients", patients)
-    check_seed(seed)
-    root = Path(root)
-    with finished_folder(root) as part:
-        for number in tqdm(range(1, patients + 1), desc="Making phantom volumes", leave=False):
-            ct = chest_ct(seed * SEED_BLOCK + number - 1, size, slices, scanner)
-            sides = ct.lung * (1 + (np.arange(size[0])[:, None, None] >= size[0] // 2))  # in LPS, left comes second
-            arrays: tuple[NDArray[Any], ...] = (ct.image, (ct.lesion > 0).astype(np.uint8), sides.astype(np.uint8))
-            for folder, array in zip(("COVID-19-CT-Seg_20cases", "Infection_Mask", "Lung_Mask"), arrays, strict=True):
-                save_nifti(part / folder / f"coronacases_{number:03d}.nii.gz", array, ct.spacing)
-    return root
+
+    def save(part: Path, number: int, ct: ChestCT) -> None:
+        sides = ct.lung * (1 + (np.arange(size[0])[:, None, None] >= size[0] // 2))  # in LPS, left comes second
+        arrays: tuple[NDArray[Any], ...] = (ct.image, (ct.lesion > 0).astype(np.uint8), sides.astype(np.uint8))
+        for folder, array in zip(("COVID-19-CT-Seg_20cases", "Infection_Mask", "Lung_Mask"), arrays, strict=True):
+            save_nifti(part / folder / f"coronacases_{number:03d}.nii.gz", array, ct.spacing)
+
+    return write_volumes(root, patients, size, slices, scanner, seed, save)
 
 
 def write_mosmed(
@@ -150,19 +163,16 @@ def write_mosmed(
     Returns:
         The folder.
     """
-    check_count("patients", patients)
-    check_seed(seed)
-    root = Path(root)
-    with finished_folder(root) as part:
-        for number in tqdm(range(patients), desc="Making phantom volumes", leave=False):
-            ct = chest_ct(seed * SEED_BLOCK + number, size, slices, scanner)
-            infection = (ct.lesion > 0).astype(np.uint8)
-            severity = severity_class(float(infection.sum() / max(1, ct.lung.sum())))
-            name = f"study_{number + 255:04d}"
-            save_nifti(part / "studies" / severity / f"{name}.nii.gz", ct.image, ct.spacing)
-            if number < patients - 1:
-                save_nifti(part / "masks" / f"{name}_mask.nii.gz", infection, ct.spacing)
-    return root
+
+    def save(part: Path, number: int, ct: ChestCT) -> None:
+        infection = (ct.lesion > 0).astype(np.uint8)
+        severity = severity_class(float(infection.sum() / max(1, ct.lung.sum())))
+        name = f"study_{number + 254:04d}"
+        save_nifti(part / "studies" / severity / f"{name}.nii.gz", ct.image, ct.spacing)
+        if number < patients:
+            save_nifti(part / "masks" / f"{name}_mask.nii.gz", infection, ct.spacing)
+
+    return write_volumes(root, patients, size, slices, scanner, seed, save)
 
 
 def lesion_slices(slices: int, size: tuple[int, int], scanner: Scanner, seed: int) -> Iterator[ChestCT]:

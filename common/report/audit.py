@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, Orientation
 
+from ..files import whole_file
 from .audit_findings import KINDS, Finding, findings
 from .audit_sheet import SHOWN, Cell, cut_out, draw_sheet, largest
 from .styles import class_styles
@@ -149,10 +149,8 @@ class AuditCased(MapTransform):
 
     def _write(self) -> None:
         """Both files, beside their places and then over them."""
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        table, sheet = (self.output_dir / f".audit.part{ending}" for ending in (".csv", ".png"))
         self.rows.sort(key=_largest_first)
-        with table.open("w", newline="", encoding="utf-8") as file:
+        with whole_file(self.output_dir / "audit.csv") as table, table.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
@@ -166,6 +164,5 @@ class AuditCased(MapTransform):
         bare = f", {self.counts['bare']} without truth" if self.counts["bare"] else ""
         bare += f", {self.counts['made']} with a lung found by threshold" if self.counts["made"] else ""
         note = f"Regions: {numbers}{rest}" if self.cells else f"No findings in {cases}."
-        draw_sheet(sheet, self.cells, f"Annotation audit of {cases}{bare}", note)
-        os.replace(table, self.output_dir / "audit.csv")
-        os.replace(sheet, self.output_dir / "audit.png")
+        with whole_file(self.output_dir / "audit.png") as sheet:
+            draw_sheet(sheet, self.cells, f"Annotation audit of {cases}{bare}", note)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, Orientation
 
+from ..files import whole_file
 from ..lung_mask import lung_mask
 from .burden import BurdenTable, lesion_burden
 from .figures import ClassStyle, overlay
@@ -67,9 +67,8 @@ class SaveMaskd(MapTransform):
                 shape = item["image"].meta.get("file_shape", mask.shape)
                 volume = nibabel.Nifti1Image(mask.reshape(shape), np.asarray(item[key].affine))
                 volume.header.set_xyzt_units("mm")
-                part = stem.with_name(f".{stem.name}.part.nii.gz")
-                nibabel.save(volume, part)
-                os.replace(part, stem.with_name(stem.name + ".nii.gz"))
+                with whole_file(f"{stem}.nii.gz") as part:
+                    nibabel.save(volume, part)
         return item
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...files import whole_file
 from ..figures import (
     BACKGROUND,
     CELL,
@@ -30,7 +31,7 @@ from ..figures import (
     _write,
 )
 from .surfaces import Panel, Part
-from .tables import require_vtk, whole_file
+from .tables import require_vtk
 
 VIEWS = (((0, 1, 0), "RL", "from the front"), ((-1, 0, 0), "AP", "from the left"))  # seen from (RAS), sides, name
 SMALLEST_FIELD = 40.0  # mm, so that one small lesion does not fill a picture

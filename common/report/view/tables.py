@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
+
+from ...files import whole_file
 
 
 def require_vtk() -> None:
     """Raise ValueError where the optional package vtk is missing."""
     if importlib.util.find_spec("vtkmodules") is None:
         raise ValueError("3-D views need the package vtk, which is not installed. Run pip install vtk.")
-
-
-@contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
-    """A file beside ``path`` to write, which takes its place when all went well."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _stride(mask: np.ndarray, affine: np.ndarray, most: int) -> tuple[int, int, int]:
