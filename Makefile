@@ -5,6 +5,7 @@ CONFIGS := bundles/ct_drsegunet/configs
 SEGMENT := bundles/us_dense_seg/configs
 DIAGNOSE := bundles/us_reverse_transfer/configs
 TRANSFER := bundles/ct_transfer_unet/configs
+ENCODERS := bundles/mosmed_encoders/configs
 # Small enough for two cores and five minutes; the paper's settings are those of train.yaml.
 DEMO := --size "[128,128]" --fold 1 --epochs 16 --learning_rate 1e-3 --amp True --ckpt_dir demo/models --output_dir demo/training
 
@@ -16,7 +17,10 @@ SMALL := --size "[96,96]" --filters 8
 DEMO_TRANSFER := $(SMALL) --amp True --objective dice_bce --learning_rate 3e-3 --batch_size 15 --epochs 20
 TO_SECOND := --pretrained demo/transfer/source/model.pt --training_slices 100 --ckpt_dir demo/transfer/retrained --output_dir demo/transfer/retrained
 
-.PHONY: venv demo demo-ultrasound demo-transfer test lint pictures
+ENCODER := --encoder mobilenetv2 --size "[96,96]"
+DEMO_ENCODERS := $(ENCODER) --weights none --learning_rate 1e-3 --epochs 10 --ckpt_dir demo/encoders --output_dir demo/encoders
+
+.PHONY: venv demo demo-ultrasound demo-transfer demo-encoders test lint pictures
 
 venv: .venv/installed
 
@@ -52,6 +56,13 @@ demo-transfer: venv
 	$(RUN) auditing --config_file "['$(TRANSFER)/inference.yaml','$(TRANSFER)/audit.yaml']" $(SMALL) --weights demo/transfer/source/model.pt --output_dir demo/transfer/audit
 	@echo; echo "Second scanner without re-training, and with:"; head -2 demo/transfer/not_retrained/scores.csv; sed -n 2p demo/transfer/retrained/scores.csv
 	@echo; echo "Pictures:"; find demo/transfer -name '*.png'
+
+demo-encoders: venv
+	$(RUN) training --config_file $(ENCODERS)/train.yaml $(DEMO_ENCODERS)
+	$(RUN) evaluating --config_file "['$(ENCODERS)/train.yaml','$(ENCODERS)/evaluate.yaml']" $(DEMO_ENCODERS)
+	$(RUN) --config_file $(ENCODERS)/inference.yaml $(ENCODER) --dataset_dir phantom_studies --weights demo/encoders/model.pt --output_dir demo/encoders/inference
+	@echo; echo "Studies by the severity of their folder, down, and as measured, across:"; cat demo/encoders/inference/severity.csv
+	@echo; echo "Pictures:"; find demo/encoders -name '*.png'
 
 test: venv
 	$(BIN)/python -m pytest

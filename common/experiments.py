@@ -13,12 +13,13 @@ from typing import Any
 
 import yaml
 
+from .report.paper_sheet import PaperSheet, read_sheet
 from .report.paper_table import PaperTable, mapping, read_table
 from .run import check_overrides
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = ("ckpt_dir", "output_dir", "resume", "fold")  # settings that every experiment has its own of
-KEYS = ("steps", "steps_of", "variants", "folds", "seeds", "settings", "quick", "needs", "tables")
+KEYS = ("steps", "steps_of", "variants", "folds", "seeds", "settings", "quick", "needs", "tables", "sheets")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Plan:
         quick: further ones with ``--quick``.
         needs: by variant, the ``bundle`` and ``variant`` whose weights it starts from, and ``as`` which setting.
         tables: what to write in the end.
+        sheets: what to draw then.
     """
 
     bundle: str
@@ -48,6 +50,7 @@ class Plan:
     quick: Mapping[str, Any]
     needs: Mapping[str, Mapping[str, str]]
     tables: Sequence[PaperTable]
+    sheets: Sequence[PaperSheet]
 
     @property
     def word(self) -> str:
@@ -116,16 +119,19 @@ def _plan(bundle: str, configs: Path, content: Any) -> Plan:
         if set(mapping(need, f"needs: {variant}")) != {"bundle", "variant", "as"}:
             raise ValueError(f"needs: {variant} has bundle, variant and as, got {need!r}.")
     folds, seeds = ([{key[:-1]: number} for number in _numbers(content, key)] or [{}] for key in ("folds", "seeds"))
-    tables = content.get("tables")
+    repeats = [{**fold, **seed} for fold, seed in itertools.product(folds, seeds)]
+    tables, sheets = content.get("tables"), content.get("sheets", [])
     if not isinstance(tables, list) or not tables:
         raise ValueError(f"tables is a list of one or more, got {tables!r}.")
-    return Plan(
-        bundle=bundle,
-        configs=configs,
-        repeats=[{**fold, **seed} for fold, seed in itertools.product(folds, seeds)],
-        tables=[read_table(table, list(parts["variants"])) for table in tables],
-        **parts,
-    )
+    if not isinstance(sheets, list):
+        raise ValueError(f"sheets is a list, got {sheets!r}.")
+    variants, runs = list(parts["variants"]), list(map(run_name, repeats))
+    tables = [read_table(table, variants) for table in tables]
+    sheets = [read_sheet(sheet, variants, runs) for sheet in sheets]
+    names = [each.name for each in (*tables, *sheets)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"tables and sheets have names of their own, for they name files; got {', '.join(names)}.")
+    return Plan(bundle=bundle, configs=configs, repeats=repeats, tables=tables, sheets=sheets, **parts)
 
 
 def _check_steps(steps: Mapping[str, Any], configs: Path, where: str) -> None:

@@ -103,7 +103,7 @@ def _inside_body(tissue: np.ndarray, outside: np.ndarray, pixel: tuple[float, fl
         body[_frame(labels)] = True
         body &= sizes > BODY_PIECE * sizes.max()
         body[sizes.argmax()] = True
-        inside[:, :, index] = convex_hull_image(body[labels], offset_coordinates=False)
+        inside[:, :, index] = _hull(body[labels])
     return inside
 
 
@@ -184,6 +184,15 @@ def _costal(opening: np.ndarray, hollow: np.ndarray) -> bool:
     return bool(normal @ middle > FACING * np.linalg.norm(middle) and normal[1] > -FACING)
 
 
+def _hull(piece: np.ndarray) -> np.ndarray:
+    """Convex hull of a mask (X, Y); pixels on one line are their own."""
+    if np.count_nonzero(piece) <= max(piece.shape):
+        pixels = np.argwhere(piece)
+        if np.linalg.matrix_rank(pixels - pixels[:1]) < 2:
+            return piece
+    return convex_hull_image(piece, offset_coordinates=False)
+
+
 def _hollows(half: np.ndarray, centre: tuple[float, float], pixel: tuple[float, float]) -> np.ndarray:
     """What the hulls of lung pieces add at the ribs, in the half of a mask (X, Y) on one side of the midline."""
     found = np.zeros_like(half)
@@ -192,7 +201,7 @@ def _hollows(half: np.ndarray, centre: tuple[float, float], pixel: tuple[float, 
         piece = pieces[box] == number
         if np.count_nonzero(piece) * pixel[0] * pixel[1] < SMALLEST_AREA:
             continue
-        hull = convex_hull_image(piece, offset_coordinates=False)
+        hull = _hull(piece)
         labels, count = ndimage.label(hull & ~half[box])
         depth = ndimage.distance_transform_edt(np.pad(labels > 0, 1), sampling=pixel)[1:-1, 1:-1]
         radius = ndimage.maximum(depth, labels, np.arange(count + 1))

@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from monai.bundle import __file__ as monai_bundle
 
 from .experiments import ROOT, Experiment, Options, Plan, file_names, find_experiments, read_plan, run_name
 from .files import whole_file
+from .report.paper_sheet import write_sheet
 from .report.paper_table import write_table
 from .run import git_commit, origin, ours, report_error
 
@@ -202,11 +203,11 @@ def _failure(experiment: Experiment, exitcode: int) -> str:
     return lines[-1].removeprefix("FAILED").strip() if lines else f"exit code {exitcode}"
 
 
-def write_tables(plan: Plan, options: Options) -> list[Path]:
-    """Write the bundle's tables from whatever experiments are done.
+def write_tables(plan: Plan, options: Options) -> Iterator[Path]:
+    """Write the bundle's tables, then its sheets, from whatever experiments are done.
 
-    Returns:
-        Paths of the Markdown files.
+    Yields:
+        Path of each table's Markdown file and of each sheet's picture, once it is there.
     """
     folder = options.root / plan.bundle
     records: dict[str, dict[str, Any]] = {}
@@ -217,22 +218,28 @@ def write_tables(plan: Plan, options: Options) -> list[Path]:
             records[name] = experiment.record
     if not records:
         print("No experiment is done, so there is no table yet.")
-        return []
-    written = []
+        return
+
+    def left(variant: str, run: str, file: str) -> Path | None:
+        name = f"{plan.bundle}/{variant}/{run}"
+        return options.root / name / "eval" / file if name in records else None
+
     for table in plan.tables:
         if not any(name.split("/")[1] in table.variants for name in records):
             continue
         runs: dict[str, dict[str, Path | None]] = {
-            variant: {
-                run: options.root / name / "eval" / table.scores if name in records else None
-                for run in map(run_name, plan.repeats)
-                for name in [f"{plan.bundle}/{variant}/{run}"]
-            }
+            variant: {run: left(variant, run, table.scores) for run in map(run_name, plan.repeats)}
             for variant in table.variants
         }
         shown = {name: record for name, record in records.items() if name.split("/")[1] in table.variants}
-        written.append(write_table(folder, table, runs, _facts(plan, shown, options), plan.word)[2])
-    return written
+        yield write_table(folder, table, runs, _facts(plan, shown, options), plan.word)[2]
+    for sheet in plan.sheets:
+        files = {variant: left(variant, sheet.run, sheet.slices) for variant in sheet.variants}
+        shown = {name: records[name] for v in files if (name := f"{plan.bundle}/{v}/{sheet.run}") in records}
+        if shown:
+            path = folder / f"{sheet.name}.png"
+            write_sheet(path, sheet, files, plan.configs / "metadata.json", _facts(plan, shown, options))
+            yield path
 
 
 def _facts(plan: Plan, records: Mapping[str, Mapping[str, Any]], options: Options) -> list[str]:
@@ -344,7 +351,10 @@ def main(arguments: Sequence[str], bundles: Path = ROOT / "bundles") -> int:
         )
         failures = run_all(experiments, own.jobs)
     for path in write_tables(plan, options):
-        print(f"\n{path.read_text()}\nTable: {path} (.csv, .png, every run's numbers beside it)")
+        if path.suffix == ".md":
+            print(f"\n{path.read_text()}\nTable: {path} (.csv, .png, every run's numbers beside it)")
+        else:
+            print(f"Sheet: {path}")
     for name, reason in failures.items():
         print(f"FAILED  {name}: {reason}", file=sys.stderr)
     return 1 if failures else 0

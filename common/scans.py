@@ -26,6 +26,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 DICOM = (".dcm", ".dicom", ".ima")
 UPRIGHT = "PL"  # rows run to posterior, columns to the patient's left: an axial slice as radiologists look at it
 UNSEEN_PHANTOM = 2021  # seed; training's phantoms start at seed 0
+UNSEEN_STUDIES = {"patients": 12, "size": (128, 128), "slices": 24, "seed": 2140}  # CT-0 to CT-3
 PARTNERS = {"lung": "lung mask", "label": "truth"}
 DIRECTIONS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0)}  # in RAS+
 
@@ -265,7 +266,8 @@ def datalist(
     """Find the scans in a folder, at any depth: NIfTI, MetaImage, NRRD, DICOM series or single slices, pictures.
 
     Args:
-        root: a folder or one file; ``phantom`` makes one synthetic patient that no training has seen.
+        root: a folder or one file; ``phantom`` makes one synthetic patient that no training has seen,
+            ``phantom_studies`` twelve, in folders by severity as MosMedData's.
         include: pattern that a case must match (``*`` and ``?``), against its path below ``root``; several parted
             by commas.
         exclude: patterns of cases to leave out, for example ``*mask*,*segmentation*``.
@@ -288,6 +290,10 @@ def datalist(
         root = phantoms / "rp_im"
         if partners and not partners.get("label", "given"):
             partners = {**partners, "label": str(phantoms / "rp_msk")}
+    elif str(root) == "phantom_studies":
+        from .phantoms import phantom_dir
+
+        root = phantom_dir("mosmed", **UNSEEN_STUDIES) / "studies"
     root = Path(root)
     if not root.exists():
         raise FileNotFoundError(f"No such folder: {root}. Give the folder of scans with --dataset_dir.")

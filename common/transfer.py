@@ -73,7 +73,28 @@ def load_weights(
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"No weights at {path}. {remedy}")
-    given, wanted = read_state_dict(path), network.state_dict()
+    advice = f"Give the {words} that it was trained with, or the checkpoint of this network."
+    count = load_all(network, read_state_dict(path), path, advice)
+    logger.info("Weights: %s, all %d tensors.", path, count)
+    return network
+
+
+def load_all(network: nn.Module, given: dict[str, torch.Tensor], path: str | Path, advice: str) -> int:
+    """Load all tensors of a network, and no others.
+
+    Args:
+        network: receives the weights.
+        given: a state dict.
+        path: where it is from, for the message.
+        advice: the end of the message.
+
+    Returns:
+        The number of tensors.
+
+    Raises:
+        ValueError: when names or shapes differ; the message counts what fits and names what does not.
+    """
+    wanted = network.state_dict()
     fitting = [name for name in wanted if name in given and given[name].shape == wanted[name].shape]
     if len(fitting) < len(wanted) or len(given) > len(wanted):
         missing = sorted(wanted.keys() - given.keys())
@@ -90,12 +111,10 @@ def load_weights(
         ]
         raise ValueError(
             f"{path}: every weight must fit {type(network).__name__}; "
-            f"{len(fitting)} of {len(wanted)} do: {', '.join(parts)}. "
-            f"Give the {words} that it was trained with, or the checkpoint of this network."
+            f"{len(fitting)} of {len(wanted)} do: {', '.join(parts)}. {advice}"
         )
     network.load_state_dict(given)
-    logger.info("Weights: %s, all %d tensors.", path, len(fitting))
-    return network
+    return len(fitting)
 
 
 def start_from(network: nn.Module, path: str | Path, words: str = "--network") -> nn.Module:

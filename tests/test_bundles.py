@@ -58,15 +58,16 @@ def test_classes_order_and_values_agree_everywhere(bundle: Path) -> None:
     assert train["label_names"] == inference["label_names"]
     chosen = train["label_names"][train.get("classes") or train.get("labels") or train.get("pretraining")]
     assert labels[: len(chosen)] == chosen, "the default's classes come first, in channel order"
-    # A lung that the network takes, and does not give, stands in saved masks all the same
+    # A lung that the network does not give, whether it takes it or not, stands in saved masks all the same
+    given = {name for names in train["label_names"].values() for name in names}
+    assert set(labels) - given <= {"lung"} and given <= set(labels)
     taken = set(metadata["network_data_format"]["inputs"]["image"]["channel_def"].values()) & set(labels)
-    assert {name for names in train["label_names"].values() for name in names} | taken == set(labels)
     assert train.get("diagnoses", chosen) == inference.get("diagnoses", chosen) == outputs
     assert inference["mask_values"] == {entry["name"]: entry["value"] for entry in metadata["labels"]}
     table = (bundle / "docs" / "README.md").read_text()
     for index, entry in enumerate(metadata["labels"]):
-        channel = "input" if entry["name"] in taken else index
-        if index >= len(chosen) and entry["name"] not in taken:
+        channel = index if entry["name"] in given else "input" if entry["name"] in taken else "none"
+        if index >= len(chosen) and entry["name"] in given:
             channel = train["label_names"][_set_of(train, entry["name"])].index(entry["name"])
         red, green, blue = entry["colour"]
         row = f"| {channel} | {entry['name']} | {entry['value']} | {red}, {green}, {blue} |"
@@ -93,11 +94,11 @@ def test_training_and_inference_agree_on_what_the_weights_depend_on(bundle: Path
     assert train["network_def"] == inference["network_def"]
     words = re.findall(r"@(\w+)", json.dumps([train["network_def"], train.get("segmentation")]))
     shared = {"size", *words} | ({"window"} & train.keys())
-    shared |= {"threshold", "infection_values"} & train.keys()
+    shared |= {"threshold"} & train.keys() | {"infection_values"} & train.keys() & inference.keys()
     assert {key: train[key] for key in shared} == {key: inference[key] for key in shared}
 
 
-@pytest.mark.parametrize("name", ["ct_drsegunet", "ct_transfer_unet"])
+@pytest.mark.parametrize("name", ["ct_drsegunet", "ct_transfer_unet", "mosmed_encoders"])
 def test_a_slice_reaches_the_network_alike_in_training_and_inference(name: str, tmp_path: Path) -> None:
     phantom = chest_ct(3, size=(64, 64), slices=4)
     for file, array in (("image", phantom.image), ("label", phantom.lesion), ("lung", phantom.lung)):
@@ -108,7 +109,8 @@ def test_a_slice_reaches_the_network_alike_in_training_and_inference(name: str, 
         parser.read_config(f"bundles/{name}/configs/{config}.yaml")
         parser["size"] = [96, 80]
         parser.parse()
-        paths = {file: tmp_path / f"{file}.nii.gz" for file in ("image", "label", "lung")}
+        needed = ("image", "label", "lung") if config == "train" else ("image", "lung")
+        paths = {file: tmp_path / f"{file}.nii.gz" for file in needed}
         image = parser.get_parsed_content(key)({**paths, "intensity": "HU"})["image"]
         seen.append(image.as_tensor().half())  # what training holds in memory
     assert seen[0].shape == (2 if name == "ct_transfer_unet" else 1, 96, 80, 4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,33 @@ def test_every_file_is_decoded_once(layouts: dict[str, Path], monkeypatch: pytes
     for _ in range(2):
         assert len(list(data)) == 6
     assert len(reads) == 3 and len(set(reads)) == 3  # image, mask, lung
+
+
+def test_files_are_read_side_by_side_and_planes_keep_their_order() -> None:
+    threads, calls, most = torch.get_num_threads(), 0, 0
+    meeting, lock = threading.Barrier(3, timeout=20), threading.Lock()
+
+    def transform(case: dict[str, Any]) -> dict[str, torch.Tensor]:
+        nonlocal calls, most
+        number = int(case["image"])
+        with lock:
+            calls += 1
+            most = max(most, calls)
+        if number < 3:
+            meeting.wait()  # the first three are on the way together, or this raises
+        time.sleep(0.02 * (2 - number % 3))  # of three, the last is done first
+        with lock:
+            calls -= 1
+        return {"image": torch.full((1, 2, 2, 4), float(number))}
+
+    try:
+        torch.set_num_threads(3)
+        data = SliceDataset([{"image": str(number)} for number in range(9)], transform, keys=["image"])
+    finally:
+        torch.set_num_threads(threads)
+    assert most == 3, "no more files on the way than threads"
+    assert [(item["case"], item["slice"]) for item in data] == [(str(n), z) for n in range(9) for z in range(4)]
+    assert all((item["image"] == int(item["case"])).all() for item in data)
 
 
 def test_volumes_give_all_their_slices_in_one_orientation(layouts: dict[str, Path]) -> None:

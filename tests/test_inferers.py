@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.inferers import SliceInferer
 
-from common.inferers import FastCall, MaskInferer, MixedPrecisionInferer, mixed_precision
+from common.inferers import FastCall, MaskInferer, MixedPrecisionInferer, mixed_precision, native_bfloat16
 from common.networks import DRSegUNet
 
 
@@ -65,3 +65,16 @@ def test_gpu_masks_equal_cpu_masks(network: torch.nn.Module) -> None:
         cpu = inferer(volume, network)
         gpu = MaskInferer([1, 2, 3, 0], threshold=0.0, slices_at_once=2)(volume.cuda(), network.cuda())
     assert (cpu == gpu.cpu()).float().mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        ({"avx512_f": True, "avx512_bf16": True}, True),
+        ({"avx512_f": True, "amx_bf16": True}, True),
+        ({"avx512_f": True, "avx512_bf16": False}, False),  # oneDNN would emulate it, four times slower than float32
+        ({"avx2": True}, False),
+    ],
+)
+def test_bfloat16_is_used_only_where_the_processor_has_it(features: dict[str, bool], expected: bool) -> None:
+    assert native_bfloat16({"architecture": "x86_64", **features}) is expected

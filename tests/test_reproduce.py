@@ -292,6 +292,12 @@ TABLE = PLAN["tables"][0]
         ({"needs": {"dense": {"bundle": "fake"}}}, "needs: dense has bundle, variant and as"),
         ({"needs": {"dense": {"bundle": "fake", "variant": "dense", "as": "pretrained"}}}, "needs itself"),
         ({"tables": []}, "tables is a list of one or more"),
+        ({"sheets": {"name": "figure_10"}}, "sheets is a list, got {'name'"),
+        ({"sheets": [{"name": "table_1", "classes": ["line"]}]}, "have names of their own, for they name files"),
+        (
+            {"sheets": [{"name": "figure_10", "classes": ["line"], "run": "seed0"}]},
+            "is called 'seed0'; there are fold0",
+        ),
         ({"tables": [{**TABLE, "paper": {"dence": {}}}]}, "table table_1: no variant is called 'dence'"),
         ({"tables": [{**TABLE, "paper": {"dense": {"IoU": 1}}}]}, "table table_1: no heading is called 'IoU'"),
         ({"tables": [{**TABLE, "paper": {"dense": {"line": "0.5 ± 0.1"}}}]}, "is a number, or [mean, standard"),

@@ -11,7 +11,7 @@ from . import coronacases, medseg, mosmed, radiopaedia, ultrasound_diagnoses, ul
 from .planes import FrameDataset, SliceDataset
 from .scan_dataset import KeepGoing, ScanDataset
 from .slice_sets import record_sets, slice_sets, warn_of_shared_patients
-from .split import split
+from .split import split, three_way_split
 from .streams import FrameStream
 from .ultrasound_labels import sixfold, split_augmented
 
@@ -27,6 +27,7 @@ __all__ = [
     "slice_sets",
     "split",
     "split_augmented",
+    "three_way_split",
     "warn_of_shared_patients",
 ]
 
@@ -50,6 +51,9 @@ LAYOUTS: dict[str, Layouts] = {
             "COVID-19-CT-Seg_20cases/coronacases_N.nii.gz, Infection_Mask/, Lung_Mask/",
         ),
         "mosmed": (mosmed.volumes, "studies/CT-1/study_N.nii.gz, masks/study_N_mask.nii.gz"),
+    },
+    "MosMedData": {
+        "MosMedData": (mosmed.volumes, "studies/CT-1/study_N.nii.gz, masks/study_N_mask.nii.gz"),
     },
     "ultrasound labels": {
         "Semantic Lung": (ultrasound_labels.semantic_lung, "images/<patient>_*.png, labels/<patient>_*.png"),
@@ -77,6 +81,7 @@ PHANTOMS: dict[str, dict[str, dict[str, Any]]] = {  # by task and word: settings
             "scanner": "second",
         },
     },
+    "MosMedData": {"phantom": {"layout": "mosmed", "patients": 20, "size": (128, 128), "slices": 24, "seed": 6}},
     "ultrasound labels": {"phantom": {"layout": "semantic_lung"}},
     "ultrasound diagnoses": {"phantom": {"layout": "pocus"}},
 }
@@ -87,19 +92,20 @@ def datalist(root: str | Path, task: str = "CT lesions", source: str = "") -> li
 
     Args:
         root: the folder that a public source was unpacked to, or the word ``phantom``.
-        task: ``CT lesions``, ``CT infection``, ``ultrasound labels`` or ``ultrasound diagnoses``: whose layouts to look
-            for.
+        task: ``CT lesions``, ``CT infection``, ``MosMedData``, ``ultrasound labels`` or ``ultrasound diagnoses``: whose
+            layouts to look for.
         source: the layout to take where a folder may hold several; of ``CT infection`` ``radiopaedia``,
             ``coronacases``, ``mosmed``, or ``phantom`` and ``phantom_second_scanner``, which need no folder.
 
     Returns:
         Dicts with ``image`` (path), ``label`` (path, or the diagnosis), ``case``, ``patient`` (None where the source
         names none) and ``source``. CT has ``lung`` (path, may be absent), ``intensity`` (``HU`` or ``8bit``), and
-        ``slice`` where a case is one slice of a file.
+        ``slice`` where a case is one slice of a file. MosMedData has ``severity``: the class of the study's folder,
+        ``CT-0`` to ``CT-4``, or None.
 
     Raises:
         FileNotFoundError: when the folder is missing, has none of the known layouts, or an image lacks its mask.
-        ValueError: for an unknown source, or one that does not go with the folder.
+        ValueError: for an unknown source, one that does not go with the folder, or a study that is there twice.
     """
     layouts, phantoms = LAYOUTS[task], PHANTOMS[task]
     if source and source not in (*layouts, *phantoms):

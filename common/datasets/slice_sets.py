@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 from monai.data import partition_dataset
 from tqdm import tqdm
+
+from ..files import sha256
 
 logger = logging.getLogger(__name__)
 
@@ -172,15 +173,6 @@ def _by_slice(slices: Sequence[Case], wanted: Mapping[str, int], seed: int) -> d
     return sets
 
 
-def _digest(path: Path) -> str:
-    """SHA-256 of a file: the same scan under another name is the same patient."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def record_sets(sets: Mapping[str, Sequence[Case]], folder: str | Path, start: str | Path = "") -> None:
     """Write beside the weights whom they have seen: ``patients.csv`` with source, patient, set, slices and digest.
 
@@ -202,7 +194,7 @@ def record_sets(sets: Mapping[str, Sequence[Case]], folder: str | Path, start: s
         rows += [
             {
                 **{"source": cases[0]["source"], "patient": cases[0]["patient"], "set": name},
-                **{"slices": str(len(cases)), "sha256": _digest(Path(path))},
+                **{"slices": str(len(cases)), "sha256": sha256(Path(path))},
             }
             for path, cases in files.items()
         ]
@@ -241,7 +233,7 @@ def warn_of_shared_patients(cases: Sequence[Case], weights: str | Path, use: str
         return []
     shared = []
     for path, case in {str(case["image"]): case for case in cases}.items():
-        earlier = seen.get(_digest(Path(path)))
+        earlier = seen.get(sha256(Path(path)))
         if earlier is not None:
             name = f"{case['source']}/{case['patient']}"
             shared.append(name if name == earlier else f"{name} (there {earlier})")

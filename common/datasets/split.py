@@ -1,4 +1,4 @@
-"""Hold out a fold, by patient where patients are named."""
+"""Hold out a fold, by patient where patients are named, or split patients in three."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import nibabel
 from monai.data import partition_dataset, partition_dataset_classes
 
 logger = logging.getLogger(__name__)
+
+SETS = ("training", "validation", "test")
 
 
 def axial_slices(path: Any) -> int:
@@ -30,6 +32,12 @@ def one_case_a_slice(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]
             count = axial_slices(case["image"])
             cases += [{**case, "slice": index, "case": f"{case['case']}/{index:03d}"} for index in range(count)]
     return cases
+
+
+def _unnamed(datalist: Sequence[dict[str, Any]]) -> str:
+    """How many cases have no patient, and the first ones; empty where all have one."""
+    names = [str(case["case"]) for case in datalist if case.get("patient") is None]
+    return f"{len(names)} cases ({', '.join(names[:3])}, ...)" if names else ""
 
 
 def split(
@@ -62,11 +70,11 @@ def split(
         raise ValueError(f"Unknown split {kind!r}. Choose 'auto', 'patient', 'slice' or 'paper'.")
     if folds < 2 or not 0 <= fold < folds:
         raise ValueError(f"Folds are 2 or more and fold is 0 to folds - 1, got fold {fold} of {folds}.")
-    unnamed = [str(case["case"]) for case in datalist if case.get("patient") is None]
+    unnamed = _unnamed(datalist)
     if kind == "patient" and unnamed:
         raise ValueError(
-            f"--split patient needs a patient for every case; the source names none for {len(unnamed)} cases "
-            f"({', '.join(unnamed[:3])}, ...). Use --split {'slice' if 'intensity' in datalist[0] else 'paper'}, "
+            f"--split patient needs a patient for every case; the source names none for {unnamed}. "
+            f"Use --split {'slice' if 'intensity' in datalist[0] else 'paper'}, "
             "and say so beside the result."
         )
     by_patient = kind == "patient" or (kind == "auto" and not unnamed)
@@ -96,4 +104,50 @@ def split(
         "Split by %s: fold %d of %d held out, %d training and %d validation %ss.",
         *(unit, fold, folds, len(names) - len(held_out), len(held_out), unit),
     )
+    return sides
+
+
+def three_way_split(
+    datalist: Sequence[dict[str, Any]], shares: Sequence[float] = (35, 5, 10), seed: int = 0
+) -> dict[str, list[dict[str, Any]]]:
+    """Training, validation and test cases in given shares, all cases of a patient in one of the sets.
+
+    No set stays empty: each gets one patient, and each further patient is given to the set that then lacks most of its
+    share. 50 patients in shares of 35, 5 and 10 are these numbers exactly; 4 patients are 2, 1 and 1.
+
+    Args:
+        datalist: cases with ``patient``.
+        shares: of training, validation and test; positive, of any sum.
+        seed: of the draw.
+
+    Returns:
+        ``{"training": [...], "validation": [...], "test": [...]}``, disjoint and complete.
+
+    Raises:
+        ValueError: for shares that are not three positive numbers, patients that are not named, or fewer than three.
+    """
+    if len(shares) != 3 or not all(0 < share < float("inf") for share in shares):
+        raise ValueError(f"Shares are three positive numbers, for training, validation and test, got {shares}.")
+    unnamed = _unnamed(datalist)
+    if unnamed:
+        raise ValueError(
+            f"A split by patient needs a patient for every case; the source names none for {unnamed}. Name them."
+        )
+    names = sorted({str(case["patient"]) for case in datalist})
+    if len(names) < 3:
+        raise ValueError(
+            f"Training, validation and test need a patient each, got {len(names)}: {', '.join(names) or 'none'}. "
+            "Add patients."
+        )
+    counts = [1, 1, 1]
+    while sum(counts) < len(names):
+        lacking = [share * len(names) / sum(shares) - count for share, count in zip(shares, counts, strict=True)]
+        counts[lacking.index(max(lacking))] += 1
+    # MONAI rounds each share by itself, which may lose patients; whole numbers stay what they are
+    parts = partition_dataset(names, ratios=counts, shuffle=True, seed=seed)
+    side_of = {name: side for side, part in zip(SETS, parts, strict=True) for name in part}
+    sides: dict[str, list[dict[str, Any]]] = {side: [] for side in SETS}
+    for case in datalist:
+        sides[side_of[str(case["patient"])]].append(case)
+    logger.info("Split by patient: %d training, %d validation and %d test patients.", *counts)
     return sides

@@ -66,7 +66,7 @@ class ComparisonPicture:
             self.path,
             [self.turned(sample["image"][0].numpy()) for sample in samples],
             [self.turned(self.mask(sample["label"])) for sample in samples],
-            [self.turned(self.mask(sample["pred"])) for sample in samples],
+            {"prediction": [self.turned(self.mask(sample["pred"])) for sample in samples]},
             self.styles,
             [sample["title"] for sample in samples],
             sides=not self.upright,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,17 +76,16 @@ class ScoreTable(SliceTable):
         ]
         means = {score: float(np.nanmean([row[score] for row in rows])) for score in ("dice", "iou", "f1")}
         rows.append({"class": "mean", "slices": len(dice), **means})
-        with (self.output_dir / "scores.csv").open("w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["class", "dice", "iou", "f1", "slices"])
-            table.writerows(
-                [row["class"], *(shown(row[s], "") for s in ("dice", "iou", "f1")), row["slices"]] for row in rows
-            )
-        with (self.output_dir / "scores_per_slice.csv").open("w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["case", "slice", *(f"dice_{name}" for name in self.classes)])
-            for (case, index), values in zip(self.names, dice, strict=True):
-                table.writerow([case, index, *(shown(value, "") for value in values)])
+        write_csv(
+            self.output_dir / "scores.csv",
+            ["class", "dice", "iou", "f1", "slices"],
+            ([row["class"], *(shown(row[s], "") for s in ("dice", "iou", "f1")), row["slices"]] for row in rows),
+        )
+        write_csv(
+            self.output_dir / "scores_per_slice.csv",
+            ["case", "slice", *(f"dice_{name}" for name in self.classes)],
+            ([*name, *(shown(value, "") for value in values)] for name, values in zip(self.names, dice, strict=True)),
+        )
         lines = [f"{'class':<15}{'Dice':>8}{'IoU':>8}{'F1':>8}{'slices':>8}"]
         for row in rows:
             lines.append(
@@ -100,6 +99,14 @@ class ScoreTable(SliceTable):
 def decollated(engine: Engine) -> list[dict[str, Any]]:
     """The samples of the current batch: MONAI's engines turn the batch into a list of them."""
     return engine.state.batch  # type: ignore[return-value]
+
+
+def write_csv(path: Path, heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table with its heading."""
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(heading)
+        table.writerows(rows)
 
 
 def shown(value: Any, absent: str) -> str:

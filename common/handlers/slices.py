@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ignite.engine import Engine
 
-from .scores import SliceTable
+from .scores import SliceTable, write_csv
 
 SCORES = ("accuracy", "precision", "recall", "f1")
 ROWS = ("mean over slices", "mean over slices with infection", "pooled pixels")
@@ -35,10 +35,8 @@ def slice_scores(counts: np.ndarray) -> np.ndarray:
     return np.stack([(hit + quiet) / np.maximum(hit + extra + quiet + missed, 1), *ratios], axis=-1)
 
 
-class SliceScores(SliceTable):
-    """Scores averaged over slices, and of all pixels pooled: ``scores.csv``, printed too, ``scores_per_slice.csv``.
-
-    See :func:`slice_scores` for the slices without infection.
+class CountTable(SliceTable):
+    """Tables that are made from counts of pixels, slice by slice.
 
     Args:
         output_dir: folder of the files.
@@ -49,29 +47,45 @@ class SliceScores(SliceTable):
         super().__init__(output_dir)
         self.counts = counts
 
+    def pixels(self, engine: Engine) -> np.ndarray:
+        """True positive, false positive, true negative and false negative pixels, shape (slices, 4)."""
+        state: Any = engine.state
+        return state.metric_details[self.counts].cpu().double().numpy().reshape(-1, 4)
+
+    def write_slices(self, names: Sequence[str], scores: np.ndarray, pixels: np.ndarray) -> None:
+        """Write ``scores_per_slice.csv``: scores (slices, names) and pixels (slices, 4)."""
+        rows = zip(self.names, scores, pixels, strict=True)
+        write_csv(
+            self.output_dir / "scores_per_slice.csv",
+            ["case", "slice", *names, "true_positive", "false_positive", "true_negative", "false_negative"],
+            ([*name, *(f"{value:.6f}" for value in values), *map(int, numbers)] for name, values, numbers in rows),
+        )
+
+
+class SliceScores(CountTable):
+    """Scores averaged over slices, and of all pixels pooled: ``scores.csv``, printed too, ``scores_per_slice.csv``.
+
+    See :func:`slice_scores` for the slices without infection, and :class:`CountTable` for the arguments.
+    """
+
     def write(self, engine: Engine) -> None:
         """Write both tables and print the first."""
-        state: Any = engine.state
-        counts = state.metric_details[self.counts].cpu().double().numpy().reshape(-1, 4)
+        counts = self.pixels(engine)
         scores = slice_scores(counts)
         infected = counts[:, 0] + counts[:, 3] > 0
         chosen = {ROWS[0]: scores, ROWS[1]: scores[infected], ROWS[2]: slice_scores(counts.sum(0, keepdims=True))}
         means = {name: values.mean(0) if len(values) else np.full(4, np.nan) for name, values in chosen.items()}
         slices = (len(scores), int(infected.sum()), len(scores))
         rows = list(zip(ROWS, means.values(), slices, strict=True))
-        with (self.output_dir / "scores.csv").open("w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["row", *SCORES, "slices"])
-            table.writerows(
+        write_csv(
+            self.output_dir / "scores.csv",
+            ["row", *SCORES, "slices"],
+            (
                 [name, *("" if np.isnan(value) else f"{value:.6f}" for value in values), number]
                 for name, values, number in rows
-            )
-        with (self.output_dir / "scores_per_slice.csv").open("w", newline="") as file:
-            table = csv.writer(file)
-            pixels = ("true_positive", "false_positive", "true_negative", "false_negative")
-            table.writerow(["case", "slice", *SCORES, *pixels])
-            for (case, index), values, numbers in zip(self.names, scores, counts, strict=True):
-                table.writerow([case, index, *(f"{value:.6f}" for value in values), *map(int, numbers)])
+            ),
+        )
+        self.write_slices(SCORES, scores, counts)
         lines = [f"{'':<33}" + "".join(f"{name:>11}" for name in SCORES) + f"{'slices':>8}"]
         for name, values, number in rows:
             lines.append(f"{name:<33}" + "".join(f"{value:>11.4f}" for value in values) + f"{number:>8}")

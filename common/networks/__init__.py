@@ -6,11 +6,13 @@ from torch import nn
 
 from .blocks import fold_batch_norm, keras_parameter_count
 from .drsegunet import DRSegUNet
+from .encoder_unet import EncoderUNet
 from .reverse_transfer import ReverseTransfer
 from .unet import UNet, classic_unet
 
 __all__ = [
     "DRSegUNet",
+    "EncoderUNet",
     "ReverseTransfer",
     "UNet",
     "classic_unet",

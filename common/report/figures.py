@@ -254,45 +254,56 @@ def comparison(
     path: str | Path,
     images: Sequence[np.ndarray],
     truths: Sequence[np.ndarray],
-    predictions: Sequence[np.ndarray],
+    predictions: Mapping[str, Sequence[np.ndarray]],
     classes: Sequence[ClassStyle],
     titles: Sequence[str],
     sides: bool = True,
+    window: tuple[float, float] | None = None,
+    title: str = "",
+    note: str = "",
 ) -> None:
-    """Sheet of slices: image, truth and prediction below each other, one slice a column.
+    """Sheet of slices: image, truth and each prediction below each other, one slice a column.
 
     Args:
         path: PNG to write, at most 1600 pixels wide; its folder is made where missing.
-        images: arrays (X, Y) in LPS order of any range; each is scaled by its 1st and 99th percentile.
+        images: arrays (X, Y) in LPS order of any range.
         truths: integers, the shape of their image.
-        predictions: integers, the shape of their image.
+        predictions: by name of the row, integers, the shape of their image.
         classes: what the values of the masks mean; others are not drawn.
         titles: text above each column.
         sides: mark the patient's right and left, which ultrasound does not know.
+        window: values that are drawn black and white; None takes each image's 1st and 99th percentile.
+        title: first line, without which it takes no room.
+        note: second line, likewise.
 
     Raises:
         ValueError: for no slices, lists of differing length, or shapes that differ.
     """
-    _check_slices(images, truths, predictions, titles)
-    edge, header = MARGIN + 14, 40
+    _check_slices(images, [truths, *predictions.values()], titles)
+    lines = [line for line in ((title, 13.0, TEXT), (note, 10.5, FAINT)) if line[0]]
+    edge, header = MARGIN + 14, 40 + 24 * len(lines)
     panel = min(0.75 * CELL, (WIDTH - edge - MARGIN - (len(images) - 1) * GAP) / len(images))
     tall = panel * max(image.shape[1] / image.shape[0] for image in images)
     width = edge + MARGIN + len(images) * (panel + GAP) - GAP
-    figure = _figure(width, header + 3 * (tall + GAP) + FOOTER)
-    for column, (image, truth, prediction) in enumerate(zip(images, truths, predictions, strict=True)):
-        window = (float(np.percentile(image, 1)), float(np.percentile(image, 99)))
-        for row, (name, mask) in enumerate((("image", None), ("truth", truth), ("prediction", prediction))):
+    rows = {"image": None, "truth": truths, **predictions}
+    figure = _figure(width, header + len(rows) * (tall + GAP) + FOOTER)
+    for number, line in enumerate(lines):
+        _write(figure, MARGIN, 22 + 24 * number, *line)
+    for column, image in enumerate(images):
+        levels = window or (float(np.percentile(image, 1)), float(np.percentile(image, 99)))
+        for row, (name, masks) in enumerate(rows.items()):
             axes = _panel(figure, edge + column * (panel + GAP), header + row * (tall + GAP), panel, tall)
-            _show(axes, image, window, 1.0)
-            if mask is None:
+            _show(axes, image, levels, 1.0)
+            if masks is None:
                 axes.set_title(_shortened(titles[column], panel, 9), color=TEXT, size=9, pad=7, parse_math=False)
                 if sides:
                     _sides(axes)
             else:
-                _paint(axes, mask, classes, 1.0)
+                _paint(axes, masks[column], classes, 1.0)
             if column == 0:
+                name = _shortened(name, tall, 11)
                 side = axes.text(-10 / panel, 0.5, name, color=FAINT, size=11, rotation=90, ha="center", va="center")
-                side.set_transform(axes.transAxes)
+                side.set(transform=axes.transAxes, parse_math=False)
     _legend(figure, classes)
     _save(figure, path)
 
@@ -317,7 +328,7 @@ def frame_sheet(
         title: first line, usually the case.
         note: second line.
     """
-    _check_slices(images, masks, masks, titles)
+    _check_slices(images, [masks], titles)
     columns = max(2, len(images))
     panel = min(CELL, (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns)
     tall = panel * images[0].shape[0] / images[0].shape[1]
@@ -350,35 +361,36 @@ def confusion_picture(path: str | Path, matrices: Mapping[str, np.ndarray], clas
     figure = _figure(len(matrices) * (side + left) + MARGIN, side + 130)
     for position, (name, counts) in enumerate(matrices.items()):
         axes = _panel(figure, left + position * (side + left), 70, side, side)
-        axes.set_axis_on()
-        share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        axes.imshow(share, cmap="Blues", vmin=0, vmax=1.2)
-        for (row, column), count in np.ndenumerate(counts):
-            colour = BACKGROUND if share[row, column] < 0.6 else TEXT
-            axes.text(column, row, f"{int(count)}", ha="center", va="center", color=colour, size=12)
-        axes.set_xticks(range(len(classes)), classes, color=FAINT, size=10)
-        axes.set_yticks(range(len(classes)), classes, color=FAINT, size=10)
-        axes.tick_params(length=0)
-        axes.set_xlabel("prediction", color=FAINT, size=10)
-        axes.set_title(f"{name}; rows are the truth", color=TEXT, size=12, loc="left")
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+        _confusion(axes, counts, classes, f"{name}; rows are the truth", "prediction")
     _save(figure, path)
 
 
-def _check_slices(
-    images: Sequence[np.ndarray], truths: Sequence[np.ndarray], predictions: Sequence[np.ndarray], titles: Sequence[str]
-) -> None:
+def _confusion(axes: Axes, counts: np.ndarray, classes: Sequence[str], title: str, across: str) -> None:
+    """A confusion matrix (classes, classes), shaded by the share of the row; ``across`` is what the columns are."""
+    axes.set_axis_on()
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1.2)
+    for (row, column), count in np.ndenumerate(counts):
+        colour = BACKGROUND if share[row, column] < 0.6 else TEXT
+        axes.text(column, row, f"{int(count)}", ha="center", va="center", color=colour, size=12)
+    axes.set_xticks(range(len(classes)), classes, color=FAINT, size=10)
+    axes.set_yticks(range(len(classes)), classes, color=FAINT, size=10)
+    axes.tick_params(length=0)
+    axes.set_xlabel(across, color=FAINT, size=10)
+    axes.set_title(title, color=TEXT, size=12, loc="left")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _check_slices(images: Sequence[np.ndarray], masks: Sequence[Sequence[np.ndarray]], titles: Sequence[str]) -> None:
     """Raise ValueError unless there is one of each per slice, of one shape."""
-    lengths = [len(each) for each in (images, truths, predictions, titles)]
+    lengths = [len(each) for each in (images, *masks, titles)]
     if len(set(lengths)) > 1 or not images:
-        raise ValueError(
-            f"Give an image, a truth, a prediction and a title for each of one or more slices, got {lengths}."
-        )
-    for image, truth, prediction in zip(images, truths, predictions, strict=True):
-        if image.ndim != 2 or not image.shape == truth.shape == prediction.shape:
-            shapes = f"{image.shape}, {truth.shape} and {prediction.shape}"
-            raise ValueError(f"Image, truth and prediction have one shape (X, Y), got {shapes}. Put them on one grid.")
+        raise ValueError(f"Give an image, its masks and a title for each of one or more slices, got {lengths}.")
+    for image, *drawn in zip(images, *masks, strict=True):
+        if image.ndim != 2 or any(mask.shape != image.shape for mask in drawn):
+            shapes = ", ".join(str(each.shape) for each in (image, *drawn))
+            raise ValueError(f"An image and its masks have one shape (X, Y), got {shapes}. Put them on one grid.")
 
 
 def _lines(axes: Axes, rows: Sequence[Mapping[str, float]], columns: Sequence[str], prefix: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,9 +77,7 @@ def read_table(entry: Any, variants: Sequence[str]) -> PaperTable:
         ("variant", [*rows, *paper], variants),
         ("heading", [heading for row in paper.values() for heading in row], columns),
     ):
-        unknown = [name for name in names if name not in allowed]
-        if unknown:
-            raise ValueError(f"{where}: no {kind} is called {unknown[0]!r}; there are {', '.join(allowed)}.")
+        check_names(kind, names, allowed, where)
     title = str(entry.get("title", entry["name"]))
     scores, curve = str(entry.get("scores", "scores.csv")), _curve(entry.get("curve"), rows, f"{where}: curve")
     return PaperTable(entry["name"], title, scores, columns, paper, list(rows), curve)
@@ -105,6 +103,17 @@ def mapping(value: Any, where: str) -> dict[Any, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{where} is a mapping (name: value), got {value!r}.")
     return value
+
+
+def check_names(kind: str, names: Iterable[Any], allowed: Collection[str], where: str) -> None:
+    """Hold names to those that there are.
+
+    Raises:
+        ValueError: for the first that is none of them.
+    """
+    unknown = [name for name in names if name not in allowed]
+    if unknown:
+        raise ValueError(f"{where}: no {kind} is called {unknown[0]!r}; there are {', '.join(allowed)}.")
 
 
 def _score(value: Any, where: str) -> Score:

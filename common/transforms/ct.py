@@ -51,7 +51,7 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
     Raises:
         ValueError: not finite, not of that intensity, or an unknown word.
     """
-    low, high = float(scan.min()), float(scan.max())  # NaN and infinity survive min and max
+    low, high = (float(bound) for bound in torch.aminmax(scan))  # NaN and infinity survive it
     seen = f"observed range {low:g} to {high:g}"
     if not np.isfinite(low) or not np.isfinite(high):
         count = int((~torch.isfinite(scan)).sum())
@@ -77,21 +77,29 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
 class WindowCTd(MapTransform):
     """Check the declared intensity and clip to a window in HU.
 
-    Windowed 8-bit grey levels are spread linearly over the same window: which window they were made with, no picture
-    tells; a z-score afterwards makes scale and offset irrelevant, the clipping point is not.
+    Windowed 8-bit grey levels are spread linearly over the same window, or over ``grey_window``: which window they were
+    made with, no picture tells; a z-score afterwards makes scale and offset irrelevant, the clipping point is not.
 
     Args:
         keys: images, any shape.
         window: lower and upper bound in HU.
         intensity: ``HU`` or ``8bit`` where the item does not declare its own under ``intensity``.
+        grey_window: HU that 8-bit 0 and 255 stand for; by default ``window``.
 
     Raises:
         ValueError: as :func:`check_intensity`.
     """
 
-    def __init__(self, keys: KeysCollection, window: Sequence[float], intensity: str = "HU") -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        window: Sequence[float],
+        intensity: str = "HU",
+        grey_window: Sequence[float] | None = None,
+    ) -> None:
         super().__init__(keys)
         self.low, self.high = float(window[0]), float(window[1])
+        self.black, self.white = map(float, grey_window or window)
         self.intensity = intensity
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -104,7 +112,7 @@ class WindowCTd(MapTransform):
             check_intensity(scan, intensity, str(name))
             values = scan.as_tensor() if isinstance(scan, MetaTensor) else scan
             if intensity == "8bit":
-                values.mul_((self.high - self.low) / 255.0).add_(self.low)
+                values.mul_((self.white - self.black) / 255.0).add_(self.black)
             values.clamp_(self.low, self.high)
         return item
 

@@ -1,0 +1,275 @@
+"""Encoders for MONAI's ``FlexibleUNet``: U-Net, VGG19, ResNet34 and MobileNetV2, without their classifiers.
+
+Parameters are named as in torchvision's published checkpoints, so that those load as they are; see
+:mod:`common.imagenet`. MONAI itself registers a ``resnet34``, whose shortcuts are without weights (type A) and do not
+take these checkpoints.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from monai.networks.blocks import BaseEncoder
+from monai.networks.nets import ResNet
+from monai.networks.nets.basic_unet import TwoConv
+from torch import nn
+
+VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)  # section 7.1 of the text
+MOBILENET_V2 = (  # table 9.2: expansion, channels, repetitions, stride of the first
+    *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
+    *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
+)
+
+
+class Encoder(nn.Module, BaseEncoder):
+    """What ``FlexibleUNet`` asks of an encoder, for classes that are one encoder each.
+
+    Class attributes:
+        backbone: name in MONAI's registry.
+        channels: of the feature maps, each of half the size of the one before, the first of half the input's.
+        full_resolution: channels of one more map that comes first and has the input's size; 0 where there is none.
+            ``FlexibleUNet`` as it is ignores it, :class:`common.networks.EncoderUNet` joins it.
+        decoder: channels of the decoder's blocks.
+        checkpoint: the published ImageNet weights; the name ends in the first digits of its SHA-256.
+        head: prefixes of the checkpoint's classifier, which has no place here.
+    """
+
+    backbone: str
+    channels: tuple[int, ...]
+    full_resolution: int = 0
+    decoder: tuple[int, ...] = (256, 128, 64, 32, 16)  # FlexibleUNet's own; the text gives none for these encoders
+    checkpoint: str = ""
+    head: str = ""
+
+    @classmethod
+    def get_encoder_names(cls) -> list[str]:
+        """For MONAI's registry."""
+        return [cls.backbone]
+
+    @classmethod
+    def get_encoder_parameters(cls) -> list[dict]:
+        """For MONAI's registry."""
+        return [{"spatial_dims": 2, "in_channels": 1, "pretrained": False}]
+
+    @classmethod
+    def num_channels_per_output(cls) -> list[tuple[int, ...]]:
+        """For MONAI's registry."""
+        return [cls.channels]
+
+    @classmethod
+    def num_outputs(cls) -> list[int]:
+        """For MONAI's registry."""
+        return [len(cls.channels)]
+
+
+def initialise(network: nn.Module) -> None:
+    """Weights to start from without a checkpoint: He et al.'s for ReLU, as torchvision starts these networks."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+class UNetEncoder(Encoder):
+    """Five levels of two 3x3 convolutions, each with batch norm and ReLU, 64 to 1024 channels (section 6.1).
+
+    The text names batch norm behind ReLU in one sentence, and its figure shows neither; here it stands before, as
+    everywhere else in these networks.
+
+    Args:
+        in_channels: channels of the input.
+        spatial_dims, pretrained: for MONAI's registry, without effect.
+
+    Shapes:
+        (B, in_channels, H, W) to five maps, (B, 64, H, W) to (B, 1024, H / 16, W / 16).
+    """
+
+    backbone = "unet"
+    channels = (128, 256, 512, 1024)
+    full_resolution = 64
+    decoder = (512, 256, 128, 64)
+
+    def __init__(self, in_channels: int = 1, spatial_dims: int = 2, pretrained: bool = False) -> None:
+        super().__init__()
+        widths = (in_channels, self.full_resolution, *self.channels)
+        self.levels = nn.ModuleList(
+            TwoConv(2, narrow, wide, act=("relu", {"inplace": True}), norm="batch", bias=False)
+            for narrow, wide in pairwise(widths)
+        )
+        self.pool = nn.MaxPool2d(2)
+        initialise(self)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """See the class."""
+        features: list[torch.Tensor] = []
+        for index, level in enumerate(self.levels):
+            x = level(x if index == 0 else self.pool(x))
+            features.append(x)
+        return features
+
+
+class VGG19Encoder(Encoder):
+    """VGG19 up to its last convolution (sections 7.1 and 7.2; Simonyan and Zisserman 2015), without batch norm.
+
+    Args:
+        in_channels: channels of the input.
+        spatial_dims, pretrained: for MONAI's registry, without effect.
+
+    Shapes:
+        (B, in_channels, H, W) to five maps, (B, 64, H, W) to (B, 512, H / 16, W / 16).
+    """
+
+    backbone = "vgg19"
+    channels = (128, 256, 512, 512)
+    full_resolution = 64
+    checkpoint = "vgg19-dcbb9e9d.pth"
+    head = "classifier."
+
+    def __init__(self, in_channels: int = 1, spatial_dims: int = 2, pretrained: bool = False) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        self.ends: list[int] = []  # positions of the last activation of each level
+        width = in_channels
+        for level in VGG19:
+            if layers:
+                layers.append(nn.MaxPool2d(2))
+            for out_channels in level:
+                layers += [nn.Conv2d(width, out_channels, 3, padding=1), nn.ReLU(inplace=True)]
+                width = out_channels
+            self.ends.append(len(layers) - 1)
+        self.features = nn.Sequential(*layers)
+        initialise(self)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """See the class."""
+        features: list[torch.Tensor] = []
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in self.ends:
+                features.append(x)
+        return features
+
+
+class ResNet34Encoder(ResNet, Encoder):
+    """MONAI's ResNet with 34 layers up to its last convolution (sections 8.2 and 8.3; He et al. 2015).
+
+    Shortcuts that change the size are 1x1 convolutions with batch norm, as section 8.2 says.
+
+    Args:
+        in_channels: channels of the input.
+        spatial_dims, pretrained: for MONAI's registry, without effect.
+
+    Shapes:
+        (B, in_channels, H, W) to five maps, (B, 64, H / 2, W / 2) to (B, 512, H / 32, W / 32).
+    """
+
+    backbone = "resnet34 with 1x1 shortcuts"
+    channels = (64, 64, 128, 256, 512)
+    checkpoint = "resnet34-b627a593.pth"
+    head = "fc."
+
+    def __init__(self, in_channels: int = 1, spatial_dims: int = 2, pretrained: bool = False) -> None:
+        super().__init__(
+            block="basic",
+            layers=[3, 4, 6, 3],
+            block_inplanes=[64, 128, 256, 512],
+            spatial_dims=2,
+            n_input_channels=in_channels,
+            conv1_t_stride=2,
+            feed_forward=False,
+            bias_downsample=False,
+        )
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
+        """See the class."""
+        stem = self.act(self.bn1(self.conv1(x)))
+        quarter = self.layer1(self.maxpool(stem))  # one by one, since TorchScript knows no loop over them
+        eighth = self.layer2(quarter)
+        sixteenth = self.layer3(eighth)
+        return [stem, quarter, eighth, sixteenth, self.layer4(sixteenth)]
+
+
+def _normed(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """Convolution, batch norm, ReLU that ends at 6."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU6(inplace=True),
+    )
+
+
+class InvertedResidual(nn.Module):
+    """Expand by 1x1, filter each channel by 3x3, project by 1x1; added to the input where shapes allow (section 9.2).
+
+    Args:
+        in_channels: channels in.
+        out_channels: channels out.
+        stride: of the 3x3 convolution.
+        expansion: how many times as many channels lie between.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        inner = in_channels * expansion
+        self.conv = nn.Sequential(
+            *([_normed(in_channels, inner, 1)] if expansion > 1 else []),
+            _normed(inner, inner, 3, stride, groups=inner),
+            nn.Conv2d(inner, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, in, H, W) to (B, out, H / stride, W / stride)."""
+        return x + self.conv(x) if self.residual else self.conv(x)
+
+
+class MobileNetV2Encoder(Encoder):
+    """MobileNetV2 up to the 1x1 convolution with 1280 channels (sections 9.3 and 9.4; Sandler et al. 2018).
+
+    Args:
+        in_channels: channels of the input.
+        spatial_dims, pretrained: for MONAI's registry, without effect.
+
+    Shapes:
+        (B, in_channels, H, W) to five maps, (B, 16, H / 2, W / 2) to (B, 1280, H / 32, W / 32).
+    """
+
+    backbone = "mobilenetv2"
+    channels = (16, 24, 32, 96, 1280)
+    checkpoint = "mobilenet_v2-b0353104.pth"
+    head = "classifier."
+
+    def __init__(self, in_channels: int = 1, spatial_dims: int = 2, pretrained: bool = False) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [_normed(in_channels, 32, 3, stride=2)]
+        self.ends: list[int] = []  # positions of the last layer of each size
+        width = 32
+        for expansion, out_channels, repetitions, stride in MOBILENET_V2:
+            if stride == 2:
+                self.ends.append(len(layers) - 1)
+            for repetition in range(repetitions):
+                layers.append(InvertedResidual(width, out_channels, stride if repetition == 0 else 1, expansion))
+                width = out_channels
+        self.ends.append(len(layers))
+        self.features = nn.Sequential(*layers, _normed(width, 1280, 1))
+        initialise(self)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """See the class."""
+        features: list[torch.Tensor] = []
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in self.ends:
+                features.append(x)
+        return features
+
+
+ENCODERS: dict[str, type[Encoder]] = {
+    "unet": UNetEncoder,
+    "vgg19": VGG19Encoder,
+    "resnet34": ResNet34Encoder,
+    "mobilenetv2": MobileNetV2Encoder,
+}

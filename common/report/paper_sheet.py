@@ -1,0 +1,133 @@
+"""A paper's figure of chosen slices: image, truth, and what each variant predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from ..files import reason
+from .figures import comparison
+from .paper_table import check_names
+from .styles import class_styles
+
+SHARED = ("images", "truths", "titles")  # what the files of all variants have in common
+
+
+@dataclass(frozen=True)
+class PaperSheet:
+    """A sheet as a bundle's ``reproduce.yaml`` declares it.
+
+    Args:
+        name: of its file.
+        title: line above it.
+        variants: its rows below image and truth, in order.
+        run: whose predictions are shown, ``fold0`` and so on.
+        slices: the file that :class:`common.handlers.ChosenSlices` leaves.
+        classes: name of the class that the masks hold.
+        window: values that are drawn black and white; None takes each image's 1st and 99th percentile.
+    """
+
+    name: str
+    title: str
+    variants: Sequence[str]
+    run: str
+    slices: str
+    classes: Sequence[str]
+    window: tuple[float, float] | None = None
+
+
+def read_sheet(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> PaperSheet:
+    """Read one item of ``sheets:``.
+
+    Raises:
+        ValueError: for a key, variant or run that is missing or unknown, or a value of another form.
+    """
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise ValueError(f"each sheet is a mapping with a name, got {entry!r}.")
+    where = f"sheet {entry['name']}"
+    known = {"name", "title", "variants", "run", "slices", "classes", "window"}
+    if not {"name", "classes"} <= set(entry) <= known:
+        raise ValueError(
+            f"{where} has name, classes, and maybe title, variants, run, slices, window; got {list(entry)}."
+        )
+    rows, run, classes = entry.get("variants", list(variants)), entry.get("run", runs[0]), entry["classes"]
+    if not isinstance(rows, list) or not rows:
+        raise ValueError(f"{where}: variants is a list of one or more, got {rows!r}.")
+    check_names("variant", rows, variants, where)
+    check_names("run", [run], runs, where)
+    if not isinstance(classes, list) or len(classes) != 1:
+        raise ValueError(f"{where}: classes is a list of one name, for the masks are 0 and 1; got {classes!r}.")
+    title, slices = str(entry.get("title", entry["name"])), str(entry.get("slices", "chosen_slices.npz"))
+    window = _window(entry.get("window"), f"{where}: window")
+    return PaperSheet(entry["name"], title, rows, run, slices, classes, window)
+
+
+def _window(value: Any, where: str) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    numbers = isinstance(value, list) and all(isinstance(number, (int, float)) for number in value)
+    if not numbers or len(value) != 2 or not value[0] < value[1]:
+        raise ValueError(f"{where} is [black, white], two numbers that rise, got {value!r}.")
+    return value[0], value[1]
+
+
+def write_sheet(
+    path: Path, sheet: PaperSheet, files: Mapping[str, Path | None], metadata: Path, facts: Sequence[str]
+) -> None:
+    """Draw the slices, one a column.
+
+    Args:
+        path: PNG to write.
+        sheet: what is shown.
+        files: of each variant, as :class:`common.handlers.ChosenSlices` leaves them; None where it is not done. Those
+            that are missing are named below the title.
+        metadata: the bundle's ``metadata.json``, which holds the class's colour.
+        facts: sentences on the data; the first stands below the title.
+
+    Raises:
+        FileNotFoundError: where no variant has left its slices.
+        ValueError: for a file that cannot be read, or holds other slices than that of the first variant.
+    """
+    found = {name: file for name in sheet.variants if (file := files.get(name)) is not None and file.is_file()}
+    if not found:
+        names = ", ".join(sheet.variants)
+        raise FileNotFoundError(f"{sheet.name}: none of {names} has left {sheet.slices}. Evaluate with ChosenSlices.")
+    contents = {name: _read(file) for name, file in found.items()}
+    first = next(iter(contents))
+    for name, content in contents.items():
+        differing = [key for key in SHARED if not np.array_equal(content[key], contents[first][key])]
+        if differing:
+            raise ValueError(
+                f"{sheet.name}: {', '.join(differing)} of {name} ({found[name]}) differ from those of {first}. "
+                "Run both on the same data, with the same seed."
+            )
+    styles = class_styles(metadata, sheet.classes)
+    missing = [name for name in sheet.variants if name not in found]
+    notes = [
+        f"Shown: {sheet.run} of each variant.",
+        *([f"INCOMPLETE: without {', '.join(missing)}."] if missing else []),
+    ]
+    comparison(
+        path,
+        list(contents[first]["images"].astype(np.float32)),
+        list(contents[first]["truths"] * styles[0].value),
+        {name: list(content["predictions"] * styles[0].value) for name, content in contents.items()},
+        styles,
+        contents[first]["titles"].tolist(),
+        window=sheet.window,
+        title=sheet.title,
+        note=" ".join([*facts[:1], *notes]),
+    )
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in (*SHARED, "predictions")}
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read: {reason(error)} Evaluate again.") from error

@@ -1,0 +1,115 @@
+"""Measured severity is compared with the class of the folder that a study lies in."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+from PIL import Image
+
+from common.report import BurdenTable
+from common.report.severity import compare_with_folders, folder_severity
+from common.scans import datalist
+
+STUDIES = {  # share of the lung, None where no lung was found
+    "CT-0/study_0001": 0.0,
+    "CT-0/study_0002": 0.03,
+    "CT-1/study_0255": 0.2499,
+    "CT-1/study_0256": 0.25,
+    "ct-2/study_0300": 0.4,
+    "CT-4/study_0400": 0.6,
+    "CT-4/study_0401": 0.3,
+    "CT-3/study_0350": None,
+    "others/study_0500": 0.9,
+}
+FILES = ("severity.csv", "severity_per_study.csv", "severity.png")
+
+
+def write_lesions(folder: Path, studies: dict[str, float | None]) -> None:
+    with BurdenTable(folder / "lesions.csv", ["infection"]) as table:
+        for case, share in studies.items():
+            append(table, case, share)
+
+
+def append(table: BurdenTable, case: str, share: float | None) -> None:
+    bounds = (0.25, 0.5, 0.75)
+    measured = None if share is None else f"CT-{(share > 0) + sum(share >= bound for bound in bounds)}"
+    volumes = {"lung_ml": 4000.0, "infection_ml": 1.0, "lesion_ml": 1.0}
+    table.append(case, {**volumes, "share_of_lung": share, "severity": measured}, "network")
+
+
+def read(path: Path) -> list[list[str]]:
+    with path.open() as file:
+        return list(csv.reader(file))
+
+
+def test_tables_hold_what_was_counted_by_hand(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_lesions(tmp_path, STUDIES)
+    with caplog.at_level(logging.INFO):
+        compare_with_folders(tmp_path)
+    assert read(tmp_path / "severity.csv") == [
+        ["folder", "CT-0", "CT-1", "CT-2", "CT-3", "CT-4"],
+        ["CT-0", "1", "1", "0", "0", "0"],
+        ["CT-1", "0", "1", "1", "0", "0"],
+        ["CT-2", "0", "0", "1", "0", "0"],
+        ["CT-3", "0", "0", "0", "0", "0"],
+        ["CT-4", "0", "0", "1", "1", "0"],
+    ]
+    header, *rows = read(tmp_path / "severity_per_study.csv")
+    assert header == ["case", "folder", "measured", "share_of_lung"]
+    assert len(rows) == 7 and rows[4] == ["ct-2/study_0300", "CT-2", "CT-2", "0.4000"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Severity: 3 of 7 studies have their folder's class, 6 within one class. "
+        "Left out, for no lung was found: CT-3/study_0350."
+    ]
+    assert Image.open(tmp_path / "severity.png").size == (1120, 510)
+
+
+@pytest.mark.parametrize("studies", [{}, {"study_0255": 0.1, "CT-5/study_1": 0.1, "x/CT-1": 0.1, "CT-1_b/a": None}])
+def test_nothing_is_written_or_said_without_class_folders(
+    studies: dict[str, float | None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_lesions(tmp_path, studies)
+    with caplog.at_level(logging.INFO):
+        compare_with_folders(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["lesions.csv"] and not caplog.records
+
+
+def test_studies_without_lung_alone_are_named_and_leave_no_table(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_lesions(tmp_path, {"CT-3/study_0350": None})
+    with caplog.at_level(logging.INFO):
+        compare_with_folders(tmp_path)
+    assert "no lung was found: CT-3/study_0350." in caplog.text
+    assert not any((tmp_path / name).exists() for name in FILES)
+
+
+def test_the_nearest_class_folder_counts() -> None:
+    cases = {"CT-1/study_1": "CT-1", "CT-1/later/ct-3/a/study_1": "CT-3", "CT-1": None, "CT-10/study_1": None}
+    assert {case: folder_severity(case) for case in cases} == cases
+
+
+def test_a_missing_table_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"lesions.csv, which is missing. Run inference first"):
+        compare_with_folders(tmp_path)
+
+
+def test_a_configs_run_list_compares_what_the_step_before_it_wrote(tmp_path: Path) -> None:
+    """The table is open still, as it is in inference; the step after it finds the result."""
+    compare = {"_target_": "common.report.severity.compare_with_folders", "output_dir": str(tmp_path)}
+    with BurdenTable(tmp_path / "lesions.csv", ["infection"]) as table:
+        parser = ConfigParser({"append": append, "table": table, "found": tmp_path / "severity.csv"})
+        parser["run"] = ["$@append(@table, 'CT-1/study_1', 0.1)", compare, "$@found.rename(@found.with_name('kept'))"]
+        parser.get_parsed_content("run")
+    assert read(tmp_path / "kept")[2] == ["CT-1", "0", "1", "0", "0", "0"]
+
+
+def test_unseen_synthetic_studies_lie_in_folders_by_severity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.scans.UNSEEN_STUDIES", {"patients": 3, "size": (64, 64), "slices": 4, "seed": 2140})
+    monkeypatch.setenv("COVID_LUNG_CACHE", str(tmp_path))
+    cases = datalist("phantom_studies", partners={"label": ""})
+    assert [case["case"] for case in cases] == ["CT-1/study_0256", "CT-1/study_0257", "CT-2/study_0255"]
