@@ -41,10 +41,11 @@ class FastCall:
     Args:
         amp: bfloat16 where the device computes it natively, float16 on older GPUs, float32 elsewhere.
         compile: ``torch.compile`` the network; the first call then takes a minute, later ones are faster.
+        half: float16 may be used; training with it needs its losses scaled.
     """
 
-    def __init__(self, amp: bool = False, compile: bool = False) -> None:
-        self.amp, self.compile = amp, compile
+    def __init__(self, amp: bool = False, compile: bool = False, half: bool = True) -> None:
+        self.amp, self.compile, self.half = amp, compile, half
         self._compiled: dict[int, Callable[..., torch.Tensor]] = {}
 
     def __call__(self, network: Callable[..., torch.Tensor], x: torch.Tensor) -> torch.Tensor:
@@ -53,6 +54,8 @@ class FastCall:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._compiled[id(network)] = torch.compile(network) if self.compile else network
         dtype = mixed_precision(x.device) if self.amp else None
+        if dtype is torch.float16 and not self.half:
+            dtype = None
         x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
             return self._compiled.get(id(network), network)(x).float()

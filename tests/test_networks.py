@@ -89,7 +89,7 @@ def test_the_classic_unet_is_ronnebergers() -> None:
     # 31,030,658 is the total of figure 1 with biases, counted by hand: 18,842,048 down, 12,188,480 up, 130 in the head
     network = classic_unet(in_channels=1, out_channels=2)
     assert sum(parameter.numel() for parameter in network.parameters()) == 31_030_658
-    first = network.encoders[1][0].weight  # N = 3 x 3 x 64 incoming nodes
+    first = network.encoder.levels[1][0].weight  # N = 3 x 3 x 64 incoming nodes
     assert float(first.detach().std()) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
 
 

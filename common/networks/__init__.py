@@ -9,10 +9,13 @@ from .drsegunet import DRSegUNet
 from .encoder_unet import EncoderUNet
 from .reverse_transfer import ReverseTransfer
 from .unet import UNet, classic_unet
+from .weak_gan import Critic, LesionSeparator
 
 __all__ = [
+    "Critic",
     "DRSegUNet",
     "EncoderUNet",
+    "LesionSeparator",
     "ReverseTransfer",
     "UNet",
     "classic_unet",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import fx, nn
 
@@ -18,6 +20,62 @@ def double_convolution(in_channels: int, out_channels: int) -> nn.Sequential:
         convolution(out_channels, out_channels),
         nn.ReLU(inplace=True),
     )
+
+
+class Contraction(nn.Module):
+    """The contracting path: at each level two convolutions, between levels 2x2 max-pooling.
+
+    Args:
+        in_channels: channels of the input.
+        filters: channels of the first level; each level doubles them.
+
+    Shapes:
+        (B, in_channels, H, W), H and W multiples of 16, to five maps, (B, filters, H, W) to (B, 16 filters, H/16, W/16)
+    """
+
+    def __init__(self, in_channels: int, filters: int) -> None:
+        super().__init__()
+        widths = [in_channels, *(filters * 2**level for level in range(LEVELS + 1))]
+        self.levels = nn.ModuleList(double_convolution(narrow, wide) for narrow, wide in pairwise(widths))
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """See the class."""
+        maps: list[torch.Tensor] = []
+        for index, level in enumerate(self.levels):
+            x = level(x if index == 0 else self.pool(x))
+            maps.append(x)
+        return maps
+
+
+class Expansion(nn.Module):
+    """The expansive path: at each level twice the size, the contracting path's map joined, two convolutions.
+
+    Args:
+        filters: channels of the contracting path's first level.
+        out_channels: channels of the output.
+        decoder: see :func:`common.networks.blocks.doubling`.
+
+    Shapes:
+        the five maps of :class:`Contraction` to (B, out_channels, H, W).
+    """
+
+    def __init__(self, filters: int, out_channels: int, decoder: str = "transposed 2x2") -> None:
+        super().__init__()
+        widths = [filters * 2**level for level in range(LEVELS, -1, -1)]
+        self.ups, self.levels = nn.ModuleList(), nn.ModuleList()
+        for wide, narrow in pairwise(widths):
+            up, up_channels = doubling(wide, narrow, decoder)
+            self.ups.append(up)
+            self.levels.append(double_convolution(up_channels + narrow, narrow))
+        self.head = convolution(filters, out_channels, kernel_size=1)
+
+    def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        """See the class."""
+        x = maps[-1]
+        for index, (up, level) in enumerate(zip(self.ups, self.levels)):  # noqa: B905 (TorchScript)
+            x = level(torch.cat([up(x), maps[-2 - index]], dim=1))
+        return self.head(x)
 
 
 class UNet(nn.Module):
@@ -41,30 +99,14 @@ class UNet(nn.Module):
 
     def __init__(self, in_channels: int = 1, out_channels: int = 4, decoder: str = "transposed", filters: int = 16):
         super().__init__()
-        widths = [filters * 2**level for level in range(LEVELS + 1)]
-        self.encoders = nn.ModuleList(
-            double_convolution(narrow, wide) for narrow, wide in zip([in_channels, *widths[:-1]], widths, strict=True)
-        )
-        self.pool = nn.MaxPool2d(2)
-        self.ups = nn.ModuleList()
-        self.decoders = nn.ModuleList()
-        for wide, narrow in zip(widths[:0:-1], widths[-2::-1], strict=True):
-            up, up_channels = doubling(wide, narrow, decoder)
-            self.ups.append(up)
-            self.decoders.append(double_convolution(up_channels + narrow, narrow))
-        self.head = convolution(filters, out_channels, kernel_size=1)
+        self.encoder = Contraction(in_channels, filters)
+        self.decoder = Expansion(filters, out_channels, decoder)
         initialise_like_keras(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, H, W) to logits (B, out_channels, H, W)."""
         check_size(x.shape[-2], x.shape[-1])
-        skips: list[torch.Tensor] = []
-        for index, encoder in enumerate(self.encoders):
-            x = encoder(x if index == 0 else self.pool(x))  # (B, 16, H, W) ... (B, 256, H/16, W/16)
-            skips.append(x)
-        for index, (up, decoder) in enumerate(zip(self.ups, self.decoders)):  # noqa: B905 (TorchScript)
-            x = decoder(torch.cat([up(x), skips[-2 - index]], dim=1))
-        return self.head(x)
+        return self.decoder(self.encoder(x))
 
 
 def classic_unet(in_channels: int = 1, out_channels: int = 2, filters: int = 64) -> UNet:

@@ -1,0 +1,134 @@
+"""Training that stock engines of MONAI cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.distributed
+from ignite.engine import Engine
+from monai.engines import Trainer
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from .inferers import FastCall
+from .losses import CriticLoss, SeparationLoss
+
+
+class SeparationTrainer(Trainer):
+    """Trains a separator and its critic in turn (*Towards unbiased COVID-19 lesion localisation*, section 2.2).
+
+    A batch holds ``image`` (B, 1, H, W) in -1..1 and ``label`` (B,), 0 normal and 1 with lesions, and nothing else that
+    training could see. ``engine.state.output`` holds every weighted term of both losses by name, and ``loss``, the
+    separator's sum.
+
+    On several devices gradients are averaged by hand: DistributedDataParallel does not go together with the second
+    derivative that the gradient penalty takes.
+
+    Args:
+        device: where to train.
+        max_epochs: how long.
+        train_data_loader: gives the batches.
+        separator: (B, 1, H, W) to (B, 2, H, W), normal version and lesions; see
+            :class:`common.networks.LesionSeparator`.
+        optimizer: of the separator.
+        loss: of the separator.
+        critic: (B, 1, H, W) to (B,); None trains without.
+        critic_optimizer: of the critic.
+        critic_loss: of the critic.
+        critic_steps: of the critic before each one of the separator.
+        amp: bfloat16 where the device computes in it; the gradient penalty stays float32.
+        train_handlers: of the engine.
+        epoch_length: iterations an epoch, by default those of the loader.
+        non_blocking: copy to the device meanwhile.
+
+    Raises:
+        ValueError: for a critic without optimiser; in training, naming the term, where a loss is not finite.
+    """
+
+    def __init__(
+        self,
+        device: str | torch.device,
+        max_epochs: int,
+        train_data_loader: DataLoader,
+        separator: nn.Module,
+        optimizer: Optimizer,
+        loss: SeparationLoss,
+        critic: nn.Module | None = None,
+        critic_optimizer: Optimizer | None = None,
+        critic_loss: CriticLoss | None = None,
+        critic_steps: int = 1,
+        amp: bool = False,
+        train_handlers: Sequence[Any] | None = None,
+        epoch_length: int | None = None,
+        non_blocking: bool = False,
+    ) -> None:
+        super().__init__(
+            device=torch.device(device),
+            max_epochs=max_epochs,
+            data_loader=train_data_loader,
+            epoch_length=epoch_length,
+            non_blocking=non_blocking,
+            handlers=train_handlers,
+            decollate=False,
+        )
+        if critic is not None and (critic_optimizer is None or critic_loss is None or critic_steps < 1):
+            raise ValueError("A critic needs an optimiser, a loss and one step or more. Give them, or no critic.")
+        self.separator, self.optimizer, self.loss = separator, optimizer, loss
+        self.critic, self.critic_optimizer, self.critic_loss = critic, critic_optimizer, critic_loss
+        self.critic_steps, self.call = critic_steps, FastCall(amp, half=False)
+
+    def _iteration(self, engine: Engine, batchdata: Mapping[str, torch.Tensor]) -> dict[str, float]:  # type: ignore[override]
+        # 1. The batch
+        device = engine.state.device  # type: ignore[attr-defined]
+        x = torch.as_tensor(batchdata["image"]).to(device, non_blocking=self.non_blocking)
+        is_normal = torch.as_tensor(batchdata["label"]).to(device).flatten() == 0
+        terms: dict[str, torch.Tensor] = {}
+        self.separator.train()
+
+        # 2. Critic: normal slices beside normal versions, which are given as they are
+        if self.critic is not None and is_normal.any():
+            self.critic.train().requires_grad_(True)
+            for _ in range(self.critic_steps):
+                with torch.no_grad():
+                    made = self.call(self.separator, x)[:, :1]
+                found = self.critic_loss(lambda y: self.call(self.critic, y), x[is_normal], made)  # type: ignore
+                self.step(self.critic, self.critic_optimizer, found)  # type: ignore[arg-type]
+            terms |= found
+
+        # 3. Separator: the critic judges, and is not taught
+        normal_version, lesions = self.call(self.separator, x).split(1, dim=1)
+        verdict = None
+        if self.critic is not None:
+            self.critic.requires_grad_(False)
+            verdict = self.call(self.critic, normal_version)
+        found = self.loss(x, normal_version, lesions, is_normal, verdict)
+        self.step(self.separator, self.optimizer, found)
+        return {name: float(value) for name, value in (terms | found).items()} | {
+            "loss": float(sum(value.detach() for value in found.values()))
+        }
+
+    def step(self, network: nn.Module, optimizer: Optimizer, terms: Mapping[str, torch.Tensor]) -> None:
+        """One step of one network by the sum of its terms.
+
+        Raises:
+            ValueError: naming the term that is not finite, before the network has changed.
+        """
+        values = torch.stack([value.detach() for value in terms.values()])
+        if not values.isfinite().all():
+            name, value = next((n, v) for n, v in zip(terms, values.tolist(), strict=True) if not abs(v) < float("inf"))
+            raise ValueError(
+                f"Every loss must be finite, got {name} {value} in epoch {self.state.epoch}, iteration "
+                f"{self.state.iteration}. last.pt holds the epoch before: go on from there with a lower "
+                "--learning_rate and --resume True."
+            )
+        optimizer.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            for parameter in network.parameters():
+                if parameter.grad is not None:
+                    torch.distributed.all_reduce(parameter.grad)
+                    parameter.grad /= torch.distributed.get_world_size()
+        optimizer.step()

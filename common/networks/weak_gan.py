@@ -1,0 +1,81 @@
+"""Networks that part lesions from normal lung (*Towards unbiased COVID-19 lesion localisation*, sections 2 and 3.1)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from .blocks import check_size, convolution
+from .unet import Contraction, Expansion
+
+SLOPE = 0.2  # of the critic's leaky ReLU; not stated
+
+
+class LesionSeparator(nn.Module):
+    """One encoder with two decoders: the normal version of a slice, and its lesions; each with the encoder a U-Net.
+
+    Both end in tanh (section 3.1). Ronneberger's U-Net, as the text cites it; its widths are not stated.
+
+    Args:
+        filters: channels of the first level; each level doubles them.
+        lesions: False leaves the lesion decoder out (section 3.3): lesions are then what the normal version lacks.
+
+    Shapes:
+        (B, 1, H, W) in -1..1, H and W multiples of 16, to (B, 2, H, W): normal version and lesions, each in -1..1.
+    """
+
+    def __init__(self, filters: int = 64, lesions: bool = True) -> None:
+        super().__init__()
+        self.encoder = Contraction(1, filters)
+        self.normal = Expansion(filters, 1)
+        self.lesions = Expansion(filters, 1) if lesions else None
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        check_size(x.shape[-2], x.shape[-1])
+        features = self.encoder(x)
+        normal = torch.tanh(self.normal(features))
+        lesions = x - normal if self.lesions is None else torch.tanh(self.lesions(features))
+        return torch.cat([normal, lesions], dim=1)
+
+
+class Critic(nn.Module):
+    """Tells how normal a slice looks; seven layers (section 3.1).
+
+    Three pairs of 3x3 convolutions, the second of each with stride 2, and a fully connected layer that sees the
+    averages of all three down-sampled maps. No norm, for the gradient penalty is one for each sample (Gulrajani et al.
+    2017, section 4); widths and activation are not stated.
+
+    Args:
+        filters: channels of the first pair; each pair doubles them.
+
+    Shapes:
+        (B, 1, H, W) to (B,), higher for what looks normal.
+    """
+
+    def __init__(self, filters: int = 64) -> None:
+        super().__init__()
+        widths = [filters, 2 * filters, 4 * filters]
+        self.pairs = nn.ModuleList(
+            nn.Sequential(
+                convolution(narrow, wide),
+                nn.LeakyReLU(SLOPE),
+                convolution(wide, wide, stride=2),
+                nn.LeakyReLU(SLOPE),
+            )
+            for narrow, wide in pairwise([1, *widths])
+        )
+        self.decision = nn.Linear(sum(widths), 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        pooled = []
+        for pair in self.pairs:
+            x = pair(x)  # (B, filters, H/2, W/2), (B, 2 filters, H/4, W/4), (B, 4 filters, H/8, W/8)
+            pooled.append(x.mean((2, 3)))
+        return self.decision(torch.cat(pooled, dim=1))[:, 0]

@@ -1,0 +1,176 @@
+"""Separator, critic, their losses and their training engine."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Events
+from torch import nn
+from torch.utils.data import DataLoader
+
+from common.engines import SeparationTrainer
+from common.losses import CriticLoss, SeparationLoss, distance, gradient_penalty
+from common.networks import Critic, LesionSeparator
+
+
+class Linear(nn.Module):
+    """A critic whose gradient is known: its weights."""
+
+    def __init__(self, weights: torch.Tensor) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(weights)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * self.weights).sum((1, 2, 3))
+
+
+def test_gradient_penalty_of_a_linear_critic_is_worked_by_hand() -> None:
+    critic = Linear(torch.tensor([[3.0, 0.0], [0.0, 4.0]]))  # |gradient| = 5 everywhere
+    real, made = torch.rand(3, 1, 2, 2), torch.rand(3, 1, 2, 2)
+    penalty = gradient_penalty(critic, real, made)
+    assert float(penalty.detach()) == pytest.approx((5 - 1) ** 2)
+    penalty.backward()
+    # d/dw (|w| - 1)^2 = 2 (|w| - 1) w / |w|
+    torch.testing.assert_close(critic.weights.grad, 2 * 4 * critic.weights.detach() / 5)
+
+
+def test_the_critics_loss_is_wasserstein_with_penalty() -> None:
+    critic = Linear(torch.full((2, 2), 0.5))  # |gradient| = 1, no penalty
+    real, made = torch.ones(2, 1, 2, 2), torch.zeros(3, 1, 2, 2)
+    terms = CriticLoss(penalty=10)(critic, real, made)
+    assert float(terms["critic"]) == pytest.approx(-2.0)  # 0 of what is made, 4 * 0.5 of what is real
+    assert float(terms["gradient penalty"]) == pytest.approx(0.0, abs=1e-12)
+    doubled = CriticLoss(penalty=10)(Linear(torch.full((2, 2), 1.0)), real, made)
+    assert float(doubled["gradient penalty"]) == pytest.approx(10.0)
+
+
+def test_gradient_penalty_is_float32_under_mixed_precision() -> None:
+    critic = Critic(filters=2)
+    real, made = torch.rand(2, 1, 16, 16), torch.rand(2, 1, 16, 16)
+    torch.manual_seed(0)
+    plain = gradient_penalty(critic, real, made)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = gradient_penalty(critic, real, made.bfloat16().float())
+    assert mixed.dtype == torch.float32
+    assert float(mixed) == pytest.approx(float(plain), rel=1e-3)
+
+
+@pytest.mark.parametrize("norm", [1, 2])
+def test_a_normal_slice_that_is_parted_perfectly_costs_nothing(norm: int) -> None:
+    x = torch.rand(2, 1, 4, 4) * 2 - 1
+    terms = SeparationLoss(norm=norm)(x, x, torch.zeros_like(x), torch.tensor([True, True]))
+    assert float(sum(terms.values())) == pytest.approx(0.0, abs=2e-4)
+
+
+def test_the_separators_terms_are_weighted_as_the_text_says() -> None:
+    x, normal, lesions = torch.full((2, 1, 2, 2), 0.5), torch.full((2, 1, 2, 2), 0.2), torch.zeros(2, 1, 2, 2)
+    is_normal, verdict = torch.tensor([True, False]), torch.tensor([1.0, 3.0])
+    terms = SeparationLoss()(x, normal, lesions, is_normal, verdict)
+    assert float(terms["reconstruction"]) == pytest.approx(100 * 0.3)
+    assert float(terms["fidelity"]) == pytest.approx(100 * 0.3)  # of the normal slice alone
+    assert float(terms["adversarial"]) == pytest.approx(-0.01 * 2)
+    ill = SeparationLoss()(x, normal, lesions, torch.tensor([False, False]))
+    assert float(ill["fidelity"]) == 0 and "adversarial" not in ill
+    assert distance(x, normal, 2).tolist() == pytest.approx([0.3, 0.3])
+
+
+def test_networks_have_the_texts_shapes_and_ranges() -> None:
+    x = torch.rand(2, 1, 32, 48) * 2 - 1
+    both = LesionSeparator(filters=4)(x)
+    assert both.shape == (2, 2, 32, 48) and both.abs().max() <= 1
+    rest = LesionSeparator(filters=4, lesions=False)(x)
+    torch.testing.assert_close(rest.sum(1, keepdim=True), x)
+    critic = Critic(filters=4)
+    assert critic(x).shape == (2,)
+    assert sum(isinstance(layer, (nn.Conv2d, nn.Linear)) for layer in critic.modules()) == 7
+    assert critic.decision.in_features == 4 + 8 + 16  # the averages of all three down-sampled maps
+
+
+class Slices:
+    """Slices of noise, every other one with a bright square and the label 1."""
+
+    def __init__(self, count: int = 8, size: int = 32) -> None:
+        generator = np.random.default_rng(0)
+        self.items: list[dict[str, Any]] = []
+        for number in range(count):
+            image = generator.normal(-0.6, 0.1, (1, size, size)).astype(np.float32)
+            if number % 2:
+                image[:, 8:16, 8:16] += 0.8
+            self.items.append({"image": torch.from_numpy(image.clip(-1, 1)), "label": number % 2})
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.items[index]
+
+
+def trainer(critic: bool = True, epochs: int = 1, **settings: Any) -> SeparationTrainer:
+    torch.manual_seed(0)
+    separator, judge = LesionSeparator(filters=4), Critic(filters=4)
+    return SeparationTrainer(
+        device="cpu",
+        max_epochs=epochs,
+        train_data_loader=DataLoader(Slices(), batch_size=4),  # type: ignore[arg-type]
+        separator=separator,
+        optimizer=torch.optim.Adam(separator.parameters(), 2e-4),
+        loss=SeparationLoss(),
+        critic=judge if critic else None,
+        critic_optimizer=torch.optim.Adam(judge.parameters(), 2e-4),
+        critic_loss=CriticLoss(),
+        **settings,
+    )
+
+
+def test_each_step_teaches_one_network_and_leaves_the_other_bitwise_the_same() -> None:
+    engine = trainer()
+    taught: list[nn.Module] = []
+    original = engine.step
+
+    def watched(network: nn.Module, optimizer: Any, terms: Any) -> None:
+        other = engine.critic if network is engine.separator else engine.separator
+        before = copy.deepcopy(other.state_dict())  # type: ignore[union-attr]
+        for parameter in other.parameters():  # type: ignore[union-attr]
+            parameter.grad = None
+        original(network, optimizer, terms)
+        assert all(parameter.grad is None for parameter in other.parameters())  # type: ignore[union-attr]
+        assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())  # type: ignore[union-attr]
+        assert all(parameter.grad is not None for parameter in network.parameters())
+        taught.append(network)
+
+    engine.step = watched  # type: ignore[method-assign]
+    engine.run()
+    assert taught == [engine.critic, engine.separator] * 2
+    assert set(engine.state.output) == {  # type: ignore[arg-type]
+        *("critic", "gradient penalty", "reconstruction", "fidelity", "adversarial", "loss")
+    }
+
+
+def test_without_critic_there_are_no_terms_of_it() -> None:
+    engine = trainer(critic=False)
+    engine.run()
+    assert set(engine.state.output) == {"reconstruction", "fidelity", "loss"}  # type: ignore[arg-type]
+
+
+def test_training_lowers_the_reconstruction() -> None:
+    engine = trainer(epochs=12)
+    seen: list[float] = []
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(e.state.output["reconstruction"]))
+    engine.run()
+    assert np.mean(seen[-4:]) < 0.5 * np.mean(seen[:4])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_name_and_changes_nothing() -> None:
+    engine = trainer()
+    batch = Slices().items[:2]
+    batch[0]["image"][0, 0, 0] = float("nan")
+    engine.data_loader = DataLoader(batch, batch_size=2)  # type: ignore[arg-type]
+    before = copy.deepcopy(engine.critic.state_dict())  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match=r"Every loss must be finite, got critic nan in epoch 1, iteration 1.*last.pt"):
+        engine.run()
+    assert all(torch.equal(value, before[name]) for name, value in engine.critic.state_dict().items())  # type: ignore
