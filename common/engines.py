@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from .inferers import FastCall
-from .losses import CriticLoss, SeparationLoss
+from .losses import CriticLoss
 
 
 class SeparationTrainer(Trainer):
@@ -22,10 +22,11 @@ class SeparationTrainer(Trainer):
 
     A batch holds ``image`` (B, 1, H, W) in -1..1 and ``label`` (B,), 0 normal and 1 with lesions, and nothing else that
     training could see. ``engine.state.output`` holds every weighted term of both losses by name, and ``loss``, the
-    separator's sum.
+    separator's sum. A batch without the slices that a network is taught by leaves that network as it is, and its terms
+    out; ``loss`` is then 0.
 
     On several devices gradients are averaged by hand: DistributedDataParallel does not go together with the second
-    derivative that the gradient penalty takes.
+    derivative that the gradient penalty takes. A step is taken on all of them or on none.
 
     Args:
         device: where to train.
@@ -34,18 +35,21 @@ class SeparationTrainer(Trainer):
         separator: (B, 1, H, W) to (B, 2, H, W), normal version and lesions; see
             :class:`common.networks.LesionSeparator`.
         optimizer: of the separator.
-        loss: of the separator.
+        loss: of the separator: :class:`common.losses.SeparationLoss`, or another with its call.
         critic: (B, 1, H, W) to (B,); None trains without.
         critic_optimizer: of the critic.
         critic_loss: of the critic.
         critic_steps: of the critic before each one of the separator.
+        made_from: the slices that normal versions are made from, in training the critic and the separator: ``all``, or
+            ``lesions``, those with lesions alone (VA-GAN).
         amp: bfloat16 where the device computes in it; the gradient penalty stays float32.
         train_handlers: of the engine.
         epoch_length: iterations an epoch, by default those of the loader.
         non_blocking: copy to the device meanwhile.
 
     Raises:
-        ValueError: for a critic without optimiser; in training, naming the term, where a loss is not finite.
+        ValueError: for a critic without optimiser, or an unknown ``made_from``; in training, naming the term, where a
+            loss is not finite.
     """
 
     def __init__(
@@ -55,11 +59,12 @@ class SeparationTrainer(Trainer):
         train_data_loader: DataLoader,
         separator: nn.Module,
         optimizer: Optimizer,
-        loss: SeparationLoss,
+        loss: nn.Module,
         critic: nn.Module | None = None,
         critic_optimizer: Optimizer | None = None,
         critic_loss: CriticLoss | None = None,
         critic_steps: int = 1,
+        made_from: str = "all",
         amp: bool = False,
         train_handlers: Sequence[Any] | None = None,
         epoch_length: int | None = None,
@@ -76,39 +81,52 @@ class SeparationTrainer(Trainer):
         )
         if critic is not None and (critic_optimizer is None or critic_loss is None or critic_steps < 1):
             raise ValueError("A critic needs an optimiser, a loss and one step or more. Give them, or no critic.")
+        if made_from not in ("all", "lesions"):
+            raise ValueError(f"Normal versions are made from 'all' slices or those with 'lesions', got {made_from!r}.")
         self.separator, self.optimizer, self.loss = separator, optimizer, loss
         self.critic, self.critic_optimizer, self.critic_loss = critic, critic_optimizer, critic_loss
-        self.critic_steps, self.call = critic_steps, FastCall(amp, half=False)
+        self.critic_steps, self.made_from, self.call = critic_steps, made_from, FastCall(amp, half=False)
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, torch.Tensor]) -> dict[str, float]:  # type: ignore[override]
-        # 1. The batch
+        # 1. The batch: normal slices, and those that normal versions are made from
         device = engine.state.device  # type: ignore[attr-defined]
         x = torch.as_tensor(batchdata["image"]).to(device, non_blocking=self.non_blocking)
         is_normal = torch.as_tensor(batchdata["label"]).to(device).flatten() == 0
+        normal = x[is_normal]
+        if self.made_from == "lesions":
+            x, is_normal = x[~is_normal], is_normal[~is_normal]
         terms: dict[str, torch.Tensor] = {}
+        found: dict[str, torch.Tensor] = {}
         self.separator.train()
 
         # 2. Critic: normal slices beside normal versions, which are given as they are
-        if self.critic is not None and is_normal.any():
+        if self.critic is not None and self.everywhere(len(normal) > 0 and len(x) > 0):
             self.critic.train().requires_grad_(True)
             for _ in range(self.critic_steps):
                 with torch.no_grad():
                     made = self.call(self.separator, x)[:, :1]
-                found = self.critic_loss(lambda y: self.call(self.critic, y), x[is_normal], made)  # type: ignore
-                self.step(self.critic, self.critic_optimizer, found)  # type: ignore[arg-type]
-            terms |= found
+                terms = self.critic_loss(lambda y: self.call(self.critic, y), normal, made)  # type: ignore
+                self.step(self.critic, self.critic_optimizer, terms)  # type: ignore[arg-type]
 
         # 3. Separator: the critic judges, and is not taught
-        normal_version, lesions = self.call(self.separator, x).split(1, dim=1)
-        verdict = None
-        if self.critic is not None:
-            self.critic.requires_grad_(False)
-            verdict = self.call(self.critic, normal_version)
-        found = self.loss(x, normal_version, lesions, is_normal, verdict)
-        self.step(self.separator, self.optimizer, found)
-        return {name: float(value) for name, value in (terms | found).items()} | {
-            "loss": float(sum(value.detach() for value in found.values()))
-        }
+        if self.everywhere(len(x) > 0):
+            normal_version, lesions = self.call(self.separator, x).split(1, dim=1)
+            verdict = None
+            if self.critic is not None:
+                self.critic.requires_grad_(False)
+                verdict = self.call(self.critic, normal_version)
+            found = self.loss(x, normal_version, lesions, is_normal, verdict)
+            self.step(self.separator, self.optimizer, found)
+        values = {name: float(value.detach()) for name, value in (terms | found).items()}
+        return values | {"loss": sum(values[name] for name in found)}
+
+    def everywhere(self, holds: bool) -> bool:
+        """Whether something holds on every device."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            devices = torch.tensor(int(holds), device=self.state.device)  # type: ignore[attr-defined]
+            torch.distributed.all_reduce(devices, torch.distributed.ReduceOp.MIN)
+            return bool(devices)
+        return holds
 
     def step(self, network: nn.Module, optimizer: Optimizer, terms: Mapping[str, torch.Tensor]) -> None:
         """One step of one network by the sum of its terms.

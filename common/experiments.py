@@ -13,13 +13,14 @@ from typing import Any
 
 import yaml
 
+from .report.paper_curves import PaperCurves, read_curves
 from .report.paper_sheet import PaperSheet, read_sheet
 from .report.paper_table import PaperTable, mapping, read_table
 from .run import check_overrides
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = ("ckpt_dir", "output_dir", "resume", "fold")  # settings that every experiment has its own of
-KEYS = ("steps", "steps_of", "variants", "folds", "seeds", "settings", "quick", "needs", "tables", "sheets")
+KEYS = ("steps", "steps_of", "variants", "folds", "seeds", "settings", "quick", "needs", "tables", "sheets", "curves")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Plan:
         quick: further ones with ``--quick``.
         needs: by variant, the ``bundle`` and ``variant`` whose weights it starts from, and ``as`` which setting.
         tables: what to write in the end.
-        sheets: what to draw then.
+        sheets, curves: what to draw then.
     """
 
     bundle: str
@@ -51,6 +52,7 @@ class Plan:
     needs: Mapping[str, Mapping[str, str]]
     tables: Sequence[PaperTable]
     sheets: Sequence[PaperSheet]
+    curves: Sequence[PaperCurves]
 
     @property
     def word(self) -> str:
@@ -120,18 +122,21 @@ def _plan(bundle: str, configs: Path, content: Any) -> Plan:
             raise ValueError(f"needs: {variant} has bundle, variant and as, got {need!r}.")
     folds, seeds = ([{key[:-1]: number} for number in _numbers(content, key)] or [{}] for key in ("folds", "seeds"))
     repeats = [{**fold, **seed} for fold, seed in itertools.product(folds, seeds)]
-    tables, sheets = content.get("tables"), content.get("sheets", [])
+    tables, sheets, curves = content.get("tables"), content.get("sheets", []), content.get("curves", [])
     if not isinstance(tables, list) or not tables:
         raise ValueError(f"tables is a list of one or more, got {tables!r}.")
-    if not isinstance(sheets, list):
-        raise ValueError(f"sheets is a list, got {sheets!r}.")
+    for key, entries in (("sheets", sheets), ("curves", curves)):
+        if not isinstance(entries, list):
+            raise ValueError(f"{key} is a list, got {entries!r}.")
     variants, runs = list(parts["variants"]), list(map(run_name, repeats))
     tables = [read_table(table, variants) for table in tables]
     sheets = [read_sheet(sheet, variants, runs) for sheet in sheets]
-    names = [each.name for each in (*tables, *sheets)]
+    curves = [read_curves(each, variants, runs) for each in curves]
+    names = [each.name for each in (*tables, *sheets, *curves)]
     if len(set(names)) < len(names):
-        raise ValueError(f"tables and sheets have names of their own, for they name files; got {', '.join(names)}.")
-    return Plan(bundle=bundle, configs=configs, repeats=repeats, tables=tables, sheets=sheets, **parts)
+        several = "tables, sheets and curves"
+        raise ValueError(f"{several} have names of their own, for they name files; got {', '.join(names)}.")
+    return Plan(bundle=bundle, configs=configs, repeats=repeats, tables=tables, sheets=sheets, curves=curves, **parts)
 
 
 def _check_steps(steps: Mapping[str, Any], configs: Path, where: str) -> None:

@@ -101,16 +101,26 @@ class SlicesInferer(Inferer):
         """Logits (B, classes, H, W) to what the volume will hold, (B, channels, H, W)."""
         raise NotImplementedError
 
+    def of_slices(self, network: Callable[..., Any], slices: torch.Tensor) -> torch.Tensor:
+        """Slices (B, C, H, W) to what the volume will hold, (B, channels, H, W)."""
+        return self.decide(self.call(network, slices))
+
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        """(N, C, H, W, Z) to decisions (N, channels, H, W, Z), with a progress bar where it takes long."""
+        """(N, C, H, W, Z) to decisions (N, channels, H, W, Z), with a progress bar where it takes long.
+
+        A batch of slices, (B, C, H, W) to (B, channels, H, W), is decided at once.
+        """
         volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        if volumes.ndim == 4:
+            result = self.of_slices(network, volumes)
+            return convert_to_dst_type(result, inputs, dtype=result.dtype)[0]
         slices = volumes.movedim(-1, 1).flatten(0, 1).contiguous()  # (N * Z, C, H, W)
         chosen = torch.arange(len(slices), device=slices.device)
         if self.needed_channel is not None:
             needed = slices[:, self.needed_channel].flatten(1).any(1)
             chosen = needed.nonzero()[:, 0] if needed.any() else chosen[:1]
         batches = tqdm(chosen.split(self.slices_at_once), desc="Slices", leave=False, disable=len(slices) < LONG)
-        decided = torch.cat([self.decide(self.call(network, slices[batch])) for batch in batches])
+        decided = torch.cat([self.of_slices(network, slices[batch]) for batch in batches])
         result = decided.new_zeros((len(slices), *decided.shape[1:]))  # (N * Z, channels, H, W)
         result[chosen] = decided
         result = result.unflatten(0, (len(inputs), -1)).movedim(1, -1)  # (N, channels, H, W, Z)
@@ -154,3 +164,16 @@ class ProbabilityInferer(SlicesInferer):
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """(B, classes, H, W) to probabilities of the same shape, float32."""
         return logits.sigmoid()
+
+
+class HeatInferer(SlicesInferer):
+    """Heat of a network that parts lesions from normal lung, beside its normal version; for slices and volumes.
+
+    Heat is max(lesions, 0), at most 1: a pixel without lesion scores 0. *Towards unbiased COVID-19 lesion localisation*
+    (section 3.1) normalises from -1..1 to 0..1; as an affine map that would give such a pixel 0.5.
+    """
+
+    def decide(self, logits: torch.Tensor) -> torch.Tensor:
+        """Normal version and lesions (B, 2, H, W) to heat in 0..1 and normal version, (B, 2, H, W)."""
+        normal_version, lesions = logits.split(1, dim=1)
+        return torch.cat([lesions.clamp(0, 1), normal_version], dim=1)

@@ -29,6 +29,7 @@ from monai.bundle import __file__ as monai_bundle
 
 from .experiments import ROOT, Experiment, Options, Plan, file_names, find_experiments, read_plan, run_name
 from .files import whole_file
+from .report.paper_curves import write_curves
 from .report.paper_sheet import write_sheet
 from .report.paper_table import write_table
 from .run import git_commit, origin, ours, report_error
@@ -204,10 +205,10 @@ def _failure(experiment: Experiment, exitcode: int) -> str:
 
 
 def write_tables(plan: Plan, options: Options) -> Iterator[Path]:
-    """Write the bundle's tables, then its sheets, from whatever experiments are done.
+    """Write the bundle's tables, then its sheets and curves, from whatever experiments are done.
 
     Yields:
-        Path of each table's Markdown file and of each sheet's picture, once it is there.
+        Path of each table's Markdown file and of each picture, once it is there.
     """
     folder = options.root / plan.bundle
     records: dict[str, dict[str, Any]] = {}
@@ -239,6 +240,13 @@ def write_tables(plan: Plan, options: Options) -> Iterator[Path]:
         if shown:
             path = folder / f"{sheet.name}.png"
             write_sheet(path, sheet, files, plan.configs / "metadata.json", _facts(plan, shown, options))
+            yield path
+    for curves in plan.curves:
+        files = {variant: left(variant, curves.run, curves.file) for variant in curves.variants}
+        shown = {name: records[name] for v in files if (name := f"{plan.bundle}/{v}/{curves.run}") in records}
+        if shown:
+            path = folder / f"{curves.name}.png"
+            write_curves(path, curves, files, _facts(plan, shown, options))
             yield path
 
 
@@ -354,7 +362,7 @@ def main(arguments: Sequence[str], bundles: Path = ROOT / "bundles") -> int:
         if path.suffix == ".md":
             print(f"\n{path.read_text()}\nTable: {path} (.csv, .png, every run's numbers beside it)")
         else:
-            print(f"Sheet: {path}")
+            print(f"{'Curves' if path.stem in {each.name for each in plan.curves} else 'Sheet'}: {path}")
     for name, reason in failures.items():
         print(f"FAILED  {name}: {reason}", file=sys.stderr)
     return 1 if failures else 0

@@ -16,8 +16,12 @@ from monai.engines import SupervisedEvaluator
 from monai.handlers import ConfusionMatrix, MeanDice, MeanIoUHandler, from_engine
 from monai.transforms import Activationsd, AsDiscreted, Compose, RandFlipd
 from sklearn.metrics import f1_score, jaccard_score
+from test_weak_gan import Slices
 
+from common.engines import SeparationTrainer
 from common.handlers import Checkpoint, EpochSeed, MetricsTable, ScoreTable
+from common.losses import CriticLoss, SeparationLoss
+from common.networks import Critic, LesionSeparator
 
 CLASSES = ["ground-glass", "consolidation", "lung", "background"]
 
@@ -161,7 +165,81 @@ def test_a_resumed_table_drops_rows_of_epochs_that_run_again(tmp_path: Path) -> 
         for epoch in epochs:
             engine: Any = SimpleNamespace(state=SimpleNamespace(epoch=epoch))
             table.begin(engine)
-            table.losses = [1.0 / epoch]
+            table.losses = {"loss": [1.0 / epoch]}
             table.write(engine)
     with (tmp_path / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
+
+
+def separation(folder: Path, epochs: int, seed: int, resume: bool = False, critic: bool = True) -> SeparationTrainer:
+    """Train a separator whose first weights come from ``seed``, with the handlers that a training has."""
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(seed)
+    separator, judge = LesionSeparator(filters=2), Critic(filters=2)
+    optimizers = [torch.optim.Adam(network.parameters(), 2e-4) for network in (separator, judge)]
+    evaluator: Any = Engine(lambda *_: None)
+    evaluator.state.best_metric = evaluator.state.best_metric_epoch = -1
+
+    def validate(engine: Engine) -> None:
+        evaluator.state.epoch, evaluator.state.metrics = engine.state.epoch, {"val_area": engine.state.epoch / 10}
+
+    engine = SeparationTrainer(
+        device="cpu",
+        max_epochs=epochs,
+        train_data_loader=DataLoader(Slices(), batch_size=4, shuffle=True),
+        separator=separator,
+        optimizer=optimizers[0],
+        loss=SeparationLoss(),
+        critic=judge if critic else None,
+        critic_optimizer=optimizers[1] if critic else None,
+        critic_loss=CriticLoss(),
+    )
+    EpochSeed(0).attach(engine)
+    engine.add_event_handler(Events.EPOCH_COMPLETED, validate)
+    MetricsTable(folder, evaluator, [], optimizers[0], metric="val_area", score="area").attach(engine)
+    others = {"critic": engine.critic, "critic_optimizer": engine.critic_optimizer}
+    Checkpoint(folder, separator, optimizers[0], evaluator, resume, others).attach(engine)
+    engine.run()
+    return engine
+
+
+def test_a_resumed_training_with_critic_ends_with_the_weights_of_one_in_one_go(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    expected = separation(whole, epochs=3, seed=1)
+    separation(cut, epochs=1, seed=1)
+    resumed = separation(cut, epochs=3, seed=2, resume=True)
+    for name in ("separator", "critic", "optimizer", "critic_optimizer"):
+        states = [getattr(engine, name).state_dict() for engine in (expected, resumed)]
+        torch.testing.assert_close(*states, rtol=0, atol=0, msg=name)
+    tables = [[{**row, "seconds": ""} for row in metrics(folder)] for folder in (whole, cut)]
+    assert tables[0] == tables[1] and len(tables[0]) == 3
+
+
+def test_a_checkpoint_of_a_training_without_critic_is_not_resumed_with_one(tmp_path: Path) -> None:
+    separation(tmp_path, epochs=1, seed=1, critic=False)
+    rule = (
+        r"last.pt must hold the state of optimizer, critic, critic_optimizer, got optimizer\. Resume with the settings"
+    )
+    with pytest.raises(ValueError, match=rule):
+        separation(tmp_path, epochs=2, seed=1, resume=True)
+
+
+def metrics(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_term_of_the_losses_has_a_column_of_its_means(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    evaluator: Any = SimpleNamespace(state=SimpleNamespace(epoch=1, metrics={"val_area": 0.25}))
+    optimizer = torch.optim.Adam(torch.nn.Linear(1, 1).parameters(), lr=1e-3)
+    table = MetricsTable(tmp_path, evaluator, [], optimizer, metric="val_area", score="area")
+    engine: Any = SimpleNamespace(state=SimpleNamespace(epoch=1))
+    table.begin(engine)
+    for engine.state.output in ({"critic": -2.0, "fidelity": 3.0, "loss": 3.0}, {"fidelity": 5.0, "loss": 5.0}):
+        table.remember(engine)
+    with caplog.at_level("INFO"):
+        table.write(engine)
+    (row,) = metrics(tmp_path)
+    assert list(row) == ["epoch", "loss", "critic", "fidelity", "learning_rate", "seconds", "val_area"]
+    assert [float(row[name]) for name in ("loss", "critic", "fidelity", "val_area")] == [4.0, -2.0, 4.0, 0.25]
+    assert "Epoch 1: loss 4.000000, area 0.2500 (" in caplog.text

@@ -150,7 +150,7 @@ def test_every_word_reaches_the_network(runner: Runner, pictures: Path, tmp_path
     trained = runner("training", "--config_file", TRAIN, *arguments(pictures, tmp_path, epochs=1), *words)
     assert trained.returncode == 0, trained.stderr[-2000:]
     weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
-    assert weights["head.weight"].shape == (3, 16, 1, 1)
+    assert weights["decoder.head.weight"].shape == (3, 16, 1, 1)
     assert not any("running_mean" in key or "ups.0" in key for key in weights), "no batch norm, no learned up-sampling"
     places = ["--dataset_dir", pictures / "Imgs", "--weights", tmp_path / "models" / "model.pt", "--size", "[64,64]"]
     inferred = runner("--config_file", INFER, *places, "--output_dir", tmp_path / "out", *words)

@@ -110,40 +110,48 @@ class Slices:
         return self.items[index]
 
 
-def trainer(critic: bool = True, epochs: int = 1, **settings: Any) -> SeparationTrainer:
+def trainer(critic: bool = True, epochs: int = 1, rate: float = 2e-4, **settings: Any) -> SeparationTrainer:
     torch.manual_seed(0)
-    separator, judge = LesionSeparator(filters=4), Critic(filters=4)
+    separator, judge = settings.pop("separator", None) or LesionSeparator(filters=4), Critic(filters=4)
+    defaults = {
+        "train_data_loader": DataLoader(Slices(), batch_size=4),  # type: ignore[arg-type]
+        "loss": SeparationLoss(),
+    }
     return SeparationTrainer(
         device="cpu",
         max_epochs=epochs,
-        train_data_loader=DataLoader(Slices(), batch_size=4),  # type: ignore[arg-type]
         separator=separator,
-        optimizer=torch.optim.Adam(separator.parameters(), 2e-4),
-        loss=SeparationLoss(),
+        optimizer=torch.optim.Adam(separator.parameters(), rate),
         critic=judge if critic else None,
-        critic_optimizer=torch.optim.Adam(judge.parameters(), 2e-4),
+        critic_optimizer=torch.optim.Adam(judge.parameters(), rate),
         critic_loss=CriticLoss(),
-        **settings,
+        **(defaults | settings),
     )
 
 
-def test_each_step_teaches_one_network_and_leaves_the_other_bitwise_the_same() -> None:
-    engine = trainer()
+def watch(engine: SeparationTrainer) -> list[nn.Module]:
+    """The networks in the order in which they are taught; each step is held to leave the other bitwise the same."""
     taught: list[nn.Module] = []
     original = engine.step
 
     def watched(network: nn.Module, optimizer: Any, terms: Any) -> None:
-        other = engine.critic if network is engine.separator else engine.separator
-        before = copy.deepcopy(other.state_dict())  # type: ignore[union-attr]
-        for parameter in other.parameters():  # type: ignore[union-attr]
+        other: Any = engine.critic if network is engine.separator else engine.separator
+        before = copy.deepcopy(other.state_dict())
+        for parameter in other.parameters():
             parameter.grad = None
         original(network, optimizer, terms)
-        assert all(parameter.grad is None for parameter in other.parameters())  # type: ignore[union-attr]
-        assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())  # type: ignore[union-attr]
+        assert all(parameter.grad is None for parameter in other.parameters())
+        assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
         assert all(parameter.grad is not None for parameter in network.parameters())
         taught.append(network)
 
     engine.step = watched  # type: ignore[method-assign]
+    return taught
+
+
+def test_each_step_teaches_one_network_and_leaves_the_other_bitwise_the_same() -> None:
+    engine = trainer()
+    taught = watch(engine)
     engine.run()
     assert taught == [engine.critic, engine.separator] * 2
     assert set(engine.state.output) == {  # type: ignore[arg-type]
@@ -158,7 +166,7 @@ def test_without_critic_there_are_no_terms_of_it() -> None:
 
 
 def test_training_lowers_the_reconstruction() -> None:
-    engine = trainer(epochs=12)
+    engine = trainer(epochs=12, rate=2e-3)
     seen: list[float] = []
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(e.state.output["reconstruction"]))
     engine.run()

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import coronacases, medseg, mosmed, radiopaedia, ultrasound_diagnoses, ultrasound_labels
+from . import coronacases, image_labels, medseg, mosmed, radiopaedia, ultrasound_diagnoses, ultrasound_labels
+from .image_labels import image_label_sets
 from .planes import FrameDataset, SliceDataset
 from .scan_dataset import KeepGoing, ScanDataset
 from .slice_sets import record_sets, slice_sets, warn_of_shared_patients
@@ -22,6 +23,7 @@ __all__ = [
     "ScanDataset",
     "SliceDataset",
     "datalist",
+    "image_label_sets",
     "record_sets",
     "sixfold",
     "slice_sets",
@@ -55,6 +57,13 @@ LAYOUTS: dict[str, Layouts] = {
     "MosMedData": {
         "MosMedData": (mosmed.volumes, "studies/CT-1/study_N.nii.gz, masks/study_N_mask.nii.gz"),
     },
+    "image labels": {  # by the word that chooses one
+        "table": (image_labels.table, "labels.csv with columns image, label"),
+        "cc_ccii": (
+            image_labels.cc_ccii,
+            "Normal/<patient>/<scan>/<slice>.png, NCP/<patient>/<scan>/<slice>.png, lesions_slices.csv",
+        ),
+    },
     "ultrasound labels": {
         "Semantic Lung": (ultrasound_labels.semantic_lung, "images/<patient>_*.png, labels/<patient>_*.png"),
         "CVAT frames": (ultrasound_labels.cvat_frames, "frames/fNNN.png, masks/fNNN.png, annotations.json"),
@@ -71,6 +80,7 @@ LAYOUTS: dict[str, Layouts] = {
         ),
     },
 }
+LAYOUTS["image labels"] |= LAYOUTS["CT infection"]
 PHANTOMS: dict[str, dict[str, dict[str, Any]]] = {  # by task and word: settings of common.phantoms.phantom_dir
     "CT lesions": {"phantom": {"layout": "radiopaedia"}},
     "CT infection": {
@@ -82,6 +92,7 @@ PHANTOMS: dict[str, dict[str, dict[str, Any]]] = {  # by task and word: settings
         },
     },
     "MosMedData": {"phantom": {"layout": "mosmed", "patients": 20, "size": (128, 128), "slices": 24, "seed": 6}},
+    "image labels": {"phantom": {"layout": "radiopaedia", "patients": 20, "size": (128, 128), "slices": 24, "seed": 7}},
     "ultrasound labels": {"phantom": {"layout": "semantic_lung"}},
     "ultrasound diagnoses": {"phantom": {"layout": "pocus"}},
 }
@@ -92,16 +103,17 @@ def datalist(root: str | Path, task: str = "CT lesions", source: str = "") -> li
 
     Args:
         root: the folder that a public source was unpacked to, or the word ``phantom``.
-        task: ``CT lesions``, ``CT infection``, ``MosMedData``, ``ultrasound labels`` or ``ultrasound diagnoses``: whose
-            layouts to look for.
+        task: ``CT lesions``, ``CT infection``, ``MosMedData``, ``image labels``, ``ultrasound labels`` or ``ultrasound
+            diagnoses``: whose layouts to look for.
         source: the layout to take where a folder may hold several; of ``CT infection`` ``radiopaedia``,
-            ``coronacases``, ``mosmed``, or ``phantom`` and ``phantom_second_scanner``, which need no folder.
+            ``coronacases``, ``mosmed``, or ``phantom`` and ``phantom_second_scanner``, which need no folder; of ``image
+            labels`` the first three, ``table``, ``cc_ccii`` or ``phantom``.
 
     Returns:
-        Dicts with ``image`` (path), ``label`` (path, or the diagnosis), ``case``, ``patient`` (None where the source
-        names none) and ``source``. CT has ``lung`` (path, may be absent), ``intensity`` (``HU`` or ``8bit``), and
-        ``slice`` where a case is one slice of a file. MosMedData has ``severity``: the class of the study's folder,
-        ``CT-0`` to ``CT-4``, or None.
+        Dicts with ``image`` (path), ``label`` (path, the diagnosis, or 0 or 1), ``case``, ``patient`` (None where the
+        source names none) and ``source``. CT has ``lung`` (path, may be absent), ``intensity`` (``HU`` or ``8bit``),
+        and ``slice`` where a case is one slice of a file. MosMedData has ``severity``: the class of the study's
+        folder, ``CT-0`` to ``CT-4``, or None.
 
     Raises:
         FileNotFoundError: when the folder is missing, has none of the known layouts, or an image lacks its mask.
@@ -127,7 +139,7 @@ def datalist(root: str | Path, task: str = "CT lesions", source: str = "") -> li
         cases = listed(root)
         if cases:
             logger.info("%s in %s: %d cases.", source or name, root, len(cases))
-            return [{**case, "source": source or case["source"]} for case in cases]
+            return [{**case, "source": source if source in phantoms else case["source"]} for case in cases]
     known = "; ".join(files for _, files in layouts.values())
     found = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
     raise FileNotFoundError(f"{root} has none of the known layouts: {known}. It holds: {found}.")

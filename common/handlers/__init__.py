@@ -2,9 +2,11 @@
 
 from .chosen import ChosenSlices
 from .diagnoses import DiagnosisScores
+from .localisation import LocalisationScores
 from .pictures import ComparisonPicture
 from .pixels import PixelScores
 from .scores import ScoreTable
+from .separation_picture import SeparationPicture
 from .slices import SliceScores
 from .training import Checkpoint, EarlyStop, EpochSeed, MetricsTable
 from .volumes import VolumeScores
@@ -16,9 +18,11 @@ __all__ = [
     "DiagnosisScores",
     "EarlyStop",
     "EpochSeed",
+    "LocalisationScores",
     "MetricsTable",
     "PixelScores",
     "ScoreTable",
+    "SeparationPicture",
     "SliceScores",
     "VolumeScores",
 ]

@@ -22,6 +22,8 @@ from .scores import column_means
 
 logger = logging.getLogger(__name__)
 
+PROGRESS = ("epoch", "best_metric", "best_metric_epoch")  # of a checkpoint, beside states
+
 
 class EpochSeed:
     """Make the randomness of an epoch a function of seed and epoch alone.
@@ -56,7 +58,8 @@ class Checkpoint:
         network, optimizer: what to save and restore.
         evaluator: the validation engine, whose key metric decides what is best.
         resume: continue from ``last.pt``; where there is none yet, start from the beginning.
-        others: further objects with ``state_dict``, such as a learning-rate scheduler.
+        others: further objects with ``state_dict``, such as a critic, its optimiser, or a learning-rate scheduler;
+            those that are None are left out.
     """
 
     def __init__(
@@ -69,7 +72,8 @@ class Checkpoint:
         others: Mapping[str, Any] | None = None,
     ) -> None:
         self.save_dir, self.network, self.evaluator, self.resume = Path(save_dir), network, evaluator, resume
-        self.states = {"optimizer": optimizer, **(others or {})}
+        given = {"optimizer": optimizer, **(others or {})}
+        self.states = {name: target for name, target in given.items() if target is not None}
 
     @property
     def last(self) -> Path:
@@ -82,7 +86,12 @@ class Checkpoint:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
     def start(self, engine: Engine) -> None:
-        """Restore the state of the last completed epoch."""
+        """Restore the state of the last completed epoch.
+
+        Raises:
+            ValueError: where ``last.pt`` is of another network, or of a training with other objects, such as one
+                without critic.
+        """
         if not self.resume:
             if self.last.exists():
                 logger.warning("Starting anew: %s will be overwritten. Use --resume True to go on with it.", self.last)
@@ -92,6 +101,12 @@ class Checkpoint:
             return
         load_weights(self.network, self.last)
         content = torch.load(self.last, map_location="cpu", weights_only=True)
+        held = content.keys() - {"network", *PROGRESS}
+        if held != self.states.keys():
+            raise ValueError(
+                f"{self.last} must hold the state of {', '.join(self.states)}, got {', '.join(sorted(held))}. "
+                "Resume with the settings that it was trained with."
+            )
         for name, target in self.states.items():
             target.load_state_dict(content[name])
         engine.state.epoch = content["epoch"]
@@ -145,10 +160,13 @@ class EarlyStop:
 class MetricsTable:
     """``metrics.csv`` and ``curves.png``: a row an epoch with loss, learning rate, seconds and the validation's scores.
 
+    Where the trainer's output is a dict of numbers, as that of :class:`common.engines.SeparationTrainer`, each of its
+    terms has a column and a curve beside ``loss``: means over the iterations that have it.
+
     Args:
         output_dir: folder of both files.
         evaluator: the validation engine.
-        classes: names in channel order, for the scores per class.
+        classes: names in channel order, for the scores per class; without any, the key metric stands alone.
         optimizer: whose learning rate is written.
         metric: name of the evaluator's key metric.
         per_class: name of the score per class: in the evaluator's metrics, or in their details, (samples, classes).
@@ -168,13 +186,13 @@ class MetricsTable:
         self.output_dir, self.evaluator, self.classes = Path(output_dir), evaluator, list(classes)
         self.optimizer, self.metric, self.per_class, self.score = optimizer, metric, per_class, score
         self.rows: list[dict[str, Any]] = []
-        self.losses: list[float] = []
+        self.losses: dict[str, list[Any]] = {"loss": []}  # of an epoch's iterations, by name
         self.began = 0.0
 
     @property
     def columns(self) -> list[str]:
         """Header of the table."""
-        return ["epoch", "loss", "learning_rate", "seconds", self.metric, *self.score_columns]
+        return ["epoch", *self.losses, "learning_rate", "seconds", self.metric, *self.score_columns]
 
     @property
     def score_columns(self) -> list[str]:
@@ -184,12 +202,19 @@ class MetricsTable:
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer, between its validation handler and its checkpoint."""
         engine.add_event_handler(Events.EPOCH_STARTED, self.begin)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: self.losses.append(e.state.output[0]["loss"]))
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.remember)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
+
+    def remember(self, engine: Engine) -> None:
+        """Keep the losses of an iteration."""
+        output: Any = engine.state.output
+        terms = output if isinstance(output, Mapping) else {"loss": output[0]["loss"]}  # MONAI's list holds one loss
+        for name, value in terms.items():
+            self.losses.setdefault(name, []).append(value)
 
     def begin(self, engine: Engine) -> None:
         """On the first epoch of a resumed run, take over the rows before it."""
-        self.losses, self.began = [], time.monotonic()
+        self.losses, self.began = {name: [] for name in self.losses}, time.monotonic()
         path = self.output_dir / "metrics.csv"
         if not self.rows and engine.state.epoch > 1 and path.exists():
             with path.open(newline="") as file:
@@ -199,10 +224,10 @@ class MetricsTable:
         """Append this epoch's row and draw the curves anew."""
         state: Any = self.evaluator.state
         validated = state.epoch == engine.state.epoch
-        per_class = self.scores(state) if validated else [float("nan")] * len(self.classes)
+        per_class = self.scores(state) if validated and self.classes else [float("nan")] * len(self.classes)
         row: dict[str, Any] = {
             "epoch": engine.state.epoch,
-            "loss": f"{float(np.mean([float(loss) for loss in self.losses])):.6f}",
+            **{name: _mean(values) for name, values in self.losses.items()},
             "learning_rate": f"{self.optimizer.param_groups[0]['lr']:g}",
             "seconds": f"{time.monotonic() - self.began:.1f}",
             self.metric: f"{state.metrics[self.metric]:.4f}" if validated else "",
@@ -219,11 +244,13 @@ class MetricsTable:
         scores = ", ".join(
             f"{name} {row[column] or '-'}" for name, column in zip(self.classes, self.score_columns, strict=True)
         )
+        scores = scores or row[self.metric] or "-"
         logger.info("Epoch %d: loss %s, %s %s (%s s).", row["epoch"], row["loss"], self.score, scores, row["seconds"])
         numbers = [
             {key: float(value) if value != "" else float("nan") for key, value in each.items()} for each in self.rows
         ]
-        curves(self.output_dir / "curves.png", numbers, ["loss"], self.score_columns, score=self.score)
+        shown = self.score_columns or [self.metric]
+        curves(self.output_dir / "curves.png", numbers, list(self.losses), shown, score=self.score)
 
     def scores(self, state: Any) -> list[float]:
         """Scores per class of the last validation, NaN where there is none."""
@@ -231,3 +258,8 @@ class MetricsTable:
         if value is not None and (np.ndim(value) or len(self.classes) == 1):
             return [float(each) for each in np.atleast_1d(value)]
         return column_means(state.metric_details[self.per_class].cpu().numpy())
+
+
+def _mean(losses: Sequence[Any]) -> str:
+    """Of an epoch, as the table holds it; blank where there is none."""
+    return f"{float(np.mean([float(loss) for loss in losses])):.6f}" if losses else ""

@@ -7,6 +7,7 @@ from torch import nn
 from .blocks import fold_batch_norm, keras_parameter_count
 from .drsegunet import DRSegUNet
 from .encoder_unet import EncoderUNet
+from .localisers import MapNetwork, lesion_classifier
 from .reverse_transfer import ReverseTransfer
 from .unet import UNet, classic_unet
 from .weak_gan import Critic, LesionSeparator
@@ -16,11 +17,13 @@ __all__ = [
     "DRSegUNet",
     "EncoderUNet",
     "LesionSeparator",
+    "MapNetwork",
     "ReverseTransfer",
     "UNet",
     "classic_unet",
     "fold_batch_norm",
     "keras_parameter_count",
+    "lesion_classifier",
     "segmentation_network",
 ]
 

@@ -34,6 +34,9 @@ class LesionSeparator(nn.Module):
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        for decoder in (self.normal, self.lesions):
+            if decoder is not None:  # starts near 0: a saturated tanh does not learn, and most pixels are -1
+                nn.init.normal_(decoder.head.weight, std=0.01)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See the class."""

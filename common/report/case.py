@@ -65,11 +65,58 @@ class SaveMaskd(MapTransform):
                 save_picture_mask(stem.with_name(stem.name + ".png"), mask[..., 0], self.palette)
             else:
                 shape = item["image"].meta.get("file_shape", mask.shape)
-                volume = nibabel.Nifti1Image(mask.reshape(shape), np.asarray(item[key].affine))
-                volume.header.set_xyzt_units("mm")
-                with whole_file(f"{stem}.nii.gz") as part:
-                    nibabel.save(volume, part)
+                save_volume(f"{stem}.nii.gz", mask.reshape(shape), np.asarray(item[key].affine))
         return item
+
+
+class SaveVolumed(MapTransform):
+    """Save volumes of numbers on their input's own grid: ``<case>_<name>.nii.gz``, for pictures ``<case>_<name>.png``.
+
+    Volumes are float32; pictures 8-bit, 0 and 255 for the bounds of their range.
+
+    Args:
+        keys: (1, X, Y, Z) in the input's axis order, with its affine.
+        names: of the files, one a key.
+        ranges: lower and upper bound of the values, one a key.
+        output_dir: folder; cases keep their sub-folders.
+        allow_missing_keys: an item may be without.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        names: Sequence[str],
+        ranges: Sequence[Sequence[float]],
+        output_dir: str | Path,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.names, self.ranges, self.output_dir = list(names), list(ranges), Path(output_dir)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Write the files, whole or not at all."""
+        item = dict(data)
+        for key, name, (low, high) in self.key_iterator(item, self.names, self.ranges):
+            values = item[key][0].as_tensor().float().cpu().numpy()  # (X, Y, Z)
+            path = self.output_dir / f"{item['case']}_{name}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if item["kind"] == "picture":
+                from PIL import Image
+
+                levels = ((values[..., 0] - low) / (high - low) * 255).round().clip(0, 255).astype(np.uint8)
+                Image.fromarray(levels).save(f"{path}.png")
+            else:
+                shape = item["image"].meta.get("file_shape", values.shape)
+                save_volume(f"{path}.nii.gz", values.reshape(shape), np.asarray(item[key].affine))
+        return item
+
+
+def save_volume(path: str, values: np.ndarray, affine: np.ndarray) -> None:
+    """Save a NIfTI in mm, whole or not at all."""
+    volume = nibabel.Nifti1Image(values, affine)
+    volume.header.set_xyzt_units("mm")
+    with whole_file(path) as part:
+        nibabel.save(volume, part)
 
 
 class ReportCased(MapTransform):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -90,6 +90,21 @@ def _panel(figure: Figure, left: float, top: float, width: float, height: float)
     return axes
 
 
+def _plot(figure: Figure, left: float, top: float, width: float, height: float, title: str, across: str) -> Axes:
+    """Axes with a grid at pixels from the left and from the top; ``across`` names the horizontal one."""
+    axes = _panel(figure, left, top, width, height)
+    axes.set_axis_on()
+    axes.set_facecolor(BACKGROUND)
+    axes.set_title(title, color=TEXT, size=12, loc="left")
+    axes.set_xlabel(across, color=FAINT, size=10)
+    axes.tick_params(colors=FAINT, labelsize=9, length=0)
+    axes.grid(color="#2a2e36", lw=0.8)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color("#4a4f59")
+    return axes
+
+
 def _show(axes: Axes, image: np.ndarray, window: tuple[float, float], aspect: float) -> None:
     """An axial slice (X, Y) as radiologists look at it: anterior up, the patient's left at the right."""
     axes.imshow(image.T, cmap="gray", vmin=window[0], vmax=window[1], origin="upper", aspect=aspect)
@@ -152,6 +167,18 @@ def _label(axes: Axes, x: float, y: float, text: str) -> None:
 
     letters = axes.text(x, y, text, color=TEXT, size=9, ha="right" if x > 0.5 else "left", va="center")
     letters.set(transform=axes.transAxes, path_effects=[withStroke(linewidth=2.2, foreground=BACKGROUND)])
+
+
+def _title(axes: Axes, title: str, panel: float) -> None:
+    """Title above a panel of a width in pixels."""
+    axes.set_title(_shortened(title, panel, 9), color=TEXT, size=9, pad=7, parse_math=False)
+
+
+def _label_row(axes: Axes, name: str, panel: float, tall: float) -> None:
+    """Name of a row, upright beside its first panel of a size in pixels."""
+    name = _shortened(name, tall, 11)
+    side = axes.text(-10 / panel, 0.5, name, color=FAINT, size=11, rotation=90, ha="center", va="center")
+    side.set(transform=axes.transAxes, parse_math=False)
 
 
 def _sides(axes: Axes) -> None:
@@ -295,15 +322,13 @@ def comparison(
             axes = _panel(figure, edge + column * (panel + GAP), header + row * (tall + GAP), panel, tall)
             _show(axes, image, levels, 1.0)
             if masks is None:
-                axes.set_title(_shortened(titles[column], panel, 9), color=TEXT, size=9, pad=7, parse_math=False)
+                _title(axes, titles[column], panel)
                 if sides:
                     _sides(axes)
             else:
                 _paint(axes, masks[column], classes, 1.0)
             if column == 0:
-                name = _shortened(name, tall, 11)
-                side = axes.text(-10 / panel, 0.5, name, color=FAINT, size=11, rotation=90, ha="center", va="center")
-                side.set(transform=axes.transAxes, parse_math=False)
+                _label_row(axes, name, panel, tall)
     _legend(figure, classes)
     _save(figure, path)
 
@@ -414,36 +439,34 @@ def curves(
     title: str = "",
     score: str = "Dice",
 ) -> None:
-    """Training curves: losses on the left, scores (0..1) on the right, over epochs; legends tell the last values.
+    """Training curves: losses on the left, scores on the right, over epochs; legends tell the last values.
 
     Args:
         path: PNG to write, 1200 pixels wide; its folder is made where missing.
         rows: a mapping an epoch; ``epoch`` counts from 1 where missing. Missing values and NaN are left out.
-        loss_columns: keys of losses.
-        score_columns: keys of scores; a prefix ``<score>_`` is left out of their names.
+        loss_columns: keys of losses; several share a logarithmic scale.
+        score_columns: keys of scores, drawn from 0 to 1 where none is beyond; a prefix ``<score>_`` is left out of
+            their names.
         title: line above.
         score: what the scores are.
     """
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    figure = _figure(1200, 460)
+    several = len(loss_columns) > 1
+    figure = _figure(1200, 520 if several else 460)
     _write(figure, MARGIN, 22, title, 13)
     for left, name, columns in ((70, "loss", loss_columns), (670, score, score_columns)):
-        axes = _panel(figure, left, 62, 510, 330)
-        axes.set_axis_on()
-        axes.set_facecolor(BACKGROUND)
+        axes = _plot(figure, left, 62, 510, 330, name, "epoch")
         _lines(axes, rows, columns, f"{score.lower()}_")
-        axes.set_title(name, color=TEXT, size=12, loc="left")
-        axes.set_xlabel("epoch", color=FAINT, size=10)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if columns is score_columns:
+        values = [row.get(column, np.nan) for row in rows for column in columns]
+        if columns is score_columns and not any(value < 0 or value > 1 for value in values):
             axes.set_ylim(-0.02, 1.02)
-        axes.tick_params(colors=FAINT, labelsize=9, length=0)
-        axes.grid(color="#2a2e36", lw=0.8)
-        for side, spine in axes.spines.items():
-            spine.set_visible(side == "bottom")
-            spine.set_color("#4a4f59")
+        frame: dict[str, Any] = {"loc": "best", "facecolor": BACKGROUND, "edgecolor": "none", "framealpha": 0.8}
+        if columns is loss_columns and several:
+            axes.set_yscale("symlog", linthresh=0.1)  # terms of several sizes, of either sign
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            frame = {"loc": "upper left", "bbox_to_anchor": (-0.03, -0.14), "ncols": 3, "frameon": False}
         if columns:
-            frame = {"facecolor": BACKGROUND, "edgecolor": "none", "framealpha": 0.8}
-            axes.legend(loc="best", labelcolor=TEXT, fontsize=10, **frame)
+            axes.legend(labelcolor=TEXT, fontsize=9 if several else 10, **frame)
     _save(figure, path)

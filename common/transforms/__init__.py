@@ -1,7 +1,7 @@
 """Dictionary transforms that MONAI lacks."""
 
 from .ct import LoadScand, NormalizeSlicesd, WindowCTd, check_intensity
-from .masks import AddLungd, ClassIndexd, LesionMaskd, LungMaskd
+from .masks import AddLungd, ClassIndexd, LesionMaskd, LungMaskd, OutsideLungd
 from .ultrasound import (
     Diagnosed,
     FlipAndGaind,
@@ -26,6 +26,7 @@ __all__ = [
     "MeasureSharesd",
     "NameIndexd",
     "NormalizeSlicesd",
+    "OutsideLungd",
     "WindowCTd",
     "check_intensity",
 ]

@@ -180,7 +180,7 @@ class LungMaskd(MapTransform):
                 item[key] = self.found(item[self.image_key], item.get("intensity", "HU"), name)
                 continue
             for reference in (self.image_key, "label"):
-                if reference in item:
+                if isinstance(item.get(reference), torch.Tensor):  # the label may be one of the whole image
                     check_same_grid("lung", item[key], item[reference], reference)
             item[key] = _mask_like(item[key].as_tensor() > 0, item[key])
             if not item[key].any():
@@ -225,4 +225,40 @@ class AddLungd(MapTransform):
             labels = item[key].to(torch.uint8)
             lung = (labels == 0) & (item[self.lung_key] > 0)
             item[key] = labels.masked_fill(lung, self.value)
+        return item
+
+
+class OutsideLungd(MapTransform):
+    """Set everything outside the lung to one value.
+
+    Args:
+        keys: images (1, X, Y) or (1, X, Y, Z).
+        lung_key: lung mask of the same shape, positive in the lungs.
+        value: of what lies outside; -1 is black where images hold -1..1.
+
+    Raises:
+        ValueError: naming the case, for a mask of another shape, or where nothing lies in the lung.
+    """
+
+    def __init__(self, keys: KeysCollection, lung_key: str = "lung", value: float = -1.0) -> None:
+        super().__init__(keys)
+        self.lung_key, self.value = lung_key, value
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Blank each image."""
+        item = dict(data)
+        outside = torch.as_tensor(item[self.lung_key]) <= 0
+        name = item.get("case", self.lung_key)
+        if outside.all():
+            raise ValueError(
+                f"{name}: something must lie in the lung, got a lung mask of zeros, shape {tuple(outside.shape)}. If "
+                "it was resampled, take a larger size, else a slice with lung."
+            )
+        for key in self.keys:
+            if item[key].shape != outside.shape:
+                raise ValueError(
+                    f"{name}: the lung mask must have the {key}'s shape {tuple(item[key].shape)}, got "
+                    f"{tuple(outside.shape)}. Resample both alike."
+                )
+            item[key] = item[key].masked_fill(outside, self.value)
         return item
