@@ -9,11 +9,12 @@ import torch
 import torch.distributed
 from ignite.engine import Engine
 from monai.engines import Trainer
+from monai.inferers import Inferer
 from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from .inferers import FastCall
+from .inferers import MixedPrecisionInferer
 from .losses import CriticLoss
 
 
@@ -42,7 +43,8 @@ class SeparationTrainer(Trainer):
         critic_steps: of the critic before each one of the separator.
         made_from: the slices that normal versions are made from, in training the critic and the separator: ``all``, or
             ``lesions``, those with lesions alone (VA-GAN).
-        amp: bfloat16 where the device computes in it; the gradient penalty stays float32.
+        inferer: calls both networks; float32 by default. Mixed precision must not be float16, whose losses would need
+            scaling; the gradient penalty stays float32 in any case.
         train_handlers: of the engine.
         epoch_length: iterations an epoch, by default those of the loader.
         non_blocking: copy to the device meanwhile.
@@ -65,7 +67,7 @@ class SeparationTrainer(Trainer):
         critic_loss: CriticLoss | None = None,
         critic_steps: int = 1,
         made_from: str = "all",
-        amp: bool = False,
+        inferer: Inferer | None = None,
         train_handlers: Sequence[Any] | None = None,
         epoch_length: int | None = None,
         non_blocking: bool = False,
@@ -85,7 +87,7 @@ class SeparationTrainer(Trainer):
             raise ValueError(f"Normal versions are made from 'all' slices or those with 'lesions', got {made_from!r}.")
         self.separator, self.optimizer, self.loss = separator, optimizer, loss
         self.critic, self.critic_optimizer, self.critic_loss = critic, critic_optimizer, critic_loss
-        self.critic_steps, self.made_from, self.call = critic_steps, made_from, FastCall(amp, half=False)
+        self.critic_steps, self.made_from, self.inferer = critic_steps, made_from, inferer or MixedPrecisionInferer()
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, torch.Tensor]) -> dict[str, float]:  # type: ignore[override]
         # 1. The batch: normal slices, and those that normal versions are made from
@@ -104,17 +106,17 @@ class SeparationTrainer(Trainer):
             self.critic.train().requires_grad_(True)
             for _ in range(self.critic_steps):
                 with torch.no_grad():
-                    made = self.call(self.separator, x)[:, :1]
-                terms = self.critic_loss(lambda y: self.call(self.critic, y), normal, made)  # type: ignore
+                    made = self.inferer(x, self.separator)[:, :1]
+                terms = self.critic_loss(lambda y: self.inferer(y, self.critic), normal, made)  # type: ignore
                 self.step(self.critic, self.critic_optimizer, terms)  # type: ignore[arg-type]
 
         # 3. Separator: the critic judges, and is not taught
         if self.everywhere(len(x) > 0):
-            normal_version, lesions = self.call(self.separator, x).split(1, dim=1)
+            normal_version, lesions = self.inferer(x, self.separator).split(1, dim=1)
             verdict = None
             if self.critic is not None:
                 self.critic.requires_grad_(False)
-                verdict = self.call(self.critic, normal_version)
+                verdict = self.inferer(normal_version, self.critic)
             found = self.loss(x, normal_version, lesions, is_normal, verdict)
             self.step(self.separator, self.optimizer, found)
         values = {name: float(value.detach()) for name, value in (terms | found).items()}

@@ -65,12 +65,12 @@ class MixedPrecisionInferer(SimpleInferer):
     """MONAI's ``SimpleInferer`` in mixed precision on CPU and GPU; the engines' own ``amp`` knows CUDA only.
 
     Args:
-        amp, compile: see :class:`FastCall`.
+        amp, compile, half: see :class:`FastCall`.
     """
 
-    def __init__(self, amp: bool = False, compile: bool = False) -> None:
+    def __init__(self, amp: bool = False, compile: bool = False, half: bool = True) -> None:
         super().__init__()
-        self.call = FastCall(amp, compile)
+        self.call = FastCall(amp, compile, half)
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> Any:
         """(B, C, H, W) to logits (B, classes, H, W)."""

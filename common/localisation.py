@@ -124,7 +124,7 @@ def inferer(method: str, amp: bool = False, slices_at_once: int = 1) -> Inferer:
 
 
 class HeatAndNormald(MapTransform):
-    """Part what :func:`inferer` gives: heat stays under the key, the normal version goes to ``normal``, if there is one.
+    """Part what :func:`inferer` gives: heat stays under the key, the normal version, if any, goes to ``normal``.
 
     Shapes (1 or 2, ...) to (1, ...).
     """

@@ -62,11 +62,14 @@ def test_classes_order_and_values_agree_everywhere(bundle: Path) -> None:
     given = {name for names in train["label_names"].values() for name in names}
     assert set(labels) - given <= {"lung"} and given <= set(labels)
     taken = set(metadata["network_data_format"]["inputs"]["image"]["channel_def"].values()) & set(labels)
-    assert train.get("diagnoses", chosen) == inference.get("diagnoses", chosen) == outputs
+    expected = [name for name in outputs if name in labels] if "diagnoses" not in train else outputs
+    assert train.get("diagnoses", chosen) == inference.get("diagnoses", chosen) == expected
     assert inference["mask_values"] == {entry["name"]: entry["value"] for entry in metadata["labels"]}
     table = (bundle / "docs" / "README.md").read_text()
     for index, entry in enumerate(metadata["labels"]):
         channel = index if entry["name"] in given else "input" if entry["name"] in taken else "none"
+        if entry["name"] in outputs:
+            channel = outputs.index(entry["name"])
         if index >= len(chosen) and entry["name"] in given:
             channel = train["label_names"][_set_of(train, entry["name"])].index(entry["name"])
         red, green, blue = entry["colour"]

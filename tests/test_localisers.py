@@ -131,7 +131,7 @@ def test_volumes_have_the_heat_of_their_slices(classifier: nn.Module) -> None:
     torch.manual_seed(0)
     volume = torch.rand(2, 1, 32, 48, 3) * 2 - 1
     for inferer, network in (
-        (HeatInferer(slices_at_once=2), LesionSeparator(filters=2)),
+        (HeatInferer(slices_at_once=2), LesionSeparator(filters=2).eval()),
         (CamInferer("cam", slices_at_once=2), classifier),
     ):
         with torch.no_grad():

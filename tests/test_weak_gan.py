@@ -166,7 +166,7 @@ def test_without_critic_there_are_no_terms_of_it() -> None:
 
 
 def test_training_lowers_the_reconstruction() -> None:
-    engine = trainer(epochs=12, rate=2e-3)
+    engine = trainer(epochs=25, rate=1e-2)
     seen: list[float] = []
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(e.state.output["reconstruction"]))
     engine.run()

@@ -1,0 +1,104 @@
+"""Training by image-level labels, evaluation on pixels, inference, by the configs, for every method."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from monai.bundle import ConfigWorkflow
+
+from common.phantoms import write_radiopaedia
+
+CONFIGS = "bundles/ct_weak_gan/configs"
+TRAIN, EVALUATE, INFER = (f"{CONFIGS}/{name}.yaml" for name in ("train", "evaluate", "inference"))
+
+
+@pytest.fixture(scope="module")
+def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_radiopaedia(tmp_path_factory.mktemp("weak") / "data", patients=4, size=(64, 64), slices=8)
+
+
+def run(step: str, files: list[str], **settings: Any) -> None:
+    """What MONAI's command does, in this process."""
+    workflow = ConfigWorkflow(config_file=files, run_id=step, **settings)
+    workflow.initialize()
+    workflow.run()
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def classifier(patients: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What biomarker localisation and Grad-CAM need."""
+    return trained(patients, tmp_path_factory.mktemp("classifier"), method="cam") / "model.pt"
+
+
+def trained(patients: Path, folder: Path, **words: str) -> Path:
+    settings = {"size": [32, 32], "filters": 4, "source": "radiopaedia", "dataset_dir": str(patients), "epochs": 1}
+    run("training", [TRAIN], **settings, **words, ckpt_dir=str(folder), output_dir=str(folder))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("method", "without"),
+    [("separation", ""), ("separation", "decoder"), ("separation", "critic"), ("vagan", ""), ("biomarker", "")],
+)
+def test_every_method_trains_evaluates_and_infers(
+    method: str, without: str, patients: Path, classifier: Path, tmp_path: Path
+) -> None:
+    words = {"method": method, "without": without}
+    extra = {"classifier": str(classifier)} if method == "biomarker" else {}
+    trained(patients, tmp_path, **words, **extra)
+    terms = set(rows(tmp_path / "metrics.csv")[0])
+    assert ("critic" in terms) == (without != "critic") and "val_auc" in terms
+    settings: dict[str, Any] = {"size": [32, 32], "filters": 4, **words, "output_dir": str(tmp_path)}
+    run(
+        "evaluating", [TRAIN, EVALUATE], source="radiopaedia", dataset_dir=str(patients), ckpt_dir=str(tmp_path),
+        **settings, **extra,
+    )  # fmt: skip
+    assert 0 < float(rows(tmp_path / "scores.csv")[0]["pr_area"]) <= 1
+    scan = patients / "rp_im" / "1.nii.gz"
+    run("run", [INFER], dataset_dir=str(scan), weights=str(tmp_path / "model.pt"), **settings)
+    image = nibabel.load(scan)
+    for name, low, high in (("heat", 0, 1), ("normal", -2200, 2200), ("mask", 0, 3)):
+        volume = nibabel.load(tmp_path / f"1_{name}.nii.gz")
+        assert volume.shape == image.shape and np.allclose(volume.affine, image.affine)
+        values = np.asarray(volume.dataobj)
+        assert low - 1e-3 <= values.min() and values.max() <= high + 1e-3, name
+
+
+@pytest.mark.parametrize("method", ["cam", "gradcam"])
+def test_classifiers_give_heat_too(method: str, patients: Path, classifier: Path, tmp_path: Path) -> None:
+    settings = {"size": [32, 32], "filters": 4, "method": method, "weights": str(classifier)}
+    data = {"dataset_dir": str(patients), "source": "radiopaedia", "ckpt_dir": str(tmp_path)}
+    run("evaluating", [TRAIN, EVALUATE], **settings, **data, output_dir=str(tmp_path))
+    assert 0 < float(rows(tmp_path / "scores.csv")[0]["pr_area"]) <= 1
+    run("run", [INFER], **settings, dataset_dir=str(patients / "rp_im" / "1.nii.gz"), output_dir=str(tmp_path))
+    assert (tmp_path / "1_heat.nii.gz").is_file() and not (tmp_path / "1_normal.nii.gz").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"method": "biomarker"}, "biomarker is taught by a classifier. Train --method cam"),
+        ({"method": "cam", "without": "critic"}, "--without critic is an ablation of --method separation"),
+        ({"method": "cyclegan"}, "Unknown method 'cyclegan'. Choose one of separation, vagan"),
+        ({"without": "lungs"}, "Nothing is called 'lungs' to leave out. Choose one of fidelity, decoder, critic"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(
+    words: dict[str, str], message: str, patients: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(Exception) as error:
+        trained(patients, tmp_path, **words)
+    cause: BaseException | None = error.value
+    while cause is not None and message not in str(cause):
+        cause = cause.__cause__
+    assert cause is not None, f"{error.value}"
