@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import coronacases, image_labels, medseg, mosmed, radiopaedia, ultrasound_diagnoses, ultrasound_labels
-from .image_labels import image_label_sets
+from .image_label_sets import image_label_sets
 from .planes import FrameDataset, SliceDataset
 from .scan_dataset import KeepGoing, ScanDataset
 from .slice_sets import record_sets, slice_sets, warn_of_shared_patients
