@@ -57,6 +57,7 @@ def test_the_dice_of_a_volume_is_that_of_its_pooled_pixels(tmp_path: Path, capsy
     tables = evaluate({"a": [(3, 1, 2), (0, 0, 4), (0, 0, 0)], "b": [(0, 0, 0), (0, 0, 0)]}, tmp_path)
     assert tables["scores"] == [
         ["volumes", "0.730769", "1.000000", "0.461538", "2"],
+        ["volumes with infection", "0.461538", "0.461538", "0.461538", "1"],
         ["slices", "0.733333", "1.000000", "0.000000", "5"],
         ["slices with infection", "0.333333", "0.666667", "0.000000", "2"],
         ["pooled pixels", "0.461538", "0.461538", "0.461538", "5"],
@@ -81,8 +82,8 @@ def test_a_volume_without_infection_scores_nothing_where_something_is_predicted(
     assert [row[1] for row in tables["scores_per_volume"]] == ["1.000000", "0.000000"]
     assert [row[2] for row in tables["scores_per_slice"]] == ["1.000000", "1.000000", "0.000000"]
     assert tables["scores"][0] == ["volumes", "0.500000", "1.000000", "0.000000", "2"]
-    assert tables["scores"][3][1] == "0.800000", "8 / (8 + 2)"
+    assert tables["scores"][4][1] == "0.800000", "8 / (8 + 2)"
 
 
 def test_without_any_infection_its_slices_have_no_score(tmp_path: Path) -> None:
-    assert evaluate({"a": [(0, 0, 0)]}, tmp_path)["scores"][2] == ["slices with infection", "", "", "", "0"]
+    assert evaluate({"a": [(0, 0, 0)]}, tmp_path)["scores"][3] == ["slices with infection", "", "", "", "0"]

@@ -24,14 +24,15 @@ class VolumeScores(CountTable):
         cases = np.array([case for case, _ in self.names])
         volumes = {case: pixels[cases == case] for case in dict.fromkeys(cases.tolist())}
         pooled = {case: counts.sum(0) for case, counts in volumes.items()}
-        slices = _dice(pixels)
+        slices, whole = _dice(pixels), np.array(list(pooled.values()))
         dice = {
-            "volumes": _dice(np.array(list(pooled.values()))),
+            "volumes": _dice(whole),
+            "volumes with infection": _dice(whole[_infected(whole)]),
             "slices": slices,
             "slices with infection": slices[infected],
             "pooled pixels": _dice(pixels.sum(0, keepdims=True)),
         }
-        numbers = (len(volumes), len(slices), int(infected.sum()), len(slices))
+        numbers = [*map(len, dice.values())][:-1] + [len(slices)]
         rows = [
             (name, *((values.mean(), values.max(), values.min()) if len(values) else (np.nan,) * 3), number)
             for (name, values), number in zip(dice.items(), numbers, strict=True)
