@@ -72,10 +72,11 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-pictures: demo demo-ultrasound demo-transfer
+pictures: demo demo-ultrasound demo-transfer demo-encoders
 	$(BIN)/python -m common.phantoms --output docs/phantoms.png
 	$(BIN)/python -m common.phantoms --kind ultrasound --output docs/ultrasound_phantoms.png
 	cp demo/inference/1_overlay.png docs/overlay.png
 	cp demo/ultrasound/segmentation/evaluation.png docs/ultrasound.png
 	cp demo/transfer/inference/1_view.png docs/view.png
 	cp demo/transfer/audit/audit.png docs/audit.png
+	cp demo/encoders/inference/severity.png docs/severity.png
