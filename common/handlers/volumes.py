@@ -32,7 +32,8 @@ class VolumeScores(CountTable):
             "slices with infection": slices[infected],
             "pooled pixels": _dice(pixels.sum(0, keepdims=True)),
         }
-        numbers = [*map(len, dice.values())][:-1] + [len(slices)]
+        numbers = [len(values) for values in dice.values()]
+        numbers[-1] = len(slices)
         rows = [
             (name, *((values.mean(), values.max(), values.min()) if len(values) else (np.nan,) * 3), number)
             for (name, values), number in zip(dice.items(), numbers, strict=True)
