@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -107,7 +108,8 @@ class SeparationTrainer(Trainer):
             for _ in range(self.critic_steps):
                 with torch.no_grad():
                     made = self.inferer(x, self.separator)[:, :1]
-                terms = self.critic_loss(lambda y: self.inferer(y, self.critic), normal, made)  # type: ignore
+                judge = partial(self.inferer, network=self.critic)
+                terms = self.critic_loss(self.critic, normal, made, judge)  # type: ignore[misc]
                 self.step(self.critic, self.critic_optimizer, terms)  # type: ignore[arg-type]
 
         # 3. Separator: the critic judges, and is not taught

@@ -177,16 +177,22 @@ class CriticLoss(nn.Module):
         self.penalty = penalty
 
     def forward(
-        self, critic: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor, made: torch.Tensor
+        self,
+        critic: Callable[[torch.Tensor], torch.Tensor],
+        real: torch.Tensor,
+        made: torch.Tensor,
+        judge: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> dict[str, torch.Tensor]:
         """The weighted terms by name; their sum is the loss.
 
         Args:
-            critic: (B, 1, H, W) to (B,).
+            critic: (B, 1, H, W) to (B,); the penalty is of its gradient.
             real: normal slices (N, 1, H, W), N of 1 or more.
             made: normal versions (B, 1, H, W).
+            judge: the critic in mixed precision, for the other term.
         """
-        verdict = critic(made).mean() - critic(real).mean()
+        judge = judge or critic
+        verdict = judge(made).mean() - judge(real).mean()
         pairs = real[torch.randint(len(real), (len(made),), device=real.device)]  # as many as there are versions
         return {"critic": verdict, "gradient penalty": self.penalty * gradient_penalty(critic, pairs, made)}
 
@@ -199,7 +205,7 @@ def gradient_penalty(
     Always in float32: a gradient's norm does not survive 16 bits.
 
     Args:
-        critic: (B, 1, H, W) to (B,).
+        critic: (B, 1, H, W) to (B,), which does not turn to mixed precision by itself.
         real: (B, 1, H, W).
         made: the same shape.
     """

@@ -12,6 +12,7 @@ from ignite.engine import Events
 from torch import nn
 from torch.utils.data import DataLoader
 
+from common import inferers
 from common.engines import SeparationTrainer
 from common.losses import CriticLoss, SeparationLoss, distance, gradient_penalty
 from common.networks import Critic, LesionSeparator
@@ -157,6 +158,16 @@ def test_each_step_teaches_one_network_and_leaves_the_other_bitwise_the_same() -
     assert set(engine.state.output) == {  # type: ignore[arg-type]
         *("critic", "gradient penalty", "reconstruction", "fidelity", "adversarial", "loss")
     }
+
+
+def test_mixed_precision_leaves_the_penalty_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inferers, "mixed_precision", lambda _: torch.bfloat16)
+    engine = trainer(inferer=inferers.MixedPrecisionInferer(amp=True, half=False))
+    seen: list[torch.dtype] = []
+    engine.critic.pairs[0][0].register_forward_hook(lambda *call: seen.append(call[2].dtype))  # type: ignore
+    engine.run()
+    # made, real, between the two, and the separator's step
+    assert seen[:4] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.bfloat16]
 
 
 def test_without_critic_there_are_no_terms_of_it() -> None:
