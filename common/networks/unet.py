@@ -12,16 +12,14 @@ from .blocks import LEVELS, check_size, convolution, doubling, initialise_like_k
 fx.wrap("check_size")  # a check of sizes has no place in a traced graph
 
 
-def double_convolution(in_channels: int, out_channels: int, norm: bool = False) -> nn.Sequential:
-    """Two 3x3 convolutions, each with ReLU, and if asked batch norm before it: (B, in, H, W) to (B, out, H, W)."""
-    layers: list[nn.Module] = []
-    for narrow in (in_channels, out_channels):
-        layers += [
-            convolution(narrow, out_channels),
-            *([nn.BatchNorm2d(out_channels)] if norm else []),
-            nn.ReLU(inplace=True),
-        ]
-    return nn.Sequential(*layers)
+def double_convolution(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Two 3x3 convolutions, each followed by ReLU: (B, in, H, W) to (B, out, H, W)."""
+    return nn.Sequential(
+        convolution(in_channels, out_channels),
+        nn.ReLU(inplace=True),
+        convolution(out_channels, out_channels),
+        nn.ReLU(inplace=True),
+    )
 
 
 class Contraction(nn.Module):
@@ -30,16 +28,15 @@ class Contraction(nn.Module):
     Args:
         in_channels: channels of the input.
         filters: channels of the first level; each level doubles them.
-        norm: batch norm behind each convolution.
 
     Shapes:
         (B, in_channels, H, W), H and W multiples of 16, to five maps, (B, filters, H, W) to (B, 16 filters, H/16, W/16)
     """
 
-    def __init__(self, in_channels: int, filters: int, norm: bool = False) -> None:
+    def __init__(self, in_channels: int, filters: int) -> None:
         super().__init__()
         widths = [in_channels, *(filters * 2**level for level in range(LEVELS + 1))]
-        self.levels = nn.ModuleList(double_convolution(narrow, wide, norm) for narrow, wide in pairwise(widths))
+        self.levels = nn.ModuleList(double_convolution(narrow, wide) for narrow, wide in pairwise(widths))
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -58,20 +55,19 @@ class Expansion(nn.Module):
         filters: channels of the contracting path's first level.
         out_channels: channels of the output.
         decoder: see :func:`common.networks.blocks.doubling`.
-        norm: batch norm behind each 3x3 convolution.
 
     Shapes:
         the five maps of :class:`Contraction` to (B, out_channels, H, W).
     """
 
-    def __init__(self, filters: int, out_channels: int, decoder: str = "transposed 2x2", norm: bool = False) -> None:
+    def __init__(self, filters: int, out_channels: int, decoder: str = "transposed 2x2") -> None:
         super().__init__()
         widths = [filters * 2**level for level in range(LEVELS, -1, -1)]
         self.ups, self.levels = nn.ModuleList(), nn.ModuleList()
         for wide, narrow in pairwise(widths):
             up, up_channels = doubling(wide, narrow, decoder)
             self.ups.append(up)
-            self.levels.append(double_convolution(up_channels + narrow, narrow, norm))
+            self.levels.append(double_convolution(up_channels + narrow, narrow))
         self.head = convolution(filters, out_channels, kernel_size=1)
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:

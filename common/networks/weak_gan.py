@@ -26,16 +26,16 @@ class LesionSeparator(nn.Module):
         (B, 1, H, W) in -1..1, H and W multiples of 16, to (B, 2, H, W): normal version and lesions, each in -1..1.
     """
 
-    def __init__(self, filters: int = 64, lesions: bool = True, norm: bool = True) -> None:
+    def __init__(self, filters: int = 64, lesions: bool = True) -> None:
         super().__init__()
-        self.encoder = Contraction(1, filters, norm)
-        self.normal = Expansion(filters, 1, norm=norm)
-        self.lesions = Expansion(filters, 1, norm=norm) if lesions else None
+        self.encoder = Contraction(1, filters)
+        self.normal = Expansion(filters, 1)
+        self.lesions = Expansion(filters, 1) if lesions else None
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         for decoder in (self.normal, self.lesions):
-            if decoder is not None:  # starts near 0: a saturated tanh does not learn, and most pixels are -1
+            if decoder is not None:  # starts near 0: a saturated tanh does not learn
                 nn.init.normal_(decoder.head.weight, std=0.01)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

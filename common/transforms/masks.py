@@ -234,13 +234,13 @@ class OutsideLungd(MapTransform):
     Args:
         keys: images (1, X, Y) or (1, X, Y, Z).
         lung_key: lung mask of the same shape, positive in the lungs.
-        value: of what lies outside; -1 is black where images hold -1..1.
+        value: of what lies outside; 0 is the middle where images hold -1..1.
 
     Raises:
         ValueError: naming the case, for a mask of another shape, or where nothing lies in the lung.
     """
 
-    def __init__(self, keys: KeysCollection, lung_key: str = "lung", value: float = -1.0) -> None:
+    def __init__(self, keys: KeysCollection, lung_key: str = "lung", value: float = 0.0) -> None:
         super().__init__(keys)
         self.lung_key, self.value = lung_key, value
 
