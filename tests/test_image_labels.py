@@ -246,6 +246,7 @@ def test_sources_that_coincide_with_labels_are_warned_of(tmp_path: Path, caplog:
     normal = pictures(tmp_path, {f"n{number}": [0, 0] for number in range(20)}, source="north")
     ill = pictures(tmp_path, {f"i{number}": [1, 1] for number in range(20)}, source="south")
     mixed = pictures(tmp_path, {f"m{number}": [0, 1] for number in range(20)}, source="south")
+    caplog.set_level(logging.WARNING)
     image_label_sets(normal + ill + mixed, masks)
     assert not caplog.text
     image_label_sets(normal + ill, masks)

@@ -217,7 +217,7 @@ def test_train_test_and_retrain_by_the_commands_of_the_docs(runner: Runner, tmp_
     words = ["--dataset_dir", data, "--source", "radiopaedia", "--size", "[64,64]", "--filters", 8]
     words += ["--batch_size", 8, "--learning_rate", 3e-3, "--validation_slices", 16, "--objective", "dice_bce"]
     first = ["--ckpt_dir", tmp_path / "m", "--output_dir", tmp_path / "e"]
-    trained = runner("training", "--config_file", TRAIN, *words, *first, "--epochs", 14)
+    trained = runner("training", "--config_file", TRAIN, *words, *first, "--epochs", 24)
     assert trained.returncode == 0, trained.stderr[-2000:]
     assert len(rows(tmp_path / "m" / "patients.csv")) == 8
     files = f"['{TRAIN}','{EVALUATE}']"
