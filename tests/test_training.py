@@ -41,7 +41,7 @@ def threshold_baseline(cases: list[dict[str, Path]]) -> float:
 @pytest.mark.slow
 def test_training_on_phantoms_beats_thresholding_on_unseen_patients(runner: Runner, tmp_path: Path) -> None:
     root = tmp_path / "data"
-    write_radiopaedia(root, patients=10, size=(128, 128), slices=20)
+    write_radiopaedia(root, patients=10, size=(128, 128), slices=14)
     settings = ["--dataset_dir", root, "--size", "[128,128]", "--epochs", 10, "--learning_rate", 1e-3, "--amp", True]
     settings += ["--ckpt_dir", tmp_path / "models", "--output_dir", tmp_path / "eval"]
     trained = runner("training", "--config_file", TRAIN, *settings)
