@@ -35,6 +35,11 @@ def slice_scores(counts: np.ndarray) -> np.ndarray:
     return np.stack([(hit + quiet) / np.maximum(hit + extra + quiet + missed, 1), *ratios], axis=-1)
 
 
+def has_infection(counts: np.ndarray) -> np.ndarray:
+    """Whether the truth holds infection, bool (N,), for counts (N, 4) as :func:`slice_scores` takes them."""
+    return counts[:, 0] + counts[:, 3] > 0
+
+
 class CountTable(SliceTable):
     """Tables that are made from counts of pixels, slice by slice.
 
@@ -72,7 +77,7 @@ class SliceScores(CountTable):
         """Write both tables and print the first."""
         counts = self.pixels(engine)
         scores = slice_scores(counts)
-        infected = counts[:, 0] + counts[:, 3] > 0
+        infected = has_infection(counts)
         chosen = {ROWS[0]: scores, ROWS[1]: scores[infected], ROWS[2]: slice_scores(counts.sum(0, keepdims=True))}
         means = {name: values.mean(0) if len(values) else np.full(4, np.nan) for name, values in chosen.items()}
         slices = (len(scores), int(infected.sum()), len(scores))

@@ -6,7 +6,7 @@ import numpy as np
 from ignite.engine import Engine
 
 from .scores import shown, write_csv
-from .slices import SCORES, CountTable, slice_scores
+from .slices import SCORES, CountTable, has_infection, slice_scores
 
 
 class VolumeScores(CountTable):
@@ -20,14 +20,14 @@ class VolumeScores(CountTable):
     def write(self, engine: Engine) -> None:
         """Write the three tables and print the first."""
         pixels = self.pixels(engine)
-        infected = _infected(pixels)
+        infected = has_infection(pixels)
         cases = np.array([case for case, _ in self.names])
         volumes = {case: pixels[cases == case] for case in dict.fromkeys(cases.tolist())}
         pooled = {case: counts.sum(0) for case, counts in volumes.items()}
         slices, whole = _dice(pixels), np.array(list(pooled.values()))
         dice = {
             "volumes": _dice(whole),
-            "volumes with infection": _dice(whole[_infected(whole)]),
+            "volumes with infection": _dice(whole[has_infection(whole)]),
             "slices": slices,
             "slices with infection": slices[infected],
             "pooled pixels": _dice(pixels.sum(0, keepdims=True)),
@@ -47,7 +47,13 @@ class VolumeScores(CountTable):
             self.output_dir / "scores_per_volume.csv",
             ["case", "dice", "slices", "slices_with_infection", "true_positive", "false_positive", "false_negative"],
             (
-                [case, f"{value:.6f}", len(counts), int(_infected(counts).sum()), *map(int, pooled[case][[0, 1, 3]])]
+                [
+                    case,
+                    f"{value:.6f}",
+                    len(counts),
+                    int(has_infection(counts).sum()),
+                    *map(int, pooled[case][[0, 1, 3]]),
+                ]
                 for (case, counts), value in zip(volumes.items(), dice["volumes"], strict=True)
             ),
         )
@@ -61,8 +67,3 @@ class VolumeScores(CountTable):
 def _dice(pixels: np.ndarray) -> np.ndarray:
     """F1 of counts (N, 4), which is the Dice, shape (N,)."""
     return slice_scores(pixels)[:, SCORES.index("f1")]
-
-
-def _infected(pixels: np.ndarray) -> np.ndarray:
-    """Whether the truth of each slice holds infection, for counts (N, 4)."""
-    return pixels[:, 0] + pixels[:, 3] > 0

@@ -110,7 +110,30 @@ class UNetEncoder(Encoder):
         return features
 
 
-class VGG19Encoder(Encoder):
+class SequentialEncoder(Encoder):
+    """An encoder that is one layer behind the other, as torchvision's ``features``.
+
+    Args:
+        layers: all of them.
+        ends: positions of the layers whose maps it gives.
+    """
+
+    def __init__(self, layers: list[nn.Module], ends: list[int]) -> None:
+        super().__init__()
+        self.features, self.ends = nn.Sequential(*layers), ends
+        initialise(self)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """See the class."""
+        features: list[torch.Tensor] = []
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in self.ends:
+                features.append(x)
+        return features
+
+
+class VGG19Encoder(SequentialEncoder):
     """VGG19 up to its last convolution (sections 7.1 and 7.2; Simonyan and Zisserman 2015), without batch norm.
 
     Args:
@@ -128,9 +151,8 @@ class VGG19Encoder(Encoder):
     head = "classifier."
 
     def __init__(self, in_channels: int = 1, spatial_dims: int = 2, pretrained: bool = False) -> None:
-        super().__init__()
         layers: list[nn.Module] = []
-        self.ends: list[int] = []  # positions of the last activation of each level
+        ends = []  # positions of the last activation of each level
         width = in_channels
         for level in VGG19:
             if layers:
@@ -138,18 +160,8 @@ class VGG19Encoder(Encoder):
             for out_channels in level:
                 layers += [nn.Conv2d(width, out_channels, 3, padding=1), nn.ReLU(inplace=True)]
                 width = out_channels
-            self.ends.append(len(layers) - 1)
-        self.features = nn.Sequential(*layers)
-        initialise(self)
-
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """See the class."""
-        features: list[torch.Tensor] = []
-        for index, layer in enumerate(self.features):
-            x = layer(x)
-            if index in self.ends:
-                features.append(x)
-        return features
+            ends.append(len(layers) - 1)
+        super().__init__(layers, ends)
 
 
 class ResNet34Encoder(ResNet, Encoder):
@@ -226,7 +238,7 @@ class InvertedResidual(nn.Module):
         return x + self.conv(x) if self.residual else self.conv(x)
 
 
-class MobileNetV2Encoder(Encoder):
+class MobileNetV2Encoder(SequentialEncoder):
     """MobileNetV2 up to the 1x1 convolution with 1280 channels (sections 9.3 and 9.4; Sandler et al. 2018).
 
     Args:
@@ -243,28 +255,16 @@ class MobileNetV2Encoder(Encoder):
     head = "classifier."
 
     def __init__(self, in_channels: int = 1, spatial_dims: int = 2, pretrained: bool = False) -> None:
-        super().__init__()
         layers: list[nn.Module] = [_normed(in_channels, 32, 3, stride=2)]
-        self.ends: list[int] = []  # positions of the last layer of each size
+        ends = []  # positions of the last layer of each size
         width = 32
         for expansion, out_channels, repetitions, stride in MOBILENET_V2:
             if stride == 2:
-                self.ends.append(len(layers) - 1)
+                ends.append(len(layers) - 1)
             for repetition in range(repetitions):
                 layers.append(InvertedResidual(width, out_channels, stride if repetition == 0 else 1, expansion))
                 width = out_channels
-        self.ends.append(len(layers))
-        self.features = nn.Sequential(*layers, _normed(width, 1280, 1))
-        initialise(self)
-
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """See the class."""
-        features: list[torch.Tensor] = []
-        for index, layer in enumerate(self.features):
-            x = layer(x)
-            if index in self.ends:
-                features.append(x)
-        return features
+        super().__init__([*layers, _normed(width, 1280, 1)], [*ends, len(layers)])
 
 
 ENCODERS: dict[str, type[Encoder]] = {

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .figures import FAINT, LINES, MARGIN, TEXT, _figure, _plot, _save, _write
-from .paper_table import check_names
+from .paper_table import check_entry, check_names
 
 NEEDED, MAYBE = ("name", "file", "x", "y"), ("title", "variants", "run", "xlabel", "ylabel", "steps")
 
@@ -49,11 +49,7 @@ def read_curves(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> Pap
     Raises:
         ValueError: for a key, variant or run that is missing or unknown, or a value of another form.
     """
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise ValueError(f"each of curves is a mapping with a name, got {entry!r}.")
-    where = f"curves {entry['name']}"
-    if not set(NEEDED) <= set(entry) <= {*NEEDED, *MAYBE}:
-        raise ValueError(f"{where} has {', '.join(NEEDED)}, and maybe {', '.join(MAYBE)}; got {list(entry)}.")
+    where = check_entry(entry, "curves", NEEDED, MAYBE, each="of curves")
     shown, run, steps = entry.get("variants", list(variants)), entry.get("run", runs[0]), entry.get("steps", False)
     if not isinstance(shown, list) or not shown:
         raise ValueError(f"{where}: variants is a list of one or more, got {shown!r}.")

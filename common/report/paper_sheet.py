@@ -12,7 +12,7 @@ import numpy as np
 
 from ..files import reason
 from .figures import comparison
-from .paper_table import check_names
+from .paper_table import check_entry, check_names
 from .styles import class_styles
 
 SHARED = ("images", "truths", "titles")  # what the files of all variants have in common
@@ -47,14 +47,8 @@ def read_sheet(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> Pape
     Raises:
         ValueError: for a key, variant or run that is missing or unknown, or a value of another form.
     """
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise ValueError(f"each sheet is a mapping with a name, got {entry!r}.")
-    where = f"sheet {entry['name']}"
-    known = {"name", "title", "variants", "run", "slices", "classes", "window"}
-    if not {"name", "classes"} <= set(entry) <= known:
-        raise ValueError(
-            f"{where} has name, classes, and maybe title, variants, run, slices, window; got {list(entry)}."
-        )
+    maybe = ("title", "variants", "run", "slices", "window")
+    where = check_entry(entry, "sheet", ("name", "classes"), maybe)
     rows, run, classes = entry.get("variants", list(variants)), entry.get("run", runs[0]), entry["classes"]
     if not isinstance(rows, list) or not rows:
         raise ValueError(f"{where}: variants is a list of one or more, got {rows!r}.")

@@ -49,20 +49,34 @@ class PaperTable:
         return max([3, *map(len, given)])
 
 
+def check_entry(entry: Any, kind: str, needed: Sequence[str], maybe: Sequence[str], each: str = "") -> str:
+    """What an item of reproduce.yaml is called in messages: its kind and name.
+
+    Args:
+        entry: the item.
+        kind: ``table`` and so on.
+        needed: keys that it has.
+        maybe: further ones that it may have.
+        each: kind in the message for an item without a name.
+
+    Raises:
+        ValueError: for an item without a name, or with other keys.
+    """
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise ValueError(f"each {each or kind} is a mapping with a name, got {entry!r}.")
+    where = f"{kind} {entry['name']}"
+    if not set(needed) <= set(entry) <= {*needed, *maybe}:
+        raise ValueError(f"{where} has {', '.join(needed)}, and maybe {', '.join(maybe)}; got {list(entry)}.")
+    return where
+
+
 def read_table(entry: Any, variants: Sequence[str]) -> PaperTable:
     """Read one item of ``tables:``.
 
     Raises:
         ValueError: for a key, variant or heading that is missing or unknown, or numbers of another form.
     """
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise ValueError(f"each table is a mapping with a name, got {entry!r}.")
-    where = f"table {entry['name']}"
-    known = {"name", "title", "scores", "columns", "paper", "variants", "curve"}
-    if not {"name", "columns"} <= set(entry) <= known:
-        raise ValueError(
-            f"{where} has name, columns, and maybe title, scores, paper, variants, curve; got {list(entry)}."
-        )
+    where = check_entry(entry, "table", ("name", "columns"), ("title", "scores", "paper", "variants", "curve"))
     columns = {}
     for heading, place in mapping(entry["columns"], f"{where}: columns").items():
         if not isinstance(place, dict) or set(place) != {"row", "column"}:
