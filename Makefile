@@ -6,6 +6,7 @@ SEGMENT := bundles/us_dense_seg/configs
 DIAGNOSE := bundles/us_reverse_transfer/configs
 TRANSFER := bundles/ct_transfer_unet/configs
 ENCODERS := bundles/mosmed_encoders/configs
+WEAK := bundles/ct_weak_gan/configs
 # Small enough for two cores and five minutes; the paper's settings are those of train.yaml.
 DEMO := --size "[128,128]" --fold 1 --epochs 16 --learning_rate 1e-3 --amp True --ckpt_dir demo/models --output_dir demo/training
 
@@ -20,7 +21,10 @@ TO_SECOND := --pretrained demo/transfer/source/model.pt --training_slices 100 --
 ENCODER := --encoder mobilenetv2 --size "[96,96]"
 DEMO_ENCODERS := $(ENCODER) --weights none --learning_rate 1e-3 --epochs 10 --ckpt_dir demo/encoders --output_dir demo/encoders
 
-.PHONY: venv demo demo-ultrasound demo-transfer demo-encoders test lint pictures
+SLICE_LABELS := --size "[64,64]" --filters 16
+DEMO_WEAK := $(SLICE_LABELS) --adversarial 0.2 --learning_rate 1e-3 --epochs 15 --ckpt_dir demo/weak --output_dir demo/weak
+
+.PHONY: venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test lint pictures
 
 venv: .venv/installed
 
@@ -64,6 +68,12 @@ demo-encoders: venv
 	@echo; echo "Studies by the severity of their folder, down, and as measured, across:"; cat demo/encoders/inference/severity.csv
 	@echo; echo "Pictures:"; find demo/encoders -name '*.png'
 
+demo-weak: venv
+	$(RUN) training --config_file $(WEAK)/train.yaml $(DEMO_WEAK)
+	$(RUN) evaluating --config_file "['$(WEAK)/train.yaml','$(WEAK)/evaluate.yaml']" $(DEMO_WEAK)
+	$(RUN) --config_file $(WEAK)/inference.yaml $(SLICE_LABELS) --weights demo/weak/model.pt --output_dir demo/weak/inference
+	@echo; echo "Pictures:"; find demo/weak -name '*.png'
+
 test: venv
 	$(BIN)/python -m pytest
 
@@ -72,7 +82,7 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-pictures: demo demo-ultrasound demo-transfer demo-encoders
+pictures: demo demo-ultrasound demo-transfer demo-encoders demo-weak
 	$(BIN)/python -m common.phantoms --output docs/phantoms.png
 	$(BIN)/python -m common.phantoms --kind ultrasound --output docs/ultrasound_phantoms.png
 	cp demo/inference/1_overlay.png docs/overlay.png
@@ -80,3 +90,4 @@ pictures: demo demo-ultrasound demo-transfer demo-encoders
 	cp demo/transfer/inference/1_view.png docs/view.png
 	cp demo/transfer/audit/audit.png docs/audit.png
 	cp demo/encoders/inference/severity.png docs/severity.png
+	cp demo/weak/evaluation.png docs/separation.png

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from math import isfinite
 from typing import Any
 
 import torch
@@ -28,7 +29,8 @@ class SeparationTrainer(Trainer):
     out; ``loss`` is then 0.
 
     On several devices gradients are averaged by hand: DistributedDataParallel does not go together with the second
-    derivative that the gradient penalty takes. A step is taken on all of them or on none.
+    derivative that the gradient penalty takes. A step is taken on all of them or on none, and a loss that is not finite
+    on one stops all. They must start from the same weights.
 
     Args:
         device: where to train.
@@ -100,21 +102,20 @@ class SeparationTrainer(Trainer):
             x, is_normal = x[~is_normal], is_normal[~is_normal]
         terms: dict[str, torch.Tensor] = {}
         found: dict[str, torch.Tensor] = {}
-        self.separator.train()
-
-        # 2. Critic: normal slices beside normal versions, which are given as they are
-        if self.critic is not None and self.everywhere(len(normal) > 0 and len(x) > 0):
-            self.critic.train().requires_grad_(True)
-            for _ in range(self.critic_steps):
-                with torch.no_grad():
-                    made = self.inferer(x, self.separator)[:, :1]
-                judge = partial(self.inferer, network=self.critic)
-                terms = self.critic_loss(self.critic, normal, made, judge)  # type: ignore[misc]
-                self.step(self.critic, self.critic_optimizer, terms)  # type: ignore[arg-type]
-
-        # 3. Separator: the critic judges, and is not taught
         if self.everywhere(len(x) > 0):
+            # 2. Both steps share this pass, for the critic's does not change the separator
+            self.separator.train()
             normal_version, lesions = self.inferer(x, self.separator).split(1, dim=1)
+
+            # 3. Critic: normal slices beside normal versions, which are given as they are
+            if self.critic is not None and self.everywhere(len(normal) > 0):
+                self.critic.train().requires_grad_(True)
+                made, judge = normal_version.detach(), partial(self.inferer, network=self.critic)
+                for _ in range(self.critic_steps):
+                    terms = self.critic_loss(self.critic, normal, made, judge)  # type: ignore[misc]
+                    self.step(self.critic, self.critic_optimizer, terms)  # type: ignore[arg-type]
+
+            # 4. Separator: the critic judges, and is not taught
             verdict = None
             if self.critic is not None:
                 self.critic.requires_grad_(False)
@@ -136,15 +137,15 @@ class SeparationTrainer(Trainer):
         """One step of one network by the sum of its terms.
 
         Raises:
-            ValueError: naming the term that is not finite, before the network has changed.
+            ValueError: on every device, naming the term that is not finite, before the network has changed.
         """
-        values = torch.stack([value.detach() for value in terms.values()])
-        if not values.isfinite().all():
-            name, value = next((n, v) for n, v in zip(terms, values.tolist(), strict=True) if not abs(v) < float("inf"))
+        values = zip(terms, torch.stack([value.detach() for value in terms.values()]).tolist(), strict=True)
+        wrong = [f"{name} {value}" for name, value in values if not isfinite(value)]
+        if not self.everywhere(not wrong):
+            got = wrong[0] if wrong else "one on another device that is not,"
             raise ValueError(
-                f"Every loss must be finite, got {name} {value} in epoch {self.state.epoch}, iteration "
-                f"{self.state.iteration}. last.pt holds the epoch before: go on from there with a lower "
-                "--learning_rate and --resume True."
+                f"Every loss must be finite, got {got} in epoch {self.state.epoch}, iteration {self.state.iteration}. "
+                "last.pt holds the epoch before: go on from there with a lower --learning_rate and --resume True."
             )
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import logging
+import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -14,7 +18,8 @@ from monai.transforms import Compose, Orientationd, Resized, ScaleIntensityRange
 from PIL import Image
 
 from common.datasets import SliceDataset, datalist, image_label_sets
-from common.phantoms import write_coronacases, write_mosmed, write_radiopaedia
+from common.datasets.cut import main
+from common.phantoms import write_coronacases, write_medseg_pictures, write_mosmed, write_radiopaedia
 from common.transforms import LesionMaskd, LoadScand, LungMaskd, OutsideLungd, WindowCTd
 
 WRITERS = {"radiopaedia": write_radiopaedia, "coronacases": write_coronacases, "mosmed": write_mosmed}
@@ -40,10 +45,15 @@ PREPROCESSING = Compose(
 )
 
 
-def picture(path: Path, seed: int = 0) -> Path:
-    """A picture that the seed decides."""
+def picture(path: Path, seed: int = 0, lungs: bool = True) -> Path:
+    """A body on black, of a brightness that the seed decides, with or without two dark lungs, where it is noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
+    row, column = np.mgrid[-1:1:24j, -1:1:24j]
+    grey = np.clip(600 * (1 - np.hypot(column, row)), 0, 180 + seed % 71)
+    if lungs:
+        inside = ((np.abs(column) - 0.4) / 0.3) ** 2 + (row / 0.5) ** 2 < 1
+        grey[inside] = np.random.default_rng(seed).integers(50, 70, inside.sum())
+    Image.fromarray(grey.astype(np.uint8)).save(path)
     return path
 
 
@@ -197,6 +207,9 @@ def test_pictures_and_volumes_go_together_and_truth_is_of_volumes_alone(tmp_path
         ({"smallest_lesion": 0}, "smallest_lesion is 1 pixel or more .*got 0, 0"),
         ({"normal_gap": -1}, "normal_gap 0 slices or more, got 1, -1"),
         ({"shares": (7, 3)}, "three positive numbers"),
+        ({"training_slices": (0, 870)}, r"training_slices is two numbers, .* each 1 or more, .*; got \(0, 870\)"),
+        ({"training_slices": [2007]}, r"training_slices is two numbers, .*; got \[2007\]"),
+        ({"training_slices": [1, "all"]}, r"training_slices is two numbers, .*; got \[1, 'all'\]"),
         ({"normal_gap": 9}, "got 14 slices and no normal slices. Add patients"),
         ({"smallest_lesion": 5}, "got 35 slices and no slices with lesions. Add patients"),
     ],
@@ -204,6 +217,96 @@ def test_pictures_and_volumes_go_together_and_truth_is_of_volumes_alone(tmp_path
 def test_sets_that_cannot_be(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         image_label_sets(volumes(), masks, **settings)
+
+
+def drawn(numbers: tuple[int | None, int | None] | None, seed: int = 0, **settings: Any) -> dict[str, list[Any]]:
+    """Patient, slice and label of what is chosen of ten volumes with 30 normal slices and 20 with lesions each."""
+    sets = image_label_sets(volumes(content="1" * 30 + "3" * 20), masks, seed=seed, training_slices=numbers, **settings)
+    return {name: [(item["patient"], item["slice"], item["label"]) for item in items] for name, items in sets.items()}
+
+
+def test_as_many_slices_are_drawn_to_train_on_as_are_asked_for_and_the_others_stay(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        few = drawn((72, 10))
+    assert "Drawn to train on: 72 of 210 normal slices, 10 of 140 with lesions." in caplog.messages
+    everything, more = drawn(None), drawn((90, None))
+    labels = [label for _, _, label in few["training"]]
+    assert (labels.count(0), labels.count(1)) == (72, 10)
+    assert set(few["training"]) < set(more["training"]) < set(everything["training"]) and len(more["training"]) == 230
+    for name in ("validation", "test"):
+        assert few[name] == more[name] == everything[name]
+    assert drawn((1000, 1000)) == everything, "no more than there are"
+
+
+def test_the_draw_is_the_seeds_and_every_patient_gives_its_part() -> None:
+    for label, number, part in ((0, 72, {10, 11}), (1, 10, {1, 2})):  # of seven patients
+        slices = [(patient, index) for patient, index, each in drawn((72, 10))["training"] if each == label]
+        assert len(slices) == number
+        assert set(Counter(patient for patient, _ in slices).values()) == part
+    assert drawn((72, 10)) == drawn((72, 10))
+    assert drawn((72, 10))["training"] != drawn((72, 10), seed=1)["training"]
+
+
+def test_slices_in_doubt_are_not_drawn() -> None:
+    assert not {index for _, index, _ in drawn((1000, 1000), normal_gap=5)["training"]} & set(range(25, 30))
+
+
+def test_pictures_without_lung_are_left_out_of_all_sets_and_told_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cases = pictures(tmp_path, {f"p{number}": [0, 1, 0] for number in range(10)})
+    bare = cases[2::3]
+    for number, case in enumerate(bare):
+        picture(case["image"], number, lungs=False)
+    with caplog.at_level(logging.INFO):
+        sets = image_label_sets(cases, masks)
+    assert [len(items) for items in sets.values()] == [14, 2, 4]
+    assert {item["case"] for items in sets.values() for item in items} == {
+        case["case"] for case in cases if case not in bare
+    }
+    named = ", ".join(str(case["image"]) for case in bare[:5])
+    assert [each for each in caplog.messages if "no lung" in each] == [
+        f"10 of 30 pictures hold no lung and are left out: {named}, ..."
+    ]
+    with pytest.raises(
+        ValueError, match=r"Pictures with lung are needed, got 10 without \(.*p0_2\.png, .*, \.\.\.\)\. Give"
+    ):
+        image_label_sets(bare, masks)
+
+
+def test_a_lung_mask_that_is_given_decides_whether_a_picture_holds_lung(tmp_path: Path) -> None:
+    cases = pictures(tmp_path, {f"p{number}": [0, 1] for number in range(10)})
+    full, empty = (tmp_path / name for name in ("full.png", "empty.png"))
+    for path, value in ((full, 255), (empty, 0)):
+        Image.fromarray(np.full((24, 24), value, dtype=np.uint8)).save(path)
+    picture(cases[0]["image"], lungs=False)
+    cases[0]["lung"], cases[1]["lung"] = full, empty
+    taken = {item["case"] for items in image_label_sets(cases, masks).values() for item in items}
+    assert taken == {case["case"] for case in cases} - {cases[1]["case"]}
+
+
+def test_lung_is_looked_for_in_no_more_pictures_than_a_draw_takes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cases = pictures(tmp_path, {f"p{number}": [0, 1] * 5 for number in range(10)})
+    for number, case in enumerate(cases[::5]):
+        picture(case["image"], number, lungs=False)
+    with caplog.at_level(logging.INFO):
+        sets = image_label_sets(cases, masks, training_slices=(8, 4))
+    assert [item["label"] for item in sets["training"]].count(0) == 8 and len(sets["training"]) == 12
+    (message,) = [each for each in caplog.messages if "no lung" in each]
+    bare, looked = map(int, re.findall(r"\d+", message)[:2])
+    assert looked == 12 + 30 + bare - 6, "what was drawn, 10 and 20 to validate and test with 2 and 4 without, no more"
+
+
+def test_pictures_that_cannot_be_read_are_named_before_training(tmp_path: Path) -> None:
+    cases = pictures(tmp_path, {f"p{number}": [0, 1] for number in range(10)})
+    for number in (3, 8):
+        cases[number]["image"].write_bytes(b"no picture %d" % number)
+    with pytest.raises(ValueError, match=r"2 of 20 pictures cannot be used: .*\.png: cannot be read: .*\.png: cannot"):
+        image_label_sets(cases, masks)
 
 
 @pytest.mark.parametrize("label", [2, -1, None, 0.5])
@@ -268,7 +371,8 @@ def test_a_lesion_mask_does_not_come_into_training_by_another_name(key: str) -> 
 def test_no_lesion_mask_reaches_training(source: str, tmp_path: Path) -> None:
     root = WRITERS[source](tmp_path / "data", patients=6, size=(64, 64), slices=6)
     cases = datalist(root, "image labels", source)
-    sets = image_label_sets(cases, MASKS, shares=(3, 1, 1))
+    sets = image_label_sets(cases, MASKS, shares=(3, 1, 1), training_slices=(3, 4))
+    assert sorted(item["label"] for item in sets["training"]) == [0, 0, 0, 1, 1, 1, 1]
     lesions = {case["label"] for case in cases}
     for item in sets["training"] + sets["validation"]:
         assert set(item) <= ALLOWED and type(item["label"]) is int
@@ -336,3 +440,67 @@ def test_what_lies_outside_the_lung_takes_one_value_and_the_inside_stays(shape: 
 def test_nothing_in_the_lung_or_a_mask_of_another_shape_is_refused(lung: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         OutsideLungd(keys="image")({"image": torch.ones(1, 4, 4), "lung": lung, "case": "study_7"})
+
+
+def cut_phantoms(root: Path, output_dir: Path, *words: str) -> list[dict[str, str]]:
+    """Rows of the table after cutting volumes with masks of lung and lesions."""
+    given = ["--dataset_dir", "rp_im", "--lung_masks", "rp_lung_msk", "--lesion_masks", "rp_msk"]
+    main(
+        [str(root / word) if word.startswith("rp_") else word for word in given]
+        + ["--output_dir", str(output_dir), *words]
+    )
+    with (output_dir / "labels.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_cut_slices_are_upright_windowed_and_chosen_by_their_lesions(tmp_path: Path) -> None:
+    root, out = write_radiopaedia(tmp_path / "data", patients=2, size=(64, 48), slices=12), tmp_path / "mix"
+    volumes = {  # (Z, Y, X): rows run to posterior, columns to the left
+        (number, name): np.asarray(nibabel.as_closest_canonical(nibabel.load(path)).dataobj)[::-1, ::-1].T
+        for name in ("im", "msk", "lung_msk")
+        for number, path in enumerate(sorted((root / f"rp_{name}").iterdir()), start=1)
+    }
+    window = ("--window", "-1000", "200")
+    cut_phantoms(root, out, "--label", "1", "--source", "north", *window)
+    for _ in range(2):  # the second time changes nothing
+        rows = cut_phantoms(root, out, "--label", "0", "--source", "south", "--gap", "1", *window)
+    expected = []
+    for number in (1, 2):
+        ill, lung = (volumes[number, name].reshape(12, -1) > 0 for name in ("msk", "lung_msk"))
+        for index in np.flatnonzero(lung.mean(1) >= 0.02):
+            if ill[index].any():
+                expected.append(("north", "1", f"north/{number}", f"{number}_{index:03d}"))
+            elif not ill[max(0, index - 1) : index + 2].any():
+                expected.append(("south", "0", f"south/{number}", f"{number}_{index:03d}"))
+    found = [(row["source"], row["label"], row["patient"], Path(row["image"]).stem) for row in rows]
+    assert found == sorted(expected) and {label for _, label, _, _ in found} == {"0", "1"}
+    for row in rows:
+        number, index = map(int, Path(row["image"]).stem.split("_"))
+        grey = (np.clip(volumes[number, "im"][index], -1000.0, 200.0) + 1000) / 1200 * 255
+        np.testing.assert_allclose(np.asarray(Image.open(out / row["image"])), grey, atol=0.51)
+        lung = volumes[number, "lung_msk"][index] > 0
+        np.testing.assert_array_equal(np.asarray(Image.open(out / row["lung"])), 255 * lung)
+    assert len(datalist(out, "image labels", "table")) == len(rows)
+
+
+def test_pictures_that_lie_otherwise_are_turned_and_keep_their_grey(tmp_path: Path) -> None:
+    root = write_medseg_pictures(tmp_path / "data", slices=3, size=(64, 64))
+    words = ["--picture_axes", "LP", "--label", "1", "--source", "s", "--patients", "unknown"]
+    main(["--dataset_dir", str(root / "Imgs"), "--output_dir", str(tmp_path / "mix"), *words])
+    found = datalist(tmp_path / "mix", "image labels", "table")
+    assert len(found) == 3 and {case["patient"] for case in found} == {None}
+    for case, path in zip(found, sorted((root / "Imgs").iterdir()), strict=True):
+        with Image.open(path) as before, Image.open(case["image"]) as after:
+            np.testing.assert_array_equal(np.asarray(after), np.asarray(before.convert("L")).T)
+
+
+def test_what_cannot_be_cut_is_refused(tmp_path: Path) -> None:
+    root = write_radiopaedia(tmp_path / "data", patients=2, size=(64, 64), slices=4)
+    with pytest.raises(ValueError, match=r"the window from low to high; got 0, 0, 'scan', \(150\.0, -1350\.0\)"):
+        cut_phantoms(root, tmp_path, "--label", "0", "--source", "s", "--window", "150", "-1350")
+    (root / "rp_msk" / "2.nii.gz").unlink()
+    with pytest.raises(ValueError, match=r"Each scan needs its mask in .*rp_msk, 1 have none: 2\."):
+        cut_phantoms(root, tmp_path, "--label", "0", "--source", "s")
+    write_table(tmp_path, [])
+    with pytest.raises(ValueError, match=r"labels\.csv: the columns are image,label,patient,lung,source, got image,"):
+        cut_phantoms(root, tmp_path, "--label", "0", "--source", "s", "--include", "1")

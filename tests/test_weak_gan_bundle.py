@@ -9,6 +9,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import torch
 from monai.bundle import ConfigWorkflow
 
 from common.phantoms import write_radiopaedia
@@ -102,3 +103,17 @@ def test_words_that_mean_nothing_are_refused(
     while cause is not None and message not in str(cause):
         cause = cause.__cause__
     assert cause is not None, f"{error.value}"
+
+
+def test_a_run_that_is_resumed_ends_bitwise_as_one_that_was_not_cut_off(patients: Path, tmp_path: Path) -> None:
+    """After its first epoch; tests/test_training.py kills one in the middle."""
+    settings: dict[str, Any] = {"source": "radiopaedia", "dataset_dir": str(patients), "size": [32, 32], "filters": 2}
+    for name, epochs, resume in (("whole", 2, False), ("cut", 1, False), ("cut", 2, True)):
+        folder = str(tmp_path / name)
+        run("training", [TRAIN], **settings, epochs=epochs, resume=resume, ckpt_dir=folder, output_dir=folder)
+    whole, cut = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "cut"))
+    states = ("network", "critic", "optimizer", "critic_optimizer", "epoch")
+    torch.testing.assert_close(*({name: end[name] for name in states} for end in (cut, whole)), rtol=0, atol=0)
+    assert whole["epoch"] == 2 and whole["critic_optimizer"]["state"]
+    tables = [[row | {"seconds": ""} for row in rows(tmp_path / name / "metrics.csv")] for name in ("whole", "cut")]
+    assert tables[0] == tables[1] and len(tables[0]) == 2

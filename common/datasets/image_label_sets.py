@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..files import sha256
+from .drawing import draw, has_mask
 from .slice_sets import lung_slices
 from .split import three_way_split
 
@@ -27,20 +28,26 @@ def image_label_sets(
     seed: int = 0,
     smallest_lesion: int = 1,
     normal_gap: int = 0,
+    training_slices: Sequence[int | None] | None = None,
 ) -> dict[str, list[Case]]:
     """Slices to train, validate and test on, each patient in one of the sets; lesion masks reach the test alone.
 
     Of volumes, slices that hold lung are taken, and the mask says which have lesions. All of them are tested, with
-    label 1 for any lesion. To train and validate, slices whose label is in doubt can be left out. Pictures are taken as
-    they are, those of the same content once. Pictures without patient count as a patient each.
+    label 1 for any lesion. To train and validate, slices whose label is in doubt can be left out. Of pictures, those of
+    the same content are taken once, and those left out whose lung mask is empty or, without one, where no lung is found
+    by threshold: the ends of scans. Pictures without patient count as a patient each.
+
+    Slices to train on can be drawn, each patient giving one in turn until the number is reached. Lung is looked for in
+    the order of the draw, and so in few pictures more than are drawn; in all of them to validate and to test.
 
     Args:
         datalist: pictures, whose ``label`` is 0 or 1, and volumes, whose ``label`` is the path of a lesion mask.
         masks: see :func:`common.datasets.slice_sets.lung_slices`.
         shares: of the patients, see :func:`common.datasets.three_way_split`.
-        seed: of the split.
+        seed: of the split and the draw.
         smallest_lesion: pixels; slices with less of a lesion are not trained on.
         normal_gap: slices; normal ones this near to one with a lesion are not trained on.
+        training_slices: the most normal slices and the most slices with lesions to train on, None for all.
 
     Returns:
         ``training``, ``validation`` and ``test``: items with ``image``, ``lung`` where given, ``intensity``,
@@ -49,38 +56,40 @@ def image_label_sets(
 
     Raises:
         ValueError: for labels other than 0 and 1, two labels of the same picture, a lesion mask that is given as image
-            or lung too, a class that training lacks, too few patients, or cases that cannot be used.
+            or lung too, a class that training lacks, a set that stays empty, too few patients, pictures none of which
+            holds lung, or cases that cannot be used.
     """
     if smallest_lesion < 1 or normal_gap < 0:
         raise ValueError(
             f"smallest_lesion is 1 pixel or more and normal_gap 0 slices or more, got {smallest_lesion}, {normal_gap}."
         )
-    volumes = [case for case in datalist if _has_mask(case)]
+    numbers: Sequence[int | None] = (None, None) if training_slices is None else training_slices
+    if len(numbers) != 2 or not all(number is None or (isinstance(number, int) and number > 0) for number in numbers):
+        raise ValueError(
+            "training_slices is two numbers, of normal slices and of slices with lesions, each 1 or more, or None for "
+            f"all; got {training_slices}."
+        )
+    volumes = [case for case in datalist if has_mask(case)]
     _check_masks(datalist, volumes)
-    cases = _pictures([case for case in datalist if not _has_mask(case)])
+    cases = _pictures([case for case in datalist if not has_mask(case)])
     if volumes:
         cases += _slices(volumes, masks, smallest_lesion, normal_gap)
     sides = three_way_split(_with_patients(cases), shares, seed)
     sets = {
-        name: [_item(case, tested=name == "test") for case in members if name == "test" or not case.get("doubtful")]
-        for name, members in sides.items()
+        name: [_item(case, tested=name == "test") for case in members]
+        for name, members in draw(sides, numbers, seed).items()
     }
     for name, items in sets.items():
         ill, people = sum(item["label"] for item in items), len({item["patient"] for item in items})
         logger.info("%s: %d slices of %d patients, %d with lesions.", name.capitalize(), len(items), people, ill)
-    _check_training(sets["training"])
+    _check_sets(sets)
     return sets
-
-
-def _has_mask(case: Case) -> bool:
-    """Whether the label is the path of a lesion mask, not 0 or 1."""
-    return isinstance(case["label"], (str, Path))
 
 
 def _item(case: Case, tested: bool) -> Case:
     """What may be known of a slice: its lesion mask only where it is tested."""
     item = {key: case[key] for key in KEPT if case.get(key) is not None} | {"label": int(case["infected"])}
-    return item | ({"truth": case["label"]} if tested and _has_mask(case) else {})
+    return item | ({"truth": case["label"]} if tested and has_mask(case) else {})
 
 
 def _check_masks(datalist: Sequence[Case], volumes: Sequence[Case]) -> None:
@@ -152,8 +161,9 @@ def _with_patients(cases: Sequence[Case]) -> list[Case]:
     return [case if case.get("patient") is not None else {**case, "patient": str(case["case"])} for case in cases]
 
 
-def _check_training(items: Sequence[Case]) -> None:
-    """ValueError where a class is missing; a warning where the source tells the class."""
+def _check_sets(sets: Mapping[str, Sequence[Case]]) -> None:
+    """ValueError where a set is empty or training lacks a class; a warning where the source tells the class."""
+    items = sets["training"]
     sources = [sorted({str(item["source"]) for item in items if item["label"] == label}) for label in (0, 1)]
     for name, found in zip(("normal slices", "slices with lesions"), sources, strict=True):
         if not found:
@@ -161,6 +171,9 @@ def _check_training(items: Sequence[Case]) -> None:
                 f"Training needs normal slices and slices with lesions, got {len(items)} slices and no {name}. Add "
                 "patients who have some, or change seed, shares, smallest_lesion or normal_gap."
             )
+    for name in ("validation", "test"):
+        if not sets[name]:
+            raise ValueError(f"No slice is left for {name}. Add patients, or change seed or shares.")
     if not set(sources[0]) & set(sources[1]):
         logger.warning(
             "All normal slices come from %s, all slices with lesions from %s. A network can tell these sources apart "
