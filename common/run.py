@@ -38,6 +38,7 @@ PACKAGES = (
     "highdicom",
     "itk",
     "scikit-image",
+    "scikit-learn",
     "scipy",
     "vtk",
 )

@@ -2,6 +2,7 @@
 
 from .ct import LoadScand, NormalizeSlicesd, WindowCTd, check_intensity
 from .masks import AddLungd, ClassIndexd, LesionMaskd, LungMaskd, OutsideLungd
+from .pseudo_labels import ClustersInLungd, LungByThresholdd, MiddleSlicesd, OpenAndCloseLesiond
 from .ultrasound import (
     Diagnosed,
     FlipAndGaind,
@@ -15,17 +16,21 @@ from .ultrasound import (
 __all__ = [
     "AddLungd",
     "ClassIndexd",
+    "ClustersInLungd",
     "Diagnosed",
     "FlipAndGaind",
     "LabelClassesd",
     "LesionMaskd",
     "LoadFramed",
     "LoadScand",
+    "LungByThresholdd",
     "LungMaskd",
     "MaskValuesd",
     "MeasureSharesd",
+    "MiddleSlicesd",
     "NameIndexd",
     "NormalizeSlicesd",
+    "OpenAndCloseLesiond",
     "OutsideLungd",
     "WindowCTd",
     "check_intensity",
