@@ -42,14 +42,20 @@ class FastCall:
         amp: bfloat16 where the device computes it natively, float16 on older GPUs, float32 elsewhere.
         compile: ``torch.compile`` the network; the first call then takes a minute, later ones are faster.
         half: float16 may be used; training with it needs its losses scaled.
+        mirror: average the logits of a slice and of its left-right mirror image, at twice the time.
     """
 
-    def __init__(self, amp: bool = False, compile: bool = False, half: bool = True) -> None:
-        self.amp, self.compile, self.half = amp, compile, half
+    def __init__(self, amp: bool = False, compile: bool = False, half: bool = True, mirror: bool = False) -> None:
+        self.amp, self.compile, self.half, self.mirror = amp, compile, half, mirror
         self._compiled: dict[int, Callable[..., torch.Tensor]] = {}
 
     def __call__(self, network: Callable[..., torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to float32 logits (B, classes, H, W)."""
+        """(B, C, H, W) to float32 logits (B, classes, H, W); H is left-right, as X in LPS."""
+        logits = self.forward(network, x)
+        return (logits + self.forward(network, x.flip(2)).flip(2)) / 2 if self.mirror else logits
+
+    def forward(self, network: Callable[..., torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        """One pass."""
         if isinstance(network, nn.Module) and id(network) not in self._compiled:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._compiled[id(network)] = torch.compile(network) if self.compile else network
@@ -65,12 +71,12 @@ class MixedPrecisionInferer(SimpleInferer):
     """MONAI's ``SimpleInferer`` in mixed precision on CPU and GPU; the engines' own ``amp`` knows CUDA only.
 
     Args:
-        amp, compile, half: see :class:`FastCall`.
+        amp, compile, half, mirror: see :class:`FastCall`.
     """
 
-    def __init__(self, amp: bool = False, compile: bool = False, half: bool = True) -> None:
+    def __init__(self, amp: bool = False, compile: bool = False, half: bool = True, mirror: bool = False) -> None:
         super().__init__()
-        self.call = FastCall(amp, compile, half)
+        self.call = FastCall(amp, compile, half, mirror)
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> Any:
         """(B, C, H, W) to logits (B, classes, H, W)."""
@@ -85,17 +91,21 @@ class SlicesInferer(Inferer):
 
     Args:
         slices_at_once: batch size.
-        amp: see :class:`FastCall`.
-        compile: see :class:`FastCall`.
+        amp, compile, mirror: see :class:`FastCall`.
         needed_channel: slices whose input is 0 all over this channel are not segmented and stay 0; none by default.
     """
 
     def __init__(
-        self, slices_at_once: int = 1, amp: bool = False, compile: bool = False, needed_channel: int | None = None
+        self,
+        slices_at_once: int = 1,
+        amp: bool = False,
+        compile: bool = False,
+        needed_channel: int | None = None,
+        mirror: bool = False,
     ) -> None:
         super().__init__()
         self.slices_at_once, self.needed_channel = slices_at_once, needed_channel
-        self.call = FastCall(amp, compile)
+        self.call = FastCall(amp, compile, mirror=mirror)
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits (B, classes, H, W) to what the volume will hold, (B, channels, H, W)."""
@@ -136,8 +146,7 @@ class MaskInferer(SlicesInferer):
         values: mask value of each output channel, as saved: 0 is background.
         threshold: a pixel takes its most probable class where that exceeds this probability, else 0.
         slices_at_once: batch size.
-        amp: see :class:`FastCall`.
-        compile: see :class:`FastCall`.
+        amp, compile, mirror: see :class:`FastCall`.
     """
 
     def __init__(
@@ -147,8 +156,9 @@ class MaskInferer(SlicesInferer):
         slices_at_once: int = 1,
         amp: bool = False,
         compile: bool = False,
+        mirror: bool = False,
     ) -> None:
-        super().__init__(slices_at_once, amp, compile)
+        super().__init__(slices_at_once, amp, compile, mirror=mirror)
         self.values, self.threshold = list(values), threshold
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:

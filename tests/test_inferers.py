@@ -78,3 +78,12 @@ def test_gpu_masks_equal_cpu_masks(network: torch.nn.Module) -> None:
 )
 def test_bfloat16_is_used_only_where_the_processor_has_it(features: dict[str, bool], expected: bool) -> None:
     assert native_bfloat16({"architecture": "x86_64", **features}) is expected
+
+
+def test_a_mirrored_call_averages_a_slice_and_its_left_right_mirror_image() -> None:
+    """A network that sees only the left half, X below 2, sees both halves; the result is mirrored back."""
+    left = torch.zeros(1, 1, 4, 3)
+    left[:, :, :2] = 1
+    x = torch.arange(12.0).reshape(1, 1, 4, 3)
+    expected = x / 2  # each half is seen by one of both passes
+    torch.testing.assert_close(FastCall(mirror=True)(lambda slices: slices * left, x), expected)

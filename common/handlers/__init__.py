@@ -2,6 +2,7 @@
 
 from .chosen import ChosenSlices
 from .diagnoses import DiagnosisScores
+from .lesions import LesionScores
 from .localisation import LocalisationScores
 from .pictures import ComparisonPicture
 from .pixels import PixelScores
@@ -18,6 +19,7 @@ __all__ = [
     "DiagnosisScores",
     "EarlyStop",
     "EpochSeed",
+    "LesionScores",
     "LocalisationScores",
     "MetricsTable",
     "PixelScores",

@@ -10,6 +10,7 @@ from monai.networks.nets import ResNet
 from torch import nn
 
 from .unet import classic_unet
+from .weak_gan import start_near_zero
 
 
 def lesion_classifier(filters: int = 64) -> ResNet:
@@ -54,6 +55,7 @@ class MapNetwork(nn.Module):
     def __init__(self, filters: int = 64) -> None:
         super().__init__()
         self.map = classic_unet(1, 1, filters)
+        start_near_zero(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See the class."""

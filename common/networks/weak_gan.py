@@ -31,12 +31,7 @@ class LesionSeparator(nn.Module):
         self.encoder = Contraction(1, filters)
         self.normal = Expansion(filters, 1)
         self.lesions = Expansion(filters, 1) if lesions else None
-        for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        for decoder in (self.normal, self.lesions):
-            if decoder is not None:  # starts near 0: a saturated tanh does not learn
-                nn.init.normal_(decoder.head.weight, std=0.01)
+        start_near_zero(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See the class."""
@@ -45,6 +40,19 @@ class LesionSeparator(nn.Module):
         normal = torch.tanh(self.normal(features))
         lesions = x - normal if self.lesions is None else torch.tanh(self.lesions(features))
         return torch.cat([normal, lesions], dim=1)
+
+
+def start_near_zero(network: nn.Module) -> None:
+    """Random weights of a network made of :class:`Contraction` and :class:`Expansion`, whose output starts near 0.
+
+    A saturated tanh does not learn, and a critic that is first shown large maps may never recover.
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    for module in network.modules():
+        if isinstance(module, Expansion):
+            nn.init.normal_(module.head.weight, std=0.01)
 
 
 class Critic(nn.Module):

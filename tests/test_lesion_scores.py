@@ -1,0 +1,50 @@
+"""Dice of lesions over all slices, absent ones included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from common.handlers import LesionScores
+from common.handlers.lesions import lesion_dice
+
+CLASSES = ("ground-glass", "consolidation", "lung", "background")
+
+
+def one_hot(rows: list[list[int]]) -> torch.Tensor:
+    """Classes (H, W) to (classes, H, W)."""
+    return torch.nn.functional.one_hot(torch.tensor(rows), len(CLASSES)).movedim(-1, 0).float()
+
+
+TRUTH = one_hot([[0, 0, 0], [1, 3, 3]])
+PREDICTED = one_hot([[0, 0, 1], [1, 3, 0]])  # ground-glass 2 of 3 and one too many; infection 4 of 4 and one too many
+NOTHING = one_hot([[2, 2, 2], [3, 3, 3]])
+
+
+def test_dice_is_worked_by_hand_and_absence_in_both_scores_one() -> None:
+    both = [torch.stack(masks)[:, :2] for masks in ((PREDICTED, NOTHING, PREDICTED), (TRUTH, NOTHING, NOTHING))]
+    expected = [[2 * 2 / (3 + 3), 2 * 1 / (2 + 1), 2 * 4 / (5 + 4)], [1, 1, 1], [0, 0, 0]]
+    torch.testing.assert_close(lesion_dice(*both), torch.tensor(expected))
+
+
+def test_the_table_averages_over_all_slices_of_one_evaluation(tmp_path: Path) -> None:
+    scores = LesionScores(tmp_path, CLASSES)
+    for _ in range(2):  # what an earlier evaluation left is forgotten
+        for iteration, (pred, label) in enumerate(((PREDICTED, TRUTH), (NOTHING, NOTHING)), start=1):
+            sample = {"case": "a", "slice": iteration}
+            state = SimpleNamespace(iteration=iteration, batch=[sample], output=[{"pred": pred, "label": label}])
+            engine: Any = SimpleNamespace(state=state)
+            scores.remember(engine)
+        scores.write(engine)
+    lines = (tmp_path / "lesion_scores.csv").read_text().splitlines()
+    means = ("ground-glass", 5 / 6), ("consolidation", 5 / 6), ("infection", 17 / 18)
+    assert lines == ["class,dice,slices", *(f"{name},{mean:.6f},2" for name, mean in means)]
+
+
+def test_classes_without_lesions_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="One of ground-glass, consolidation must be a class, got lung, background"):
+        LesionScores(tmp_path, ["lung", "background"])
