@@ -75,6 +75,69 @@ def table_rows(item: Mapping[Any, Any]) -> list[list[Any]]:
     return rows
 
 
+def name_for_training(cases: list[dict[str, Any]]) -> None:
+    """Name cases without folders, for training reads no folders in folders; changed in place."""
+    for case in cases:
+        case["case"] = case["case"].replace("/", "_")
+    unique(cases)
+
+
+def label_cases(
+    cases: Sequence[Mapping[str, Any]],
+    output_dir: Path,
+    labelling: Compose,
+    metadata: str | Path = METADATA,
+    resume: bool = False,
+) -> ScanDataset:
+    """Label volumes: slices, label and lung of each, a sheet, and ``pseudo_labels.csv`` of all.
+
+    Args:
+        cases: as :func:`common.scans.datalist` gives them, named by :func:`name_for_training`.
+        output_dir: folder to write.
+        labelling: from :func:`pseudo_labelling`.
+        metadata: ``metadata.json`` of a bundle, for its colours.
+        resume: leave out what an earlier call with the same settings has labelled.
+
+    Returns:
+        The data set that was gone through, with the ``failures``.
+    """
+    names = {str(case["case"]) for case in cases}
+    path, kept = output_dir / "pseudo_labels.csv", {}
+    if resume and path.is_file():
+        kept = {name: rows for name, rows in _labelled(path, output_dir).items() if name in names}
+    dataset = ScanDataset([case for case in cases if case["case"] not in kept], labelling)
+    done = len(kept)
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        table.writerows(row for rows in kept.values() for row in rows)
+        for done, item in enumerate(dataset, start=len(kept) + 1):
+            save_case(item, output_dir)
+            draw(item, output_dir / f"{item['case']}_pseudo_labels.png", metadata)
+            rows = table_rows(item)
+            table.writerows(rows)
+            file.flush()
+            found = " and ".join(f"{float(row[4]):.1%} of slice {row[1]}" for row in rows)
+            print(f"[{done + len(dataset.failures)}/{len(cases)}] {item['case']}: ground-glass in {found}", flush=True)
+    print(f"{done} of {len(cases)} volumes labelled, in {output_dir}: rp_im, rp_msk, rp_lung_msk, pseudo_labels.csv")
+    return dataset
+
+
+def _labelled(path: Path, output_dir: Path) -> dict[str, list[list[str]]]:
+    """Rows of the cases that a table holds whole, and whose files are there."""
+    found: dict[str, list[list[str]]] = {}
+    with path.open(newline="") as file:
+        for row in list(csv.reader(file))[1:]:
+            if len(row) == len(COLUMNS):
+                found.setdefault(row[0], []).append(row)
+    count = max(map(len, found.values()), default=0)  # of slices; the last case may have lost one
+    return {
+        name: rows
+        for name, rows in found.items()
+        if len(rows) == count and all((output_dir / folder / f"{name}.nii.gz").is_file() for folder in FOLDERS)
+    }
+
+
 def draw(item: Mapping[Any, Any], path: Path, metadata: str | Path) -> None:
     """Draw the sheet of a case."""
     x, y = voxel_sizes(np.asarray(item["image"].affine))[:2]
@@ -121,25 +184,11 @@ def main(arguments: Sequence[str]) -> int:
     own = _parse(arguments)
     output_dir = writable(own.output_dir)
     cases = datalist(own.dataset_dir, own.include, own.exclude)
-    for case in cases:
-        case["case"] = case["case"].replace("/", "_")  # training reads no folders in folders
-    unique(cases)
+    name_for_training(cases)
     if own.dataset_dir in ("phantom", "phantom_studies"):
         print("Synthetic phantoms, not patient data.")
-    dataset = ScanDataset(cases, pseudo_labelling(own.outside, own.line_length, own.disk_radius, own.seed))
-    done = 0
-    with (output_dir / "pseudo_labels.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
-        for done, item in enumerate(dataset, start=1):
-            save_case(item, output_dir)
-            draw(item, output_dir / f"{item['case']}_pseudo_labels.png", own.metadata)
-            rows = table_rows(item)
-            table.writerows(rows)
-            file.flush()
-            found = " and ".join(f"{float(row[4]):.1%} of slice {row[1]}" for row in rows)
-            print(f"[{done + len(dataset.failures)}/{len(cases)}] {item['case']}: ground-glass in {found}", flush=True)
-    print(f"{done} of {len(cases)} volumes labelled, in {output_dir}: rp_im, rp_msk, rp_lung_msk, pseudo_labels.csv")
+    labelling = pseudo_labelling(own.outside, own.line_length, own.disk_radius, own.seed)
+    dataset = label_cases(cases, output_dir, labelling, own.metadata)
     dataset.finish({})
     return 0
 

@@ -7,6 +7,7 @@ it is turned, so that one chain of transforms serves them all and a mask can go 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -222,8 +223,9 @@ def add_partners(cases: list[dict[str, Any]], partners: Mapping[str, str]) -> No
     Args:
         cases: with ``case``; changed in place.
         partners: key to a folder whose files are called as the cases, ``<case>.nii.gz``, ``<case>_mask.nii.gz`` or
-            ``<case>_<key>.nii.gz`` or of another format, or to a path with ``{case}``, or for a single case to a file;
-            nothing for a key without. The synthetic patient brings its truth by itself.
+            ``<case>_<key>.nii.gz`` or of another format, in folders as the cases or, where no two are called alike,
+            without; or to a path with ``{case}``, or for a single case to a file; nothing for a key without. Synthetic
+            patients bring their truth by themselves.
 
     Raises:
         FileNotFoundError: where no case has such a partner.
@@ -240,8 +242,11 @@ def add_partners(cases: list[dict[str, Any]], partners: Mapping[str, str]) -> No
         names = ("{case}", "{case}_mask", f"{{case}}_{key}")
         patterns = [place] if one else [f"{place}/{name}{end}" for name in names for end in NIFTI + ITK + PICTURES]
         found = 0
+        alike = Counter(Path(case["case"]).name for case in cases)
         for case in cases:
-            paths = [Path(pattern.replace("{case}", case["case"])) for pattern in patterns]
+            last = Path(case["case"]).name  # MosMedData's masks lie in one folder, its studies in five
+            called = [case["case"], *([last] if not one and alike[last] == 1 else [])]
+            paths = [Path(pattern.replace("{case}", name)) for name in called for pattern in patterns]
             path = next((path for path in paths if path.is_file()), None)
             if path is not None:
                 case[key] = path
@@ -293,7 +298,10 @@ def datalist(
     elif str(root) == "phantom_studies":
         from .phantoms import phantom_dir
 
-        root = phantom_dir("mosmed", **UNSEEN_STUDIES) / "studies"
+        phantoms = phantom_dir("mosmed", **UNSEEN_STUDIES)
+        root = phantoms / "studies"
+        if partners and not partners.get("label", "given"):
+            partners = {**partners, "label": str(phantoms / "masks")}
     root = Path(root)
     if not root.exists():
         raise FileNotFoundError(f"No such folder: {root}. Give the folder of scans with --dataset_dir.")

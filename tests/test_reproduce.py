@@ -6,11 +6,11 @@ import csv
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ import torch
 import yaml
 from conftest import ROOT
 
-from common.phantoms import write_medseg_pictures, write_pocus, write_semantic_lung
 from common.reproduce import main
 
 TRAIN = {
@@ -54,7 +53,8 @@ def train(ckpt_dir, labels, fold, epochs, pretrained, resume):
     assert resume is True
     Path(ckpt_dir).mkdir(parents=True, exist_ok=True)
     with open(os.path.join(ckpt_dir, "trained.txt"), "a") as file:
-        file.write(f"{epochs} {pretrained} {torch.get_num_threads()}\\n")
+        device = os.environ.get("CUDA_VISIBLE_DEVICES", "any")
+        file.write(f"{epochs} {pretrained} {torch.get_num_threads()} {device}\\n")
     if pretrained:
         torch.load(pretrained, weights_only=True)
     torch.save({"weight": torch.zeros(1)}, os.path.join(ckpt_dir, "model.pt"))
@@ -157,7 +157,7 @@ def test_a_table_holds_hand_worked_means_beside_the_papers(bundles: Path, capsys
 
     # Half of the cores each; the command in the log and in the run's record can be repeated by hand.
     cores = max(1, (os.cpu_count() or 1) // 2)
-    assert (folder / "sparse/fold0/models/trained.txt").read_text() == f"50  {cores}\n"
+    assert (folder / "sparse/fold0/models/trained.txt").read_text().startswith(f"50  {cores} ")
     command = json.loads((folder / "sparse/fold1/eval/run_evaluating.json").read_text())["command"]
     assert "--fold 1" in command and "run evaluating" in command and "evaluate.yaml" in command
     assert "$ python -m monai.bundle run training --config_file" in (folder / "sparse/fold0/log.txt").read_text()
@@ -180,13 +180,41 @@ def test_what_is_done_is_not_run_again_and_changed_settings_are_refused(
     assert sum(trainings(folder).values()) == 4
 
 
-def test_quick_is_kept_apart_and_says_so(bundles: Path) -> None:
-    assert reproduce(bundles, "--quick", "--only", "dense/fold0") == 0
+def test_quick_is_kept_apart_and_takes_the_first_run_unless_others_are_named(bundles: Path) -> None:
+    assert reproduce(bundles, "--quick", "--only", "d*") == 0
     out = bundles.parent / "out"
+    quick = out / "quick" / "fake"
     assert not (out / "fake").exists()
-    assert (out / "quick/fake/dense/fold0/models/trained.txt").read_text().startswith("1 ")
-    text = (out / "quick/fake/table_1.md").read_text()
+    assert trainings(quick) == {"dense/fold0": 1}
+    assert (quick / "dense/fold0/models/trained.txt").read_text().startswith("1 ")
+    sparse, dense = rows(quick / "table_1.csv")
+    assert (dense["folds"], dense["mean IoU mean"], dense["mean IoU std"]) == ("1 of 1", "0.6", "")
+    assert (sparse["folds"], sparse["missing folds"]) == ("0 of 1", "fold0")
+    text = (quick / "table_1.md").read_text()
     assert "QUICK RUN" in text and "Settings other than train.yaml's: epochs 1 (there: 50)." in text
+    assert reproduce(bundles, "--quick", "--only", "dense/fold[02]") == 0
+    assert trainings(quick) == {"dense/fold0": 1, "dense/fold2": 1}
+    _, dense = rows(quick / "table_1.csv")
+    assert (dense["folds"], dense["missing folds"], dense["mean IoU mean"]) == ("2 of 3", "fold1", "0.75")
+
+
+@pytest.mark.parametrize(("visible", "devices"), [(None, {"0", "1"}), ("5,7", {"5", "7"})])
+def test_where_there_are_several_gpus_each_experiment_has_one_of_its_own(
+    bundles: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, devices: set[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert reproduce(bundles, "--jobs", 2, "--only", "dense/fold[01]") == 0
+    folder = bundles.parent / "out" / "fake" / "dense"
+    assert {path.read_text().split()[-1] for path in folder.glob("*/models/trained.txt")} == devices
+
+
+def test_data_of_ones_own_stand_above_the_table(bundles: Path) -> None:
+    (bundles.parent / "data").mkdir()
+    assert reproduce(bundles, "--only", "dense/fold0", "--dataset_dir", bundles.parent / "data") == 0
+    assert f"Data: {bundles.parent / 'data'}." in (bundles.parent / "out/fake/table_1.md").read_text()
 
 
 def test_a_failing_experiment_is_named_and_the_others_are_done(
@@ -207,19 +235,22 @@ def test_a_failing_experiment_is_named_and_the_others_are_done(
 
 
 @pytest.mark.slow
-def test_a_killed_call_takes_its_experiment_with_it_and_the_next_one_goes_on(bundles: Path) -> None:
+@pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["the command", "all its processes"])
+def test_a_killed_call_takes_its_experiment_with_it_and_the_next_one_goes_on(
+    bundles: Path, kill: Callable[[int, int], None]
+) -> None:
     write_bundle(bundles, variants={"dense": {"labels": "dense"}, "slow": {"labels": "slow"}}, folds=[0], tables=[{
         "name": "table_1", "columns": {"mean IoU": {"row": "mean", "column": "iou"}}
     }])  # fmt: skip
     out = bundles.parent / "out"
     command = [sys.executable, "-c", COMMAND, str(bundles), "fake", "--output_dir", str(out)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
     record = out / "fake/slow/fold0/experiment.json"
     limit = time.monotonic() + 120
     while not (record.exists() and json.loads(record.read_text())["finished"] == ["training"]):
         assert process.poll() is None and time.monotonic() < limit, "the run ended or hung before it could be killed"
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
+    kill(process.pid, signal.SIGKILL)
     process.wait()
     (record.parent / "eval/go").touch()  # the experiment would end now, were it still there
     time.sleep(1)
@@ -327,54 +358,11 @@ def test_files_that_are_not_there_are_named(bundles: Path) -> None:
         reproduce(bundles)
 
 
-@pytest.mark.slow
-def test_a_real_bundle_is_trained_and_scored(tmp_path: Path) -> None:
-    bundle = tmp_path / "bundles" / "ct_drsegunet"
-    shutil.copytree(ROOT / "bundles/ct_drsegunet/configs", bundle / "configs")
-    columns = {"Dice": {"row": "mean", "column": "dice"}, "background IoU": {"row": "background", "column": "iou"}}
-    plan = {**PLAN, "variants": {"unet": {"network": "unet"}}, "folds": [1], "settings": {"size": [64, 64]}}
-    plan["tables"] = [{"name": "table_13", "columns": columns, "paper": {"unet": {"Dice": 0.9324}}}]
-    (bundle / "configs/reproduce.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
-    write_medseg_pictures(tmp_path / "data", slices=10, size=(64, 64))
-    arguments = ["--quick", "--dataset_dir", tmp_path / "data", "--learning_rate", "1e-3"]
-    assert reproduce(tmp_path / "bundles", *arguments, bundle="ct_drsegunet") == 0
-    folder = tmp_path / "out/quick/ct_drsegunet"
-    scores = {row["class"]: row for row in rows(folder / "unet/fold1/eval/scores.csv")}
-    (row,) = rows(folder / "table_13.csv")
-    assert float(row["Dice mean"]) == float(scores["mean"]["dice"]) and row["Dice paper mean"] == "0.9324"
-    assert float(row["background IoU mean"]) == float(scores["background"]["iou"])
-    config = json.loads((folder / "unet/fold1/eval/config_training.json").read_text())
-    assert (config["network"], config["epochs"], config["size"], config["fold"]) == ("unet", 1, [64, 64], 1)
-    text = (folder / "table_13.md").read_text()
-    assert f"Data: {tmp_path / 'data'}." in text
-    assert "epochs 1 (there: 30)" in text and "learning_rate 0.001 (there: 9.8e-06)" in text
-    assert "size [64, 64] (there: [512, 512])" in text and "network" not in text
-    table = torch.load(folder / "unet/fold1/models/model.pt", weights_only=True)
-    assert all(isinstance(value, torch.Tensor) for value in table.values())
-
-
 def test_the_command_answers_mistakes_in_one_line() -> None:
     command = [sys.executable, "-m", "common.reproduce", "ct_nothing"]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert finished.returncode == 1
     assert "ERROR  No bundle 'ct_nothing' in" in finished.stderr and "Traceback" not in finished.stderr
-
-
-@pytest.mark.slow
-def test_table_2_of_the_ultrasound_bundles_by_one_command(tmp_path: Path) -> None:
-    write_semantic_lung(tmp_path / "labels", patients=4, images=2, size=(64, 80))
-    write_pocus(tmp_path / "clips", patients=9, clips=1, seconds=0.5, rate=4.0, size=(64, 80))
-    command = ["us_reverse_transfer", "--quick", "--only", "*/fold0", "--jobs", "2", "--output_dir", tmp_path / "out"]
-    command += ["--dataset_dir", tmp_path / "clips", "--us_dense_seg::dataset_dir", tmp_path / "labels"]
-    assert main([str(argument) for argument in command]) == 0
-    folder = tmp_path / "out" / "quick" / "us_reverse_transfer"
-    text = (folder / "table_2.md").read_text()
-    assert "0.849" in text and "QUICK RUN" in text, "the paper's numbers stand beside ours"
-    for labels in ("dense", "sparse"):
-        start = (folder / labels / "fold0" / "log.txt").read_text()
-        assert f"us_dense_seg/{labels}/fold0/models/model.pt, all 46 tensors" in start
-    assert main(["us_dense_seg", "--quick", "--tables_only", "--output_dir", str(tmp_path / "out")]) == 0
-    assert (tmp_path / "out" / "quick" / "us_dense_seg" / "table_1_dense.png").exists()
 
 
 def test_a_variant_may_have_its_own_steps_and_a_table_may_be_a_curve(bundles: Path) -> None:
@@ -404,10 +392,13 @@ def test_a_variant_may_have_its_own_steps_and_a_table_may_be_a_curve(bundles: Pa
             reproduce(bundles)
 
 
-def test_what_only_some_variants_set_may_be_given_for_the_others(bundles: Path) -> None:
+def test_what_only_some_variants_set_may_be_given_for_the_others(
+    bundles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     variants = {"own": {"labels": "sparse"}, "other": {}}
     write_bundle(bundles, variants=variants, folds=[0], tables=[{**PLAN["tables"][0], "paper": {}}])
     assert reproduce(bundles, "--labels", "dense") == 0
+    assert "--labels is not for own, which differ in it." in capsys.readouterr().out
     labels = {
         name: json.loads((bundles.parent / "out" / "fake" / name / "fold0" / "experiment.json").read_text())["settings"]
         for name in variants

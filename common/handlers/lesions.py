@@ -27,8 +27,8 @@ def lesion_dice(prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     Returns:
         (B, lesions + 1), the last of all lesions together.
     """
-    both = [torch.cat([mask, mask.amax(1, keepdim=True)], dim=1) for mask in (prediction, truth)]
-    return compute_dice(*both, include_background=True, ignore_empty=False)
+    prediction, truth = (torch.cat([mask, mask.amax(1, keepdim=True)], dim=1) for mask in (prediction, truth))
+    return compute_dice(prediction, truth, include_background=True, ignore_empty=False)
 
 
 class LesionScores(SliceTable):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .figures import FAINT, LINES, MARGIN, TEXT, _figure, _plot, _save, _write
-from .paper_table import check_entry, check_names
+from .paper_items import check_entry, chosen_runs, found_files
 
 NEEDED, MAYBE = ("name", "file", "x", "y"), ("title", "variants", "run", "xlabel", "ylabel", "steps")
 
@@ -50,11 +50,8 @@ def read_curves(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> Pap
         ValueError: for a key, variant or run that is missing or unknown, or a value of another form.
     """
     where = check_entry(entry, "curves", NEEDED, MAYBE, each="of curves")
-    shown, run, steps = entry.get("variants", list(variants)), entry.get("run", runs[0]), entry.get("steps", False)
-    if not isinstance(shown, list) or not shown:
-        raise ValueError(f"{where}: variants is a list of one or more, got {shown!r}.")
-    check_names("variant", shown, variants, where)
-    check_names("run", [run], runs, where)
+    shown, run = chosen_runs(entry, variants, runs, where)
+    steps = entry.get("steps", False)
     if not isinstance(steps, bool):
         raise ValueError(f"{where}: steps is true or false, got {steps!r}.")
     file, x, y = (str(entry[key]) for key in ("file", "x", "y"))
@@ -77,15 +74,8 @@ def write_curves(path: Path, curves: PaperCurves, files: Mapping[str, Path | Non
         FileNotFoundError: where no variant has left its file.
         ValueError: for a file that lacks a column.
     """
-    found = {name: file for name in curves.variants if (file := files.get(name)) is not None and file.is_file()}
-    if not found:
-        names = ", ".join(curves.variants)
-        raise FileNotFoundError(f"{curves.name}: none of {names} has left {curves.file}. Evaluate them first.")
-    missing = [name for name in curves.variants if name not in found]
-    notes = [
-        f"Shown: {curves.run} of each variant.",
-        *([f"INCOMPLETE: without {', '.join(missing)}."] if missing else []),
-    ]
+    files = {name: files.get(name) for name in curves.variants}
+    found, notes = found_files(curves.name, curves.run, files, curves.file, "Evaluate them first.")
     figure = _figure(900, 560)
     _write(figure, MARGIN, 22, curves.title, 13)
     _write(figure, MARGIN, 46, " ".join([*facts[:1], *notes]), 10.5, FAINT)

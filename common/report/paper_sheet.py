@@ -12,7 +12,7 @@ import numpy as np
 
 from ..files import reason
 from .figures import comparison
-from .paper_table import check_entry, check_names
+from .paper_items import check_entry, chosen_runs, found_files
 from .styles import class_styles
 
 SHARED = ("images", "truths", "titles")  # what the files of all variants have in common
@@ -27,7 +27,7 @@ class PaperSheet:
         title: line above it.
         variants: its rows below image and truth, in order.
         run: whose predictions are shown, ``fold0`` and so on.
-        slices: the file that :class:`common.handlers.ChosenSlices` leaves.
+        file: what :class:`common.handlers.ChosenSlices` leaves of each run.
         classes: name of the class that the masks hold.
         window: values that are drawn black and white; None takes each image's 1st and 99th percentile.
     """
@@ -36,7 +36,7 @@ class PaperSheet:
     title: str
     variants: Sequence[str]
     run: str
-    slices: str
+    file: str
     classes: Sequence[str]
     window: tuple[float, float] | None = None
 
@@ -49,16 +49,13 @@ def read_sheet(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> Pape
     """
     maybe = ("title", "variants", "run", "slices", "window")
     where = check_entry(entry, "sheet", ("name", "classes"), maybe)
-    rows, run, classes = entry.get("variants", list(variants)), entry.get("run", runs[0]), entry["classes"]
-    if not isinstance(rows, list) or not rows:
-        raise ValueError(f"{where}: variants is a list of one or more, got {rows!r}.")
-    check_names("variant", rows, variants, where)
-    check_names("run", [run], runs, where)
+    rows, run = chosen_runs(entry, variants, runs, where)
+    classes = entry["classes"]
     if not isinstance(classes, list) or len(classes) != 1:
         raise ValueError(f"{where}: classes is a list of one name, for the masks are 0 and 1; got {classes!r}.")
-    title, slices = str(entry.get("title", entry["name"])), str(entry.get("slices", "chosen_slices.npz"))
+    title, file = str(entry.get("title", entry["name"])), str(entry.get("slices", "chosen_slices.npz"))
     window = _window(entry.get("window"), f"{where}: window")
-    return PaperSheet(entry["name"], title, rows, run, slices, classes, window)
+    return PaperSheet(entry["name"], title, rows, run, file, classes, window)
 
 
 def _window(value: Any, where: str) -> tuple[float, float] | None:
@@ -87,10 +84,8 @@ def write_sheet(
         FileNotFoundError: where no variant has left its slices.
         ValueError: for a file that cannot be read, or holds other slices than that of the first variant.
     """
-    found = {name: file for name in sheet.variants if (file := files.get(name)) is not None and file.is_file()}
-    if not found:
-        names = ", ".join(sheet.variants)
-        raise FileNotFoundError(f"{sheet.name}: none of {names} has left {sheet.slices}. Evaluate with ChosenSlices.")
+    files = {name: files.get(name) for name in sheet.variants}
+    found, notes = found_files(sheet.name, sheet.run, files, sheet.file, "Evaluate with ChosenSlices.")
     contents = {name: _read(file) for name, file in found.items()}
     first = next(iter(contents))
     for name, content in contents.items():
@@ -101,11 +96,6 @@ def write_sheet(
                 "Run both on the same data, with the same seed."
             )
     styles = class_styles(metadata, sheet.classes)
-    missing = [name for name in sheet.variants if name not in found]
-    notes = [
-        f"Shown: {sheet.run} of each variant.",
-        *([f"INCOMPLETE: without {', '.join(missing)}."] if missing else []),
-    ]
     comparison(
         path,
         list(contents[first]["images"].astype(np.float32)),

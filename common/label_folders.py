@@ -1,0 +1,60 @@
+"""Folders that self-learning leaves: the truth of the slices that were labelled, labels out of a network's masks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from monai.transforms import Compose, Orientationd
+
+from .datasets import ScanDataset
+from .report.case import save_volume
+from .transforms import LesionMaskd, LoadScand, MiddleSlicesd
+
+
+def write_truth(cases: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, str]:
+    """Write what is infection in the two slices that are labelled, 0 and 1: ``<case>.nii.gz`` in LPS order.
+
+    Args:
+        cases: as :func:`common.scans.datalist` gives them; those without ``label`` are left out.
+        folder: of the files, which no training reads.
+
+    Returns:
+        By case, why a mask could not be read.
+    """
+    keys = ["image", "label"]
+    chain = [
+        LoadScand(keys=keys),
+        Orientationd(keys=keys, axcodes="LPS", labels=None),
+        LesionMaskd(keys="label", values=(1, 2)),
+        MiddleSlicesd(keys=keys),
+    ]
+    truths = ScanDataset([case for case in cases if case.get("label")], Compose(chain))
+    for item in truths:
+        values, affine = item["label"][0].numpy().astype(np.uint8), np.asarray(item["label"].affine)
+        save_volume(str(folder / f"{item['case']}.nii.gz"), values, affine)
+    return truths.failures
+
+
+def write_labels(masks: Path, images: Path, folder: Path, lesion: int, lung: int) -> None:
+    """Make a folder in the Radiopaedia layout out of the masks that inference leaves.
+
+    Args:
+        masks: folder of ``<case>_mask.nii.gz``.
+        images: folder of the slices, which are linked, for they are the same at every level.
+        folder: receives ``rp_msk`` and ``rp_lung_msk`` (0, 1), and ``rp_im``.
+        lesion: value in the masks.
+        lung: value of lung without lesion.
+    """
+    for path in sorted(masks.glob("*_mask.nii.gz")):
+        mask: Any = nibabel.load(path)
+        values, name = np.asarray(mask.dataobj), f"{path.name.removesuffix('_mask.nii.gz')}.nii.gz"
+        for kind, found in (("rp_msk", [lesion]), ("rp_lung_msk", [lesion, lung])):
+            save_volume(str(folder / kind / name), np.isin(values, found).astype(np.uint8), mask.affine)
+    link = folder / "rp_im"
+    if not link.is_symlink():
+        link.symlink_to(os.path.relpath(images, folder), target_is_directory=True)

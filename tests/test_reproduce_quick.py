@@ -1,0 +1,82 @@
+"""All bundles' tables by one command each, in quick settings: the runs' own numbers, and nothing run twice."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from common.plan import read_plan, run_name
+from common.reproduce import main
+
+BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/configs/"))
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of all experiments, for some bundles start from the weights of others."""
+    return tmp_path_factory.mktemp("reproduced")
+
+
+def reproduce(bundle: str, output: Path) -> Path:
+    """Folder of a bundle's tables."""
+    assert main([bundle, "--quick", "--jobs", "2", "--output_dir", str(output)]) == 0
+    return output / "quick" / bundle
+
+
+def rows(path: Path) -> dict[str, dict[str, str]]:
+    """Rows of a CSV by their first column."""
+    with path.open(newline="") as file:
+        return {next(iter(row.values())): row for row in csv.DictReader(file)}
+
+
+def shown(value: str) -> str:
+    """A score as the table spells it."""
+    return f"{float(value):.6g}" if value and math.isfinite(float(value)) else ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_one_command_writes_all_tables_and_figures_of_a_bundle(
+    bundle: str, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, plan = reproduce(bundle, output), read_plan(bundle, ROOT / "bundles")
+    run = run_name(plan.repeats[0])
+    assert {path.name for path in folder.glob("*/*/")} == {run}, "the first run of each variant alone"
+    for variant, design in plan.variants.items():
+        step = next(iter(plan.files(variant)))
+        config = json.loads((folder / variant / run / "eval" / f"config_{step}.json").read_text())
+        settings = {key: value for key, value in {**design, **plan.quick}.items() if key in config}
+        assert {key: config[key] for key in settings} == settings
+    for table in plan.tables:
+        measured = rows(folder / f"{table.name}.csv")
+        assert list(measured) == list(table.variants)
+        for variant, row in measured.items():
+            scores = rows(folder / variant / run / "eval" / table.scores)
+            assert row[plan.word] == "1 of 1"
+            for heading, (line, column) in table.columns.items():
+                assert row[f"{heading} mean"] == shown(scores[line][column]), f"{variant}, {heading}"
+                mean, _ = table.paper_score(variant, heading)
+                assert row[f"{heading} paper mean"] == shown(str(mean or "")), f"{variant}, {heading}"
+        text = (folder / f"{table.name}.md").read_text()
+        assert "Data: synthetic phantoms. QUICK RUN" in text
+        assert "INCOMPLETE" not in text and "has a number in row" not in text
+    for name in [each.name for each in (*plan.tables, *plan.sheets, *plan.curves)]:
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+    capsys.readouterr()
+    reproduce(bundle, output)
+    assert "starts; log in" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_diagnosis_starts_from_the_weights_of_the_labels_that_it_names(output: Path) -> None:
+    folder = reproduce("us_reverse_transfer", output)
+    for labels in ("dense", "sparse"):
+        log = (folder / labels / "fold0" / "log.txt").read_text()
+        assert f"us_dense_seg/{labels}/fold0/models/model.pt, all 46 tensors" in log
+    assert "Starts from us_dense_seg, trained on synthetic phantoms." in (folder / "table_2.md").read_text()
