@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from common.plan import read_plan, run_name
 from common.reproduce import main
+from common.reproduce.plan import read_plan, run_name
 
 BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/configs/"))
 

@@ -18,14 +18,14 @@ from conftest import ROOT
 from monai.bundle import ConfigWorkflow
 
 from common.datasets import datalist
-from common.freezing import first_layers, freeze_first
 from common.handlers import Checkpoint
-from common.levels import chosen_cases, draw_sets
 from common.networks import DRSegUNet, segmentation_network
 from common.phantoms import write_mosmed
 from common.report.self_learning import lesion_scores
 from common.scans import datalist as scans
 from common.self_learning import SelfLearning
+from common.self_learning.freezing import first_layers, freeze_first
+from common.self_learning.levels import chosen_cases, draw_sets
 
 CONFIG = "bundles/ct_drsegunet/configs/selflearn.yaml"
 RATES = ({"learning_rate": 1e-3, "epochs": 2, "frozen": 0}, {"learning_rate": 1e-4, "epochs": 2, "frozen": 2})
@@ -210,7 +210,9 @@ def test_a_third_level_can_be_added_to_a_finished_run_and_other_settings_cannot(
     with pytest.raises(ValueError, match="other settings: levels was"):
         learner(studies, folder, levels=RATES, resume=True).run()
     warnings: list[str] = []
-    monkeypatch.setattr("common.self_learning.logger.warning", lambda text, *parts: warnings.append(text % parts))
+    monkeypatch.setattr(
+        "common.self_learning.stages.logger.warning", lambda text, *parts: warnings.append(text % parts)
+    )
     with pytest.raises(KeyboardInterrupt):
         steps(learner(studies, folder), [], stop_before=0).run()
     assert warnings == [f"Starting anew: labels and levels in {folder} are removed. Use --resume True to go on."]

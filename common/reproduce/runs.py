@@ -21,10 +21,10 @@ from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle import __file__ as monai_bundle
 
+from ..files import whole_file
+from ..run import git_commit, origin, ours, report_error
 from .experiments import Experiment, file_names
-from .files import whole_file
 from .plan import ROOT
-from .run import git_commit, origin, ours, report_error
 
 
 def run_experiment(experiment: Experiment, threads: int | None, device: str | None) -> None:
@@ -156,9 +156,7 @@ def run_all(experiments: Sequence[Experiment], jobs: int = 1) -> dict[str, str]:
     forks = not torch.cuda.is_available() and "forkserver" in multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
     if forks:
-        context.set_forkserver_preload(
-            ["monai.bundle", "torch._dynamo", f"{__package__}.run", f"{__package__}.report.paper_table"]
-        )
+        context.set_forkserver_preload(["monai.bundle", "torch._dynamo", __name__])
     devices = _devices()
     threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
     running: list[tuple[Experiment, Any, float, str | None]] = []

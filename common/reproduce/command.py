@@ -1,8 +1,4 @@
-"""Reproduces a paper's tables: runs a bundle's experiments, and writes our numbers beside the paper's.
-
-``python -m common.reproduce us_dense_seg`` reads ``bundles/us_dense_seg/configs/reproduce.yaml``: variants x folds x
-seeds, each an experiment with a folder of its own. What is done is skipped, what was cut off is continued.
-"""
+"""The command line: what to run, and the tables and figures that are written in the end."""
 
 from __future__ import annotations
 
@@ -17,13 +13,12 @@ from typing import Any
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
-from .experiment_runs import duration, run_all
+from ..report.paper_curves import PaperCurves, write_curves
+from ..report.paper_sheet import PaperSheet, write_sheet
+from ..report.paper_table import write_table
 from .experiments import Experiment, Options, find_experiments
 from .plan import ROOT, Plan, read_plan, run_name
-from .report.paper_curves import PaperCurves, write_curves
-from .report.paper_sheet import PaperSheet, write_sheet
-from .report.paper_table import write_table
-from .run import report_error
+from .runs import duration, run_all
 
 Records = Mapping[tuple[str, str], Mapping[str, Any]]  # of experiments that are done, by variant and run
 
@@ -182,11 +177,3 @@ def main(arguments: Sequence[str], bundles: Path = ROOT / "bundles") -> int:
     for name, reason in failures.items():
         print(f"FAILED  {name}: {reason}", file=sys.stderr)
     return 1 if failures else 0
-
-
-if __name__ == "__main__":
-    sys.excepthook = report_error
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit("\nStopped. The same command goes on from here.")

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from ..networks import DRSegUNet
 from .freezing import first_layers
-from .networks import DRSegUNet
 
 KEYS = ("learning_rate", "epochs", "frozen")
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from ..run import check_overrides
 from .plan import Plan, read_plan, run_name
-from .run import check_overrides
 
 OWN = ("ckpt_dir", "output_dir", "resume", "fold")  # settings that every experiment has its own of
 

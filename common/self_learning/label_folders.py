@@ -11,9 +11,9 @@ import nibabel
 import numpy as np
 from monai.transforms import Compose, Orientationd
 
-from .datasets import ScanDataset
-from .report.case import save_volume
-from .transforms import LesionMaskd, LoadScand, MiddleSlicesd
+from ..datasets import ScanDataset
+from ..report.case import save_volume
+from ..transforms import LesionMaskd, LoadScand, MiddleSlicesd
 
 
 def write_truth(cases: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, str]:

@@ -16,15 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .experiment_runs import run_step
-from .files import whole_file
+from ..files import whole_file
+from ..pseudo_labels import label_cases, name_for_training, pseudo_labelling
+from ..report.self_learning import write_agreement, write_scores, write_sheet
+from ..report.styles import class_styles
+from ..reproduce.runs import run_step
+from ..run import writable
+from ..scans import datalist
 from .label_folders import write_labels, write_truth
 from .levels import check_levels, check_same, check_shares, draw_sets
-from .pseudo_labels import label_cases, name_for_training, pseudo_labelling
-from .report.self_learning import write_agreement, write_scores, write_sheet
-from .report.styles import class_styles
-from .run import writable
-from .scans import datalist
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class SelfLearning:
         data: ``dataset_dir``, ``include`` and ``exclude`` as :func:`common.scans.datalist` takes them, and
             ``lesion_masks``, where the truth is, or nothing.
         pseudo_labels: arguments of :func:`common.pseudo_labels.pseudo_labelling`.
-        levels: ``learning_rate``, ``epochs`` and ``frozen`` (see :func:`common.freezing.first_layers`) of each.
+        levels: ``learning_rate``, ``epochs`` and ``frozen`` of each; see :func:`common.self_learning.freeze_first`.
         training: further settings of ``train.yaml``: ``size``, ``batch_size``, ``seed``, ``amp``, ``device``.
         held_out: share of the volumes that no level trains on.
         starting: share of the others that level 1 trains on; all of them train the later ones.
