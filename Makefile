@@ -75,7 +75,7 @@ demo-weak: venv
 	@echo; echo "Pictures:"; find demo/weak -name '*.png'
 
 test: venv
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: venv
 	$(BIN)/ruff check .
