@@ -20,8 +20,7 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from .report.figures import ClassStyle
-from .report.styles import class_styles
+from .report.styles import ClassStyle, class_styles
 from .report.view.case import export, measured, to_lps, volumes_line
 from .report.view.rendering import render
 from .report.view.surfaces import LUNG, Panel, lesion_parts

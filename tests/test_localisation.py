@@ -193,8 +193,8 @@ def test_a_papers_curves_are_drawn_of_the_variants_that_are_done(
     finish(tmp_path, "grad_cam", "precision,recall\n")
     drawn: list[Any] = []
     written: list[str] = []
-    monkeypatch.setattr("common.report.paper_curves._save", lambda figure, path: drawn.append((figure, path)))
-    monkeypatch.setattr("common.report.paper_curves._write", lambda *given: written.append(given[3]))
+    monkeypatch.setattr("common.report.paper_curves.save", lambda figure, path: drawn.append((figure, path)))
+    monkeypatch.setattr("common.report.paper_curves.write", lambda *given: written.append(given[3]))
     given = ["fake", "--output_dir", str(tmp_path / "out"), "--tables_only"]
     assert main(given, tmp_path / "bundles") == 0
     ((figure, path),) = drawn

@@ -148,7 +148,7 @@ def test_a_sheet_has_a_row_for_each_variant(bundles: Path, capsys: pytest.Captur
 
 def test_a_variant_that_is_not_done_is_left_out_and_named(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    monkeypatch.setattr("common.report.figures._write", lambda *given: written.append(given[3]))
+    monkeypatch.setattr("common.report.figures.write", lambda *given: written.append(given[3]))
     finish(bundles, "vgg19", slice(4, 16))
     assert reproduce(bundles) == 0
     _, _, vgg19 = panels(bundles.parent / "out" / "fake" / "figure_10.png", 3)

@@ -14,8 +14,8 @@ from conftest import ROOT
 from PIL import Image
 
 from common.datasets import FrameStream
-from common.report.figures import ClassStyle
 from common.report.frames import ReportFramesd, painted
+from common.report.styles import ClassStyle
 
 METADATA = ROOT / "bundles" / "us_dense_seg" / "configs" / "metadata.json"
 NAMES = ["A-line", "B-line", "pleural line", "background"]

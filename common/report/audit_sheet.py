@@ -9,9 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from . import figures
 from .audit_findings import KINDS, Finding
-from .figures import CELL, FAINT, FILL, FOOTER, HEADER, MARGIN, TEXT, WIDTH, ClassStyle
+from .canvas import (
+    CELL,
+    FAINT,
+    FILL,
+    FOOTER,
+    HEADER,
+    MARGIN,
+    TEXT,
+    WIDTH,
+    add_legend,
+    add_panel,
+    mark_sides,
+    new_figure,
+    save,
+    shortened,
+    show,
+    write,
+)
+from .styles import ClassStyle
 
 SHOWN, OF_A_KIND = 12, 4  # cells of the sheet; the largest of each kind that are shown before others
 SIDE, WIDEST, ABREAST = 120.0, 1.2, 4  # mm, side of a cell; side over a finding that is larger; cells in a row
@@ -66,15 +83,15 @@ def draw_sheet(path: Path, cells: Mapping[Finding, Cell], title: str, note: str)
     columns = -(-len(cells) // max(1, rows)) or 1
     panel = min(CELL, (WIDTH - 2 * MARGIN - (columns - 1) * SPACE) / columns)
     tall = panel + CAPTION + SPACE
-    figure = figures._figure(
+    figure = new_figure(
         2 * MARGIN + columns * (panel + SPACE) - SPACE, HEADER + rows * tall + (FOOTER - SPACE if cells else 0)
     )
-    figures._write(figure, MARGIN, 22, title, 13)
-    figures._write(figure, MARGIN, 46, note, 10.5, FAINT)
+    write(figure, MARGIN, 22, title, 13)
+    write(figure, MARGIN, 46, note, 10.5, FAINT)
     for position, (finding, cell) in enumerate(cells.items()):
         left, top = MARGIN + position % columns * (panel + SPACE), HEADER + position // columns * tall
-        axes = figures._panel(figure, left, top, panel, panel)
-        figures._show(axes, cell.image, WINDOW, cell.aspect)
+        axes = add_panel(figure, left, top, panel, panel)
+        show(axes, cell.image, WINDOW, cell.aspect)
         axes.autoscale(False)
         colour = (TRUTH if finding.kind == KINDS[0] else PREDICTION).rgb
         axes.imshow(cell.marked.T[..., None] * np.array([*colour, FILL / 2]), origin="upper", aspect=cell.aspect)
@@ -83,13 +100,13 @@ def draw_sheet(path: Path, cells: Mapping[Finding, Cell], title: str, note: str)
             if area.any():
                 edges = np.pad(area.T, 1, mode="edge").astype(np.float32)  # no line where the cell cuts an area
                 axes.contour(*grid, edges, levels=[0.5], colors=[style.rgb], linewidths=1.5, linestyles=[line])
-        figures._sides(axes)
+        mark_sides(axes)
         where = f", slice {finding.slice}, {finding.kind}"
-        name = figures._shortened(cell.case, panel - 0.7 * SIZE * len(where), SIZE)
-        figures._write(figure, left, top + panel + 14, name + where, SIZE, TEXT)
+        name = shortened(cell.case, panel - 0.7 * SIZE * len(where), SIZE)
+        write(figure, left, top + panel + 14, name + where, SIZE, TEXT)
         covered = f"{finding.area_pixels} pixels" if finding.area_mm2 is None else f"{finding.area_mm2:.0f} mm²"
         sure = "" if finding.probability is None else f", p {finding.probability:.2f}"
-        figures._write(figure, left, top + panel + 34, f"{covered}, {finding.mean_hu:.0f} HU{sure}", SIZE, FAINT)
+        write(figure, left, top + panel + 34, f"{covered}, {finding.mean_hu:.0f} HU{sure}", SIZE, FAINT)
     if cells:
-        figures._legend(figure, (LUNG, TRUTH, PREDICTION))
-    figures._save(figure, path)
+        add_legend(figure, (LUNG, TRUTH, PREDICTION))
+    save(figure, path)

@@ -15,8 +15,8 @@ from monai.transforms import MapTransform, Orientation
 from ..files import whole_file
 from ..lung_mask import lung_mask
 from .burden import BurdenTable, lesion_burden
-from .figures import ClassStyle, overlay
-from .styles import class_styles
+from .figures import overlay
+from .styles import ClassStyle, class_styles
 
 logger = logging.getLogger(__name__)
 

@@ -1,190 +1,42 @@
-"""Pictures as PNG: a case with its mask, predictions beside the truth, training curves.
-
-Drawn on figures of their own, without pyplot, so that they neither need a display nor touch a user's matplotlib state.
-"""
+"""Pictures as PNG: a case with its mask, predictions beside the truth, confusion matrices, training curves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .canvas import (
+    BACKGROUND,
+    CELL,
+    FAINT,
+    FOOTER,
+    GAP,
+    HEADER,
+    LINES,
+    MARGIN,
+    TEXT,
+    WIDTH,
+    add_label,
+    add_legend,
+    add_panel,
+    add_plot,
+    add_title,
+    body_field,
+    label_row,
+    mark_sides,
+    new_figure,
+    paint,
+    save,
+    show,
+    write,
+)
+from .styles import ClassStyle
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-DPI = 100
-WIDTH, CELL = 1600, 560  # pixels; widest sheet, widest panel
-MARGIN, GAP, HEADER, FOOTER = 18, 6, 64, 46  # pixels
-BACKGROUND, TEXT, FAINT = "#101216", "#f2f3f5", "#a4a9b3"
-LINES = ("#ffb000", "#dc267f", "#648fff", "#a4a9b3", "#fe6100", "#8f7bf5")  # told apart with any colour vision
-FILL = 0.38  # opacity, so that the texture below a lesion stays visible
-BODY_FROM = -300.0  # HU; pictures are cropped to what lies above
-
-
-@dataclass(frozen=True)
-class ClassStyle:
-    """How a class is stored and drawn.
-
-    Args:
-        name: ``lung`` is drawn as an outline, ``background`` not at all, all others are lesions.
-        value: in integer masks.
-        colour: red, green, blue, 0..255.
-    """
-
-    name: str
-    value: int
-    colour: tuple[int, int, int]
-
-    @property
-    def rgb(self) -> tuple[float, float, float]:
-        """Colour in 0..1."""
-        return (self.colour[0] / 255, self.colour[1] / 255, self.colour[2] / 255)
-
-    @property
-    def is_lesion(self) -> bool:
-        """Neither lung nor background."""
-        return self.name not in ("lung", "background")
-
-
-def _figure(width: float, height: float) -> Figure:
-    """Dark figure of a size in pixels."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=BACKGROUND)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(
-        path, dpi=DPI, facecolor=BACKGROUND, format="png", pil_kwargs={"compress_level": 3}
-    )  # 6 takes twice as long
-
-
-def _shortened(text: str, width: float, size: float) -> str:
-    """The end of a text, where cases differ, as far as it fits into ``width`` pixels at ``size`` points."""
-    longest = max(2, int(width / (size * 0.85)))  # most letters are narrower than that
-    return text if len(text) <= longest else f"…{text[1 - longest :]}"
-
-
-def _write(figure: Figure, x: float, top: float, text: str, size: float, colour: str = TEXT) -> None:
-    """Text at pixels from the left and from the top; file names may hold ``$``, so it is not parsed."""
-    width, height = figure.get_size_inches() * DPI
-    text = _shortened(text, width - 2 * MARGIN, size)
-    figure.text(x / width, 1 - top / height, text, size=size, color=colour, va="center", parse_math=False)
-
-
-def _panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes without frame at pixels from the left and from the top."""
-    whole = figure.get_size_inches() * DPI
-    bottom = whole[1] - top - height
-    axes = figure.add_axes((left / whole[0], bottom / whole[1], width / whole[0], height / whole[1]))
-    axes.set_axis_off()
-    return axes
-
-
-def _plot(figure: Figure, left: float, top: float, width: float, height: float, title: str, across: str) -> Axes:
-    """Axes with a grid at pixels from the left and from the top; ``across`` names the horizontal one."""
-    axes = _panel(figure, left, top, width, height)
-    axes.set_axis_on()
-    axes.set_facecolor(BACKGROUND)
-    axes.set_title(title, color=TEXT, size=12, loc="left")
-    axes.set_xlabel(across, color=FAINT, size=10)
-    axes.tick_params(colors=FAINT, labelsize=9, length=0)
-    axes.grid(color="#2a2e36", lw=0.8)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color("#4a4f59")
-    return axes
-
-
-def _show(axes: Axes, image: np.ndarray, window: tuple[float, float], aspect: float) -> None:
-    """An axial slice (X, Y) as radiologists look at it: anterior up, the patient's left at the right."""
-    axes.imshow(image.T, cmap="gray", vmin=window[0], vmax=window[1], origin="upper", aspect=aspect)
-
-
-def _paint(axes: Axes, mask: np.ndarray, classes: Sequence[ClassStyle], aspect: float) -> None:
-    """Classes of a mask (X, Y) over an image: lesions as fill and contour, lung with its lesions as contour."""
-    lesions = [style for style in classes if style.is_lesion]
-    fill = np.zeros((*mask.T.shape, 4), np.float32)
-    for style in lesions:
-        fill[mask.T == style.value] = (*style.rgb, FILL)
-    axes.imshow(fill, origin="upper", aspect=aspect, interpolation="nearest")
-    diseased = np.isin(mask, [style.value for style in lesions])
-    for style in classes:
-        area = mask == style.value
-        if style.name == "lung" and area.any():
-            _contour(axes, area | diseased, style)
-    for style in sorted(lesions, key=lambda style: -np.count_nonzero(mask == style.value)):
-        _contour(axes, mask == style.value, style)  # thin lines over the regions that they lie in
-
-
-def _contour(axes: Axes, area: np.ndarray, style: ClassStyle) -> None:
-    """Outline of an area (X, Y), closed where the border of the image cuts it."""
-    if area.any():
-        limits = (axes.get_xlim(), axes.get_ylim())
-        grid = [np.arange(-1, size + 1) for size in area.shape]
-        axes.contour(*grid, np.pad(area.T, 1).astype(np.float32), levels=[0.5], colors=[style.rgb], linewidths=1.0)
-        axes.set(xlim=limits[0], ylim=limits[1])
-
-
-def _legend(figure: Figure, classes: Sequence[ClassStyle]) -> None:
-    """Names of the classes below the panels."""
-    from matplotlib.patches import Patch
-
-    shown = [style for style in classes if style.name != "background"]
-    patches = [
-        Patch(facecolor=(*style.rgb, FILL if style.is_lesion else 0.0), edgecolor=style.rgb, label=style.name)
-        for style in shown
-    ]
-    width, height = figure.get_size_inches() * DPI
-    figure.legend(
-        handles=patches,
-        loc="lower left",
-        bbox_to_anchor=(MARGIN / width, 6 / height),
-        borderpad=0.0,
-        borderaxespad=0.0,
-        ncols=max(1, len(shown)),
-        frameon=False,
-        fontsize=11,
-        labelcolor=TEXT,
-        handlelength=1.2,
-        handleheight=1.0,
-        columnspacing=1.8,
-    )
-
-
-def _label(axes: Axes, x: float, y: float, text: str) -> None:
-    """Small text in a panel, ``x`` and ``y`` in 0..1, with an edge that keeps it legible on any grey."""
-    from matplotlib.patheffects import withStroke
-
-    letters = axes.text(x, y, text, color=TEXT, size=9, ha="right" if x > 0.5 else "left", va="center")
-    letters.set(transform=axes.transAxes, path_effects=[withStroke(linewidth=2.2, foreground=BACKGROUND)])
-
-
-def _title(axes: Axes, title: str, panel: float) -> None:
-    """Title above a panel of a width in pixels."""
-    axes.set_title(_shortened(title, panel, 9), color=TEXT, size=9, pad=7, parse_math=False)
-
-
-def _label_row(axes: Axes, name: str, panel: float, tall: float) -> None:
-    """Name of a row, upright beside its first panel of a size in pixels."""
-    name = _shortened(name, tall, 11)
-    side = axes.text(-10 / panel, 0.5, name, color=FAINT, size=11, rotation=90, ha="center", va="center")
-    side.set(transform=axes.transAxes, parse_math=False)
-
-
-def _sides(axes: Axes) -> None:
-    """Mark the patient's right and left."""
-    _label(axes, 0.02, 0.5, "R")
-    _label(axes, 0.98, 0.5, "L")
 
 
 def _chosen(mask: np.ndarray, classes: Sequence[ClassStyle], count: int) -> list[int]:
@@ -202,19 +54,6 @@ def _chosen(mask: np.ndarray, classes: Sequence[ClassStyle], count: int) -> list
         chosen.remove(min(chosen, key=lambda index: abs(index - largest)))
         chosen.append(largest)
     return sorted(chosen, reverse=True)
-
-
-def _field(image: np.ndarray) -> tuple[slice, slice]:
-    """The part of slices (X, Y, N) that the body fills; all of it where nothing is dense enough."""
-    body = (image > BODY_FROM).any(axis=2)
-    cut = []
-    for axis in (0, 1):
-        filled = np.flatnonzero(body.mean(axis=1 - axis) > 0.02)  # less is a cable or the edge of the table
-        size = body.shape[axis]
-        low, high = (int(filled[0]), int(filled[-1]) + 1) if filled.size > size // 4 else (0, size)
-        spare = size // 50
-        cut.append(slice(max(0, low - spare), min(size, high + spare)))
-    return cut[0], cut[1]
 
 
 def overlay(
@@ -252,29 +91,29 @@ def overlay(
     if slices < 1:
         raise ValueError(f"A sheet shows 1 slice or more, got slices={slices}.")
     chosen = _chosen(mask, classes, slices)
-    field = _field(image[:, :, chosen])
+    field = body_field(image[:, :, chosen])
     aspect = spacing[1] / spacing[0] if spacing else 1.0  # height of a pixel over its width
     columns = max(2, len(chosen))
     panel = min(CELL, (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns)
     tall = panel * (field[1].stop - field[1].start) * aspect / (field[0].stop - field[0].start)
     rows = 1 if len(chosen) == 1 else 2
-    figure = _figure(2 * MARGIN + columns * (panel + GAP) - GAP, HEADER + rows * (tall + GAP) + FOOTER)
-    _write(figure, MARGIN, 22, title, 13)
-    _write(figure, MARGIN, 46, note, 10.5, FAINT)
+    figure = new_figure(2 * MARGIN + columns * (panel + GAP) - GAP, HEADER + rows * (tall + GAP) + FOOTER)
+    write(figure, MARGIN, 22, title, 13)
+    write(figure, MARGIN, 46, note, 10.5, FAINT)
     for position, index in enumerate(chosen):
         plane = image[field[0], field[1], index]
-        plain = _panel(figure, MARGIN + position * (panel + GAP), HEADER, panel, tall)
-        _show(plain, plane, window, aspect)
-        _sides(plain)
+        plain = add_panel(figure, MARGIN + position * (panel + GAP), HEADER, panel, tall)
+        show(plain, plane, window, aspect)
+        mark_sides(plain)
         if image.shape[2] > 1:
-            _label(plain, 0.02, 0.95, f"{index + 1} / {image.shape[2]}")
+            add_label(plain, 0.02, 0.95, f"{index + 1} / {image.shape[2]}")
         beside, below = (panel + GAP, 0.0) if rows == 1 else (0.0, tall + GAP)
         left = MARGIN + position * (panel + GAP)
-        painted = _panel(figure, left + beside, HEADER + below, panel, tall)
-        _show(painted, plane, window, aspect)
-        _paint(painted, mask[field[0], field[1], index], classes, aspect)
-    _legend(figure, classes)
-    _save(figure, path)
+        painted = add_panel(figure, left + beside, HEADER + below, panel, tall)
+        show(painted, plane, window, aspect)
+        paint(painted, mask[field[0], field[1], index], classes, aspect)
+    add_legend(figure, classes)
+    save(figure, path)
 
 
 def comparison(
@@ -306,31 +145,31 @@ def comparison(
     Raises:
         ValueError: for no slices, lists of differing length, or shapes that differ.
     """
-    _check_slices(images, [truths, *predictions.values()], titles)
+    check_slices(images, [truths, *predictions.values()], titles)
     lines = [line for line in ((title, 13.0, TEXT), (note, 10.5, FAINT)) if line[0]]
     edge, header = MARGIN + 14, 40 + 24 * len(lines)
     panel = min(0.75 * CELL, (WIDTH - edge - MARGIN - (len(images) - 1) * GAP) / len(images))
     tall = panel * max(image.shape[1] / image.shape[0] for image in images)
     width = edge + MARGIN + len(images) * (panel + GAP) - GAP
     rows = {"image": None, "truth": truths, **predictions}
-    figure = _figure(width, header + len(rows) * (tall + GAP) + FOOTER)
+    figure = new_figure(width, header + len(rows) * (tall + GAP) + FOOTER)
     for number, line in enumerate(lines):
-        _write(figure, MARGIN, 22 + 24 * number, *line)
+        write(figure, MARGIN, 22 + 24 * number, *line)
     for column, image in enumerate(images):
         levels = window or (float(np.percentile(image, 1)), float(np.percentile(image, 99)))
         for row, (name, masks) in enumerate(rows.items()):
-            axes = _panel(figure, edge + column * (panel + GAP), header + row * (tall + GAP), panel, tall)
-            _show(axes, image, levels, 1.0)
+            axes = add_panel(figure, edge + column * (panel + GAP), header + row * (tall + GAP), panel, tall)
+            show(axes, image, levels, 1.0)
             if masks is None:
-                _title(axes, titles[column], panel)
+                add_title(axes, titles[column], panel)
                 if sides:
-                    _sides(axes)
+                    mark_sides(axes)
             else:
-                _paint(axes, masks[column], classes, 1.0)
+                paint(axes, masks[column], classes, 1.0)
             if column == 0:
-                _label_row(axes, name, panel, tall)
-    _legend(figure, classes)
-    _save(figure, path)
+                label_row(axes, name, panel, tall)
+    add_legend(figure, classes)
+    save(figure, path)
 
 
 def frame_sheet(
@@ -353,25 +192,25 @@ def frame_sheet(
         title: first line, usually the case.
         note: second line.
     """
-    _check_slices(images, [masks], titles)
+    check_slices(images, [masks], titles)
     columns = max(2, len(images))
     panel = min(CELL, (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns)
     tall = panel * images[0].shape[0] / images[0].shape[1]
     rows = 1 if len(images) == 1 else 2
-    figure = _figure(2 * MARGIN + columns * (panel + GAP) - GAP, HEADER + rows * (tall + GAP) + FOOTER)
-    _write(figure, MARGIN, 22, title, 13)
-    _write(figure, MARGIN, 46, note, 10.5, FAINT)
+    figure = new_figure(2 * MARGIN + columns * (panel + GAP) - GAP, HEADER + rows * (tall + GAP) + FOOTER)
+    write(figure, MARGIN, 22, title, 13)
+    write(figure, MARGIN, 46, note, 10.5, FAINT)
     for position, (image, mask) in enumerate(zip(images, masks, strict=True)):
         left = MARGIN + position * (panel + GAP)
-        plain = _panel(figure, left, HEADER, panel, tall)
-        _show(plain, image.T, (0, 255), 1.0)
-        _label(plain, 0.02, 0.95, titles[position])
+        plain = add_panel(figure, left, HEADER, panel, tall)
+        show(plain, image.T, (0, 255), 1.0)
+        add_label(plain, 0.02, 0.95, titles[position])
         beside, below = (panel + GAP, 0.0) if rows == 1 else (0.0, tall + GAP)
-        painted = _panel(figure, left + beside, HEADER + below, panel, tall)
-        _show(painted, image.T, (0, 255), 1.0)
-        _paint(painted, mask.T, classes, 1.0)
-    _legend(figure, classes)
-    _save(figure, path)
+        painted = add_panel(figure, left + beside, HEADER + below, panel, tall)
+        show(painted, image.T, (0, 255), 1.0)
+        paint(painted, mask.T, classes, 1.0)
+    add_legend(figure, classes)
+    save(figure, path)
 
 
 def confusion_picture(path: str | Path, matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> None:
@@ -383,14 +222,14 @@ def confusion_picture(path: str | Path, matrices: Mapping[str, np.ndarray], clas
         classes: names in order.
     """
     side, left = 300, 150
-    figure = _figure(len(matrices) * (side + left) + MARGIN, side + 130)
+    figure = new_figure(len(matrices) * (side + left) + MARGIN, side + 130)
     for position, (name, counts) in enumerate(matrices.items()):
-        axes = _panel(figure, left + position * (side + left), 70, side, side)
-        _confusion(axes, counts, classes, f"{name}; rows are the truth", "prediction")
-    _save(figure, path)
+        axes = add_panel(figure, left + position * (side + left), 70, side, side)
+        confusion_axes(axes, counts, classes, f"{name}; rows are the truth", "prediction")
+    save(figure, path)
 
 
-def _confusion(axes: Axes, counts: np.ndarray, classes: Sequence[str], title: str, across: str) -> None:
+def confusion_axes(axes: Axes, counts: np.ndarray, classes: Sequence[str], title: str, across: str) -> None:
     """A confusion matrix (classes, classes), shaded by the share of the row; ``across`` is what the columns are."""
     axes.set_axis_on()
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -407,7 +246,7 @@ def _confusion(axes: Axes, counts: np.ndarray, classes: Sequence[str], title: st
         spine.set_visible(False)
 
 
-def _check_slices(images: Sequence[np.ndarray], masks: Sequence[Sequence[np.ndarray]], titles: Sequence[str]) -> None:
+def check_slices(images: Sequence[np.ndarray], masks: Sequence[Sequence[np.ndarray]], titles: Sequence[str]) -> None:
     """Raise ValueError unless there is one of each per slice, of one shape."""
     lengths = [len(each) for each in (images, *masks, titles)]
     if len(set(lengths)) > 1 or not images:
@@ -453,10 +292,10 @@ def curves(
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     several = len(loss_columns) > 1
-    figure = _figure(1200, 520 if several else 460)
-    _write(figure, MARGIN, 22, title, 13)
+    figure = new_figure(1200, 520 if several else 460)
+    write(figure, MARGIN, 22, title, 13)
     for left, name, columns in ((70, "loss", loss_columns), (670, score, score_columns)):
-        axes = _plot(figure, left, 62, 510, 330, name, "epoch")
+        axes = add_plot(figure, left, 62, 510, 330, name, "epoch")
         _lines(axes, rows, columns, f"{score.lower()}_")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         values = [row.get(column, np.nan) for row in rows for column in columns]
@@ -469,4 +308,4 @@ def curves(
             frame = {"loc": "upper left", "bbox_to_anchor": (-0.03, -0.14), "ncols": 3, "frameon": False}
         if columns:
             axes.legend(labelcolor=TEXT, fontsize=9 if several else 10, **frame)
-    _save(figure, path)
+    save(figure, path)

@@ -14,9 +14,10 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from .canvas import FILL
 from .case import mask_palette, save_picture_mask
-from .figures import FILL, ClassStyle, frame_sheet
-from .styles import class_styles
+from .figures import frame_sheet
+from .styles import ClassStyle, class_styles
 
 logger = logging.getLogger(__name__)
 

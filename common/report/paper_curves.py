@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .figures import FAINT, LINES, MARGIN, TEXT, _figure, _plot, _save, _write
+from .canvas import FAINT, LINES, MARGIN, TEXT, add_plot, new_figure, save, write
 from .paper_items import check_entry, chosen_runs, found_files
 
 NEEDED, MAYBE = ("name", "file", "x", "y"), ("title", "variants", "run", "xlabel", "ylabel", "steps")
@@ -76,10 +76,10 @@ def write_curves(path: Path, curves: PaperCurves, files: Mapping[str, Path | Non
     """
     files = {name: files.get(name) for name in curves.variants}
     found, notes = found_files(curves.name, curves.run, files, curves.file, "Evaluate them first.")
-    figure = _figure(900, 560)
-    _write(figure, MARGIN, 22, curves.title, 13)
-    _write(figure, MARGIN, 46, " ".join([*facts[:1], *notes]), 10.5, FAINT)
-    axes = _plot(figure, 70, 88, 580, 410, curves.ylabel, curves.xlabel)
+    figure = new_figure(900, 560)
+    write(figure, MARGIN, 22, curves.title, 13)
+    write(figure, MARGIN, 46, " ".join([*facts[:1], *notes]), 10.5, FAINT)
+    axes = add_plot(figure, 70, 88, 580, 410, curves.ylabel, curves.xlabel)
     for number, variant in enumerate(curves.variants):  # a variant keeps its colour while others are not done
         if variant in found:
             points = _read(found[variant], curves.x, curves.y)
@@ -94,7 +94,7 @@ def write_curves(path: Path, curves: PaperCurves, files: Mapping[str, Path | Non
     for limit in (axes.set_xlim, axes.set_ylim):
         limit(-0.02, 1.02)
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=10, labelcolor=TEXT)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _read(path: Path, x: str, y: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .figures import BACKGROUND, FAINT, LINES, MARGIN, TEXT, _figure, _plot, _save, _write
+from .canvas import BACKGROUND, FAINT, LINES, MARGIN, TEXT, add_plot, new_figure, save, write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 def _framed(width: float, title: str, subtitle: str, rows: int = 1) -> tuple[Figure, Axes]:
     """Figure with both lines of text, and axes with room for a legend of some rows below."""
-    figure = _figure(width, 500 + 20 * rows)
-    _write(figure, MARGIN, 22, title, 13)
-    _write(figure, MARGIN, 46, subtitle, 10.5, FAINT)
-    axes = _plot(figure, 70, 74, width - 70 - MARGIN, 340, "", "")
+    figure = new_figure(width, 500 + 20 * rows)
+    write(figure, MARGIN, 22, title, 13)
+    write(figure, MARGIN, 46, subtitle, 10.5, FAINT)
+    axes = add_plot(figure, 70, 74, width - 70 - MARGIN, 340, "", "")
     axes.tick_params(length=0, which="minor")
     axes.grid(False, axis="x")
     return figure, axes
@@ -60,7 +60,7 @@ def draw_curve(path: Path, measured: Measured, subtitle: str) -> None:
     axes.set_xticks(sorted(places.values()))
     axes.set_xlabel(label, color=FAINT, size=10)
     figure.legend(loc="lower center", ncols=4, frameon=False, fontsize=10, labelcolor=TEXT)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw(path: Path, measured: Measured, subtitle: str) -> None:
@@ -101,4 +101,4 @@ def draw(path: Path, measured: Measured, subtitle: str) -> None:
     faces = {"o": FAINT, "D": BACKGROUND}
     handles += [Line2D([], [], color=FAINT, marker=m, mfc=faces[m], label=name) for name, m in marks.items()]
     figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=10, labelcolor=TEXT)
-    _save(figure, path)
+    save(figure, path)

@@ -8,8 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import figures
-from .figures import BACKGROUND, CELL, FAINT, FOOTER, GAP, HEADER, MARGIN, WIDTH, ClassStyle
+from .canvas import (
+    BACKGROUND,
+    CELL,
+    FAINT,
+    FOOTER,
+    GAP,
+    HEADER,
+    MARGIN,
+    WIDTH,
+    add_label,
+    add_legend,
+    add_panel,
+    add_title,
+    body_field,
+    contour,
+    label_row,
+    mark_sides,
+    new_figure,
+    paint,
+    save,
+    show,
+    write,
+)
+from .styles import ClassStyle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,39 +68,39 @@ def pseudo_label_sheet(
         aspect: height of a pixel over its width.
     """
     _, lung_style, lesion_style = classes
-    field = figures._field(image)
+    field = body_field(image)
     edge, top = MARGIN + SIDE, HEADER + TITLES
     panel = min(CELL, (WIDTH - edge - MARGIN - (len(COLUMNS) - 1) * GAP) / len(COLUMNS))
     tall = panel * (field[1].stop - field[1].start) * aspect / (field[0].stop - field[0].start)
     width = edge + len(COLUMNS) * (panel + GAP) - GAP + MARGIN
-    figure = figures._figure(width, top + len(slices) * (tall + GAP) + FOOTER)
-    figures._write(figure, MARGIN, 22, title, 13)
+    figure = new_figure(width, top + len(slices) * (tall + GAP) + FOOTER)
+    write(figure, MARGIN, 22, title, 13)
     share = float((label > 0).sum()) / max(1.0, float((lung > 0).sum()))
-    figures._write(figure, MARGIN, 46, f"ground-glass {share:.1%} of the lung in these slices", 10.5, FAINT)
+    write(figure, MARGIN, 46, f"ground-glass {share:.1%} of the lung in these slices", 10.5, FAINT)
     for row, number in enumerate(slices):
         plane, inside, groups, found = (array[field[0], field[1], row] for array in (image, lung, clusters, label))
         for column, name in enumerate(COLUMNS):
-            axes = figures._panel(figure, edge + column * (panel + GAP), top + row * (tall + GAP), panel, tall)
+            axes = add_panel(figure, edge + column * (panel + GAP), top + row * (tall + GAP), panel, tall)
             if row == 0:
-                figures._title(axes, name, panel)
+                add_title(axes, name, panel)
             if name == COLUMNS[2]:
                 _show_clusters(axes, groups, classes, aspect)
                 means = (
                     f"{style.name} {round(float(mean))}" for style, mean in zip(classes, centres[row], strict=True)
                 )
-                figures._label(axes, 0.02, 0.95, ", ".join(means))
+                add_label(axes, 0.02, 0.95, ", ".join(means))
                 continue
-            figures._show(axes, plane, WINDOW, aspect)
+            show(axes, plane, WINDOW, aspect)
             if name == COLUMNS[0]:
-                figures._label_row(axes, f"slice {number}", panel, tall)
-                figures._sides(axes)
+                label_row(axes, f"slice {number}", panel, tall)
+                mark_sides(axes)
             elif name == COLUMNS[1]:
-                figures._contour(axes, inside > 0, lung_style)
+                contour(axes, inside > 0, lung_style)
             else:
                 mask = np.select([found > 0, inside > 0], [lesion_style.value, lung_style.value])
-                figures._paint(axes, mask, (lung_style, lesion_style), aspect)
-    figures._legend(figure, classes)
-    figures._save(figure, path)
+                paint(axes, mask, (lung_style, lesion_style), aspect)
+    add_legend(figure, classes)
+    save(figure, path)
 
 
 def _show_clusters(axes: Axes, clusters: np.ndarray, classes: Sequence[ClassStyle], aspect: float) -> None:

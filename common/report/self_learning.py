@@ -14,9 +14,27 @@ from monai.metrics import compute_confusion_matrix_metric, compute_dice, compute
 from nibabel.affines import voxel_sizes
 
 from ..handlers.scores import column_means, shown, write_csv
-from . import figures
-from .figures import CELL, FAINT, FOOTER, GAP, HEADER, MARGIN, WIDTH, ClassStyle
-from .styles import class_styles
+from .canvas import (
+    CELL,
+    FAINT,
+    FOOTER,
+    GAP,
+    HEADER,
+    MARGIN,
+    WIDTH,
+    add_legend,
+    add_panel,
+    add_title,
+    body_field,
+    label_row,
+    mark_sides,
+    new_figure,
+    paint,
+    save,
+    show,
+    write,
+)
+from .styles import ClassStyle, class_styles
 
 SCORES = ("dice", "iou", "f1", "precision", "recall")
 WINDOW = (-1350.0, 150.0)  # HU
@@ -137,30 +155,30 @@ def write_sheet(path: Path, truth: Path, labels: Mapping[str, Path], cases: Sequ
     panel = min(0.6 * CELL, (WIDTH - edge - MARGIN - (len(columns) - 1) * GAP) / len(columns))
     rows = [_row(case, int(areas[case].argmax()), truth if known else None, labels, styles) for case in chosen]
     heights = [panel * row["aspect"] * row["image"].shape[1] / row["image"].shape[0] for row in rows]
-    figure = figures._figure(
+    figure = new_figure(
         edge + len(columns) * (panel + GAP) - GAP + MARGIN, top + sum(heights) + len(rows) * GAP + FOOTER
     )
-    figures._write(figure, MARGIN, 22, "Self-learning: held-out volumes, the slice of each with most lesion", 13)
+    write(figure, MARGIN, 22, "Self-learning: held-out volumes, the slice of each with most lesion", 13)
     note = (
         "truth: ground-glass and consolidation together, without lung; no level has seen it"
         if known
         else "no truth was given"
     )
-    figures._write(figure, MARGIN, 46, note, 10.5, FAINT)
+    write(figure, MARGIN, 46, note, 10.5, FAINT)
     for number, (case, row, tall) in enumerate(zip(chosen, rows, heights, strict=True)):
         above = top + sum(heights[:number]) + number * GAP
         for column, name in enumerate(columns):
-            axes = figures._panel(figure, edge + column * (panel + GAP), above, panel, tall)
+            axes = add_panel(figure, edge + column * (panel + GAP), above, panel, tall)
             if number == 0:
-                figures._title(axes, name, panel)
-            figures._show(axes, row["image"], WINDOW, row["aspect"])
+                add_title(axes, name, panel)
+            show(axes, row["image"], WINDOW, row["aspect"])
             if column:
-                figures._paint(axes, row["masks"][column - 1], styles, row["aspect"])
+                paint(axes, row["masks"][column - 1], styles, row["aspect"])
             else:
-                figures._label_row(axes, case, panel, tall)
-                figures._sides(axes)
-    figures._legend(figure, styles)
-    figures._save(figure, path)
+                label_row(axes, case, panel, tall)
+                mark_sides(axes)
+    add_legend(figure, styles)
+    save(figure, path)
 
 
 def _row(
@@ -176,7 +194,7 @@ def _row(
     for folder in folders:
         found, inside = (_volume(folder / kind / file)[..., index] > 0 for kind in ("rp_msk", "rp_lung_msk"))
         masks.append(np.select([found, inside], [lesion, lung]))
-    field = figures._field(image[..., None])
+    field = body_field(image[..., None])
     return {"image": image[field], "masks": [mask[field] for mask in masks], "aspect": float(y / x)}
 
 

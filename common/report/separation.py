@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .figures import (
+from .canvas import (
     BACKGROUND,
     CELL,
     FAINT,
@@ -16,19 +16,19 @@ from .figures import (
     MARGIN,
     TEXT,
     WIDTH,
-    ClassStyle,
-    _check_slices,
-    _contour,
-    _figure,
-    _label_row,
-    _panel,
-    _plot,
-    _save,
-    _show,
-    _sides,
-    _title,
-    _write,
+    add_panel,
+    add_plot,
+    add_title,
+    contour,
+    label_row,
+    mark_sides,
+    new_figure,
+    save,
+    show,
+    write,
 )
+from .figures import check_slices
+from .styles import ClassStyle
 
 TRUTH = ClassStyle("truth", 1, (255, 176, 0))
 HEADER, BAR = 40, 58  # pixels; room for titles above, and for the colour bar at the right
@@ -59,34 +59,36 @@ def separation_sheet(
     """
     rows = {"input": images, "normal version": normals, "lesion map": heats, "truth": truths}
     shown = {name: planes for name, planes in rows.items() if planes is not None}
-    _check_slices(images, list(shown.values())[1:], titles)
+    check_slices(images, list(shown.values())[1:], titles)
     field = _field(images, heats)
     edge = MARGIN + 14
     panel = min(0.75 * CELL, (WIDTH - edge - BAR - (len(images) - 1) * GAP) / len(images))
     tall = panel * max(image[field].shape[1] / image[field].shape[0] for image in images)
     right = edge + len(images) * (panel + GAP) - GAP
-    figure = _figure(right + BAR, HEADER + len(shown) * (tall + GAP) + MARGIN)
+    figure = new_figure(right + BAR, HEADER + len(shown) * (tall + GAP) + MARGIN)
     for row, (name, planes) in enumerate(shown.items()):
         top = HEADER + row * (tall + GAP)
         for column, plane in enumerate(planes):
-            axes = _panel(figure, edge + column * (panel + GAP), top, panel, tall)
+            axes = add_panel(figure, edge + column * (panel + GAP), top, panel, tall)
             if name == "lesion map":
                 heat = axes.imshow(plane[field].T, cmap="inferno", vmin=0, vmax=1, origin="upper")
             else:
-                _show(axes, (images[column] if name == "truth" else plane)[field], (-1, 1), 1.0)
+                show(axes, (images[column] if name == "truth" else plane)[field], (-1, 1), 1.0)
             if name == "truth":
-                _contour(axes, plane[field] > 0.5, TRUTH)
+                contour(axes, plane[field] > 0.5, TRUTH)
             if row == 0:
-                _title(axes, titles[column], panel)
-                _sides(axes)
+                add_title(axes, titles[column], panel)
+                mark_sides(axes)
             if column == 0:
-                _label_row(axes, name, panel, tall)
+                label_row(axes, name, panel, tall)
         if name == "lesion map":
-            bar = _panel(figure, right + GAP, top + 6, 10, tall - 12)  # ends lie within, for the height of the numbers
+            bar = add_panel(
+                figure, right + GAP, top + 6, 10, tall - 12
+            )  # ends lie within, for the height of the numbers
             bar.set_axis_on()
             figure.colorbar(heat, cax=bar, ticks=[0, 0.5, 1]).outline.set_visible(False)  # type: ignore[operator]
             bar.tick_params(colors=FAINT, labelsize=9, length=0)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _field(images: Sequence[np.ndarray], heats: Sequence[np.ndarray]) -> tuple[slice, ...]:
@@ -122,14 +124,14 @@ def localisation_picture(
         threshold: that is marked.
         title: line above.
     """
-    figure = _figure(1200, 460)
-    _write(figure, MARGIN, 22, title, 13)
-    left = _plot(figure, 70, 62, 510, 330, "precision", "recall")
+    figure = new_figure(1200, 460)
+    write(figure, MARGIN, 22, title, 13)
+    left = add_plot(figure, 70, 62, 510, 330, "precision", "recall")
     if len(points):
         precision, recall = points.T
         left.step(recall, precision, where="pre", color=LINES[0], lw=1.8, label=f"area {area:.3f}")
         left.fill_between(recall, precision, step="pre", color=LINES[0], alpha=0.12, lw=0)
-    right = _plot(figure, 670, 62, 510, 330, "Dice", "threshold of heat")
+    right = add_plot(figure, 670, 62, 510, 330, "Dice", "threshold of heat")
     for number, (name, values) in enumerate(dice.items()):
         if np.isfinite(values).all():
             at = int(values.argmax())
@@ -144,4 +146,4 @@ def localisation_picture(
             axes.text(0.5, 0.5, "no truth holds lesions", color=FAINT, size=11, ha="center")
     right.axvline(threshold, color=TEXT, lw=1.2, ls=":", zorder=1)
     right.text(threshold + 0.01, 0.985, f"{threshold:g}", color=TEXT, size=10, va="top")
-    _save(figure, path)
+    save(figure, path)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .figures import BACKGROUND, FAINT, LINES, MARGIN, TEXT, _confusion, _figure, _panel, _save, _write
+from .canvas import BACKGROUND, FAINT, LINES, MARGIN, TEXT, add_panel, new_figure, save, write
+from .figures import confusion_axes
 
 logger = logging.getLogger(__name__)
 
@@ -95,12 +96,12 @@ def _read(path: Path) -> tuple[list[Study], list[str]]:
 
 def _draw(path: Path, counts: np.ndarray, studies: Sequence[Study], summary: str) -> None:
     """Confusion matrix beside the share of lung of each study, over the class of its folder."""
-    figure = _figure(1120, 510)
-    _write(figure, MARGIN, 22, "Severity: the folder's class, and the class by the measured share of lung", 13)
-    _write(figure, MARGIN, 46, summary, 10.5, FAINT)
-    matrix = _panel(figure, 90, 110, 340, 340)
-    _confusion(matrix, counts, SEVERITIES, f"{len(studies)} studies; rows are the folder", "measured")
-    axes = _panel(figure, 530, 110, 540, 340)
+    figure = new_figure(1120, 510)
+    write(figure, MARGIN, 22, "Severity: the folder's class, and the class by the measured share of lung", 13)
+    write(figure, MARGIN, 46, summary, 10.5, FAINT)
+    matrix = add_panel(figure, 90, 110, 340, 340)
+    confusion_axes(matrix, counts, SEVERITIES, f"{len(studies)} studies; rows are the folder", "measured")
+    axes = add_panel(figure, 530, 110, 540, 340)
     axes.set_axis_on()
     axes.set_facecolor(BACKGROUND)
     places = range(len(SEVERITIES))
@@ -122,4 +123,4 @@ def _draw(path: Path, counts: np.ndarray, studies: Sequence[Study], summary: str
     axes.set_title("% of the lung involved; shaded where it is of the folder's class", color=TEXT, size=12, loc="left")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    _save(figure, path)
+    save(figure, path)

@@ -4,9 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from .figures import ClassStyle
+
+@dataclass(frozen=True)
+class ClassStyle:
+    """How a class is stored and drawn.
+
+    Args:
+        name: ``lung`` is drawn as an outline, ``background`` not at all, all others are lesions.
+        value: in integer masks.
+        colour: red, green, blue, 0..255.
+    """
+
+    name: str
+    value: int
+    colour: tuple[int, int, int]
+
+    @property
+    def rgb(self) -> tuple[float, float, float]:
+        """Colour in 0..1."""
+        return (self.colour[0] / 255, self.colour[1] / 255, self.colour[2] / 255)
+
+    @property
+    def is_lesion(self) -> bool:
+        """Neither lung nor background."""
+        return self.name not in ("lung", "background")
 
 
 def class_styles(metadata: str | Path, classes: Sequence[str]) -> list[ClassStyle]:

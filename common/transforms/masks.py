@@ -74,7 +74,7 @@ def check_lesion_values(mask: MetaTensor) -> None:
         )
 
 
-def _mask_like(values: torch.Tensor, reference: MetaTensor) -> MetaTensor:
+def mask_like(values: torch.Tensor, reference: MetaTensor) -> MetaTensor:
     """A mask of 0 and 1 that lies, and can be inverted, as ``reference``."""
     return MetaTensor(
         values.to(torch.uint8), meta=dict(reference.meta), applied_operations=list(reference.applied_operations)
@@ -148,7 +148,7 @@ class LesionMaskd(MapTransform):
             if "image" in item:
                 check_same_grid("lesion", mask, item["image"])
             check_lesion_values(mask)
-            item[key] = _mask_like(_is_one_of(mask.as_tensor(), self.values), mask)
+            item[key] = mask_like(_is_one_of(mask.as_tensor(), self.values), mask)
         return item
 
 
@@ -182,7 +182,7 @@ class LungMaskd(MapTransform):
             for reference in (self.image_key, "label"):
                 if isinstance(item.get(reference), torch.Tensor):  # the label may be one of the whole image
                     check_same_grid("lung", item[key], item[reference], reference)
-            item[key] = _mask_like(item[key].as_tensor() > 0, item[key])
+            item[key] = mask_like(item[key].as_tensor() > 0, item[key])
             if not item[key].any():
                 raise ValueError(
                     f"{name}: a lung mask must be positive in the lungs, got only zeros in "
@@ -202,7 +202,7 @@ class LungMaskd(MapTransform):
             raise ValueError(
                 f"{name}: lungs are needed, got none by threshold. Is it a chest CT in HU? If so, give a lung mask."
             )
-        return _mask_like(torch.from_numpy(lung)[None], image)
+        return mask_like(torch.from_numpy(lung)[None], image)
 
 
 class AddLungd(MapTransform):

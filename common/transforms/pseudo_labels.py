@@ -20,7 +20,7 @@ from skimage.morphology import closing, opening
 
 from ..structuring_elements import disk, line
 from .ct import AIR
-from .masks import _mask_like
+from .masks import mask_like
 
 PLAIN_AIR = -940.0  # HU; also under a scanner 40 HU out of calibration; a lung at the border has had a median of -929
 LEAST_LUNG = 0.01  # of a slice; the middle of a chest has ten times that
@@ -107,7 +107,7 @@ class LungByThresholdd(MapTransform):
                         f"{self.threshold:g} HU, air around the body aside. Is it a whole chest CT in HU, lying "
                         "as its header says? Else leave it out with --exclude."
                     )
-            item[self.lung_key] = _mask_like(torch.from_numpy(lung)[None], item[key])
+            item[self.lung_key] = mask_like(torch.from_numpy(lung)[None], item[key])
         return item
 
     def lung(self, plane: np.ndarray) -> np.ndarray:
@@ -176,7 +176,7 @@ class ClustersInLungd(MapTransform):
             except ValueError as error:
                 raise ValueError(f"{item.get('case', key)}: {error}") from error
             clusters = np.stack([classes for classes, _ in parted], axis=-1)
-            item[self.clusters_key] = _mask_like(torch.from_numpy(clusters)[None], item[key])
+            item[self.clusters_key] = mask_like(torch.from_numpy(clusters)[None], item[key])
             item["centres"] = np.stack([centres for _, centres in parted])
         return item
 
@@ -229,7 +229,7 @@ class OpenAndCloseLesiond(MapTransform):
             found = (item[key] == self.cluster)[0].numpy()  # (X, Y, Z)
             tidy = np.stack([self.tidied(found[..., index]) for index in range(found.shape[-1])], axis=-1)
             lesion = torch.from_numpy(tidy)[None] & (item[self.lung_key].as_tensor() > 0)
-            item[self.label_key] = _mask_like(lesion, item[key])
+            item[self.label_key] = mask_like(lesion, item[key])
         return item
 
     def tidied(self, plane: np.ndarray) -> np.ndarray:

@@ -15,8 +15,7 @@ from nibabel.affines import voxel_sizes
 
 from ...lung_mask import lung_mask
 from ..burden import lesion_burden
-from ..figures import ClassStyle
-from ..styles import class_styles
+from ..styles import ClassStyle, class_styles
 from .rendering import render
 from .surfaces import LESION_STEP, TRUTH, Panel, Part, lesion_parts, surface
 from .tables import point_table, require_vtk, save_volume

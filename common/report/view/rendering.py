@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...files import whole_file
-from ..figures import (
+from ..canvas import (
     BACKGROUND,
     CELL,
     FAINT,
@@ -22,14 +22,14 @@ from ..figures import (
     HEADER,
     MARGIN,
     WIDTH,
-    ClassStyle,
-    _figure,
-    _label,
-    _legend,
-    _panel,
-    _save,
-    _write,
+    add_label,
+    add_legend,
+    add_panel,
+    new_figure,
+    save,
+    write,
 )
+from ..styles import ClassStyle
 from .surfaces import Panel, Part
 from .tables import require_vtk
 
@@ -84,26 +84,26 @@ def render(path: str | Path, panels: Sequence[Panel], title: str = "", note: str
     rows = 1 if len(panels) == 1 else 2
     head = HEADER if note else HEADER - 24
     top = head + (HEADER if any(panel.title for panel in panels) else 0)
-    figure = _figure(2 * MARGIN + columns * (size[0] + GAP) - GAP, top + rows * (size[1] + GAP) + FOOTER)
-    _write(figure, MARGIN, 22, title, 13)
-    _write(figure, MARGIN, 46, note, 10.5, FAINT)
+    figure = new_figure(2 * MARGIN + columns * (size[0] + GAP) - GAP, top + rows * (size[1] + GAP) + FOOTER)
+    write(figure, MARGIN, 22, title, 13)
+    write(figure, MARGIN, 46, note, 10.5, FAINT)
     for position, panel in enumerate(panels):
         left = MARGIN + position * (size[0] + GAP)
-        _write(figure, left, head + 10, panel.title, 12)
-        _write(figure, left, head + 34, panel.note, 10.5, FAINT)
+        write(figure, left, head + 10, panel.title, 12)
+        write(figure, left, head + 34, panel.note, 10.5, FAINT)
         for view, (_, sides, name) in enumerate(VIEWS):
             beside, below = (size[0] + GAP, 0) if rows == 1 else (0, size[1] + GAP)
-            axes = _panel(figure, left + view * beside, top + view * below, *size)
+            axes = add_panel(figure, left + view * beside, top + view * below, *size)
             axes.imshow(pictures[len(VIEWS) * position + view], aspect="auto", interpolation="nearest")
             for place, letter in zip((0.02, 0.98), sides, strict=True):
-                _label(axes, place, 0.5, letter)
-            _label(axes, 0.02, 0.96, name)
+                add_label(axes, place, 0.5, letter)
+            add_label(axes, 0.02, 0.96, name)
             axes.plot([0.97 - 50 / pixel / size[0], 0.97], [0.03, 0.03], color=FAINT, lw=2, transform=axes.transAxes)
-            _label(axes, 0.97, 0.06, "50 mm")
+            add_label(axes, 0.97, 0.06, "50 mm")
     named = {part.name: part.colour for panel in panels for part in panel.parts}
-    _legend(figure, [ClassStyle(name, 0, colour) for name, colour in named.items()])
+    add_legend(figure, [ClassStyle(name, 0, colour) for name, colour in named.items()])
     with whole_file(path) as whole:
-        _save(figure, whole)
+        save(figure, whole)
 
 
 Scenes = Sequence[tuple[Sequence[Part], np.ndarray]]  # surfaces, and the point in mm that the camera looks at

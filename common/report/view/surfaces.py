@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 
-from ..figures import ClassStyle
+from ..styles import ClassStyle
 
 LUNG, TRUTH = (100, 143, 255), (0, 214, 170)  # colours; that of truth differs from every bundle's classes
 LUNG_OPACITY = 0.2
