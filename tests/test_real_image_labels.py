@@ -53,7 +53,7 @@ def test_a_mix_of_real_sources_trains_and_segments_and_is_warned_of(
         for source in ("medseg", "elastix", "ibsi")
     } == {"medseg": [1] * 50, "elastix": [0] * 106, "ibsi": [0] * 5}
     words: dict[str, Any] = {"size": [64, 64], "filters": 4, "output_dir": str(tmp_path)}
-    data = {"source": "table", "dataset_dir": str(mix), "seed": SEED, "cases::training_slices": [20, 20]}
+    data = {"source": "table", "dataset_dir": str(mix), "seed": SEED, "training_slices": [20, 20]}
     with caplog.at_level(logging.INFO):
         run("training", "train", **data, **words, ckpt_dir=str(tmp_path), epochs=1)
     for line in (

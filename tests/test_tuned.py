@@ -24,7 +24,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(step: str, files: list[str], data: Path, folder: Path, **settings: Any) -> ConfigWorkflow:
     paths = {"dataset_dir": str(data), "ckpt_dir": str(folder), "output_dir": str(folder)}
-    workflow = ConfigWorkflow(config_file=files, run_id=step, size=[32, 32], **paths, **settings)
+    patch = {"patch_size": [32, 32]} if TUNED in files else {}
+    workflow = ConfigWorkflow(config_file=files, run_id=step, size=[48, 48], **patch, **paths, **settings)
     workflow.initialize()
     workflow.run()
     return workflow
