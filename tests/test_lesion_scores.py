@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
+from ignite.engine import Engine
 
 from common.handlers import LesionScores
 from common.handlers.lesions import lesion_dice
@@ -32,14 +31,12 @@ def test_dice_is_worked_by_hand_and_absence_in_both_scores_one() -> None:
 
 
 def test_the_table_averages_over_all_slices_of_one_evaluation(tmp_path: Path) -> None:
-    scores = LesionScores(tmp_path, CLASSES)
+    batches = [[{"case": "a", "slice": index}] for index in range(2)]
+    outputs = [[{"pred": PREDICTED, "label": TRUTH}], [{"pred": NOTHING, "label": NOTHING}]]
+    engine = Engine(lambda _, batch: outputs[batch[0]["slice"]])
+    LesionScores(tmp_path, CLASSES).attach(engine)
     for _ in range(2):  # what an earlier evaluation left is forgotten
-        for iteration, (pred, label) in enumerate(((PREDICTED, TRUTH), (NOTHING, NOTHING)), start=1):
-            sample = {"case": "a", "slice": iteration}
-            state = SimpleNamespace(iteration=iteration, batch=[sample], output=[{"pred": pred, "label": label}])
-            engine: Any = SimpleNamespace(state=state)
-            scores.remember(engine)
-        scores.write(engine)
+        engine.run(batches)
     lines = (tmp_path / "lesion_scores.csv").read_text().splitlines()
     means = ("ground-glass", 5 / 6), ("consolidation", 5 / 6), ("infection", 17 / 18)
     assert lines == ["class,dice,slices", *(f"{name},{mean:.6f},2" for name, mean in means)]

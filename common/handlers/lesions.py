@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.metrics import compute_dice
 
 from .scores import SliceTable, write_csv
@@ -58,10 +58,13 @@ class LesionScores(SliceTable):
         self.channels = [list(classes).index(name) for name in self.lesions]
         self.dice: list[torch.Tensor] = []
 
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator."""
+        super().attach(engine)
+        engine.add_event_handler(Events.STARTED, lambda _: self.dice.clear())
+
     def remember(self, engine: Engine) -> None:
         """Score the slices of a batch: the output's ``pred`` and ``label``, one-hot (classes, H, W)."""
-        if engine.state.iteration == 1:
-            self.dice.clear()
         super().remember(engine)
         output: Any = engine.state.output
         masks = [torch.stack([sample[key][self.channels] for sample in output]) for key in ("pred", "label")]
