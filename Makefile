@@ -24,7 +24,9 @@ DEMO_ENCODERS := $(ENCODER) --weights none --learning_rate 1e-3 --epochs 10 --ck
 SLICE_LABELS := --size "[64,64]" --filters 16
 DEMO_WEAK := $(SLICE_LABELS) --adversarial 0.2 --learning_rate 1e-3 --epochs 15 --ckpt_dir demo/weak --output_dir demo/weak
 
-.PHONY: venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test lint pictures
+LABEL := build/monailabel
+
+.PHONY: venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test test-monailabel lint pictures
 
 venv: .venv/installed
 
@@ -76,6 +78,19 @@ demo-weak: venv
 
 test: venv
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-monailabel: venv $(LABEL)/installed
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/monailabel/packages.py $(LABEL)/packages
+	OMP_NUM_THREADS=1 $(LABEL)/venv/bin/python -m pytest -c tests/monailabel/pytest.ini --packages $(LABEL)/packages tests/monailabel
+
+# torch and torchvision first: what is built from source asks for them, and without a pinned torch that means gigabytes
+$(LABEL)/installed: export PIP_CONSTRAINT = $(CURDIR)/tests/monailabel/constraints.txt
+$(LABEL)/installed: tests/monailabel/constraints.txt
+	$(PYTHON) -m venv $(LABEL)/venv
+	$(LABEL)/venv/bin/python -m pip install --quiet torch numpy
+	$(LABEL)/venv/bin/python -m pip install --quiet torchvision
+	$(LABEL)/venv/bin/python -m pip install --quiet monailabel av fire highdicom itk matplotlib python-gdcm scikit-image tensorboard pytest pytest-timeout
+	touch $@
 
 lint: venv
 	$(BIN)/ruff check .

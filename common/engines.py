@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 import torch.distributed
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.engines import Trainer
 from monai.inferers import Inferer
 from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from .distributed import joined
 from .inferers import MixedPrecisionInferer
 from .losses import CriticLoss
 
@@ -24,13 +25,13 @@ class SeparationTrainer(Trainer):
     """Trains a separator and its critic in turn (*Towards unbiased COVID-19 lesion localisation*, section 2.2).
 
     A batch holds ``image`` (B, 1, H, W) in -1..1 and ``label`` (B,), 0 normal and 1 with lesions, and nothing else that
-    training could see. ``engine.state.output`` holds every weighted term of both losses by name, and ``loss``, the
-    separator's sum. A batch without the slices that a network is taught by leaves that network as it is, and its terms
-    out; ``loss`` is then 0.
+    training could see. ``engine.state.output``, a list as MONAI's trainers give it, has one dict: every weighted term
+    of both losses by name, and ``loss``, the separator's sum. A batch without the slices that a network is taught by
+    leaves that network as it is, and its terms out; ``loss`` is then 0.
 
     On several devices gradients are averaged by hand: DistributedDataParallel does not go together with the second
     derivative that the gradient penalty takes. A step is taken on all of them or on none, and a loss that is not finite
-    on one stops all. They must start from the same weights.
+    on one stops all. They start from the weights of the first, and must have as many batches, each of as many slices.
 
     Args:
         device: where to train.
@@ -91,8 +92,16 @@ class SeparationTrainer(Trainer):
         self.separator, self.optimizer, self.loss = separator, optimizer, loss
         self.critic, self.critic_optimizer, self.critic_loss = critic, critic_optimizer, critic_loss
         self.critic_steps, self.made_from, self.inferer = critic_steps, made_from, inferer or MixedPrecisionInferer()
+        self.add_event_handler(Events.STARTED, self.share_weights)  # after checkpoints are restored
 
-    def _iteration(self, engine: Engine, batchdata: Mapping[str, torch.Tensor]) -> dict[str, float]:  # type: ignore[override]
+    def share_weights(self) -> None:
+        """Start from the weights of the first device."""
+        for network in (self.separator, self.critic):
+            if joined() and network is not None:
+                for tensor in network.state_dict().values():
+                    torch.distributed.broadcast(tensor, 0)
+
+    def _iteration(self, engine: Engine, batchdata: Mapping[str, torch.Tensor]) -> list[dict[str, float]]:  # type: ignore[override]
         # 1. The batch: normal slices, and those that normal versions are made from
         device = engine.state.device  # type: ignore[attr-defined]
         x = torch.as_tensor(batchdata["image"]).to(device, non_blocking=self.non_blocking)
@@ -123,11 +132,11 @@ class SeparationTrainer(Trainer):
             found = self.loss(x, normal_version, lesions, is_normal, verdict)
             self.step(self.separator, self.optimizer, found)
         values = {name: float(value.detach()) for name, value in (terms | found).items()}
-        return values | {"loss": sum(values[name] for name in found)}
+        return [values | {"loss": sum(values[name] for name in found)}]
 
     def everywhere(self, holds: bool) -> bool:
         """Whether something holds on every device."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        if joined():
             devices = torch.tensor(int(holds), device=self.state.device)  # type: ignore[attr-defined]
             torch.distributed.all_reduce(devices, torch.distributed.ReduceOp.MIN)
             return bool(devices)
@@ -149,7 +158,7 @@ class SeparationTrainer(Trainer):
             )
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        if joined():
             for parameter in network.parameters():
                 if parameter.grad is not None:
                     torch.distributed.all_reduce(parameter.grad)

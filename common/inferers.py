@@ -35,6 +35,28 @@ def native_bfloat16(capabilities: Mapping[str, Any]) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+def lesions_first(probabilities: torch.Tensor, lesions: Sequence[int], threshold: float) -> torch.Tensor:
+    """Class of each pixel: a lesion where lesions of all kinds together are likely enough, even if less than half.
+
+    There the likeliest kind, elsewhere the likeliest of the other classes. The threshold that gives the best expected
+    Dice is half of the Dice that it gives (Lipton, Elkan and Naryanaswamy, *Optimal Thresholding of Classifiers to
+    Maximize F1 Measure*, 2014, theorem 1): 0.3 for a network that reaches 0.6.
+
+    Args:
+        probabilities: (B, classes, H, W), of 1 in all.
+        lesions: channels of the kinds of lesion.
+        threshold: of their sum.
+
+    Returns:
+        Channels, (B, 1, H, W).
+    """
+    chosen = torch.zeros(probabilities.shape[1], dtype=torch.bool, device=probabilities.device)
+    chosen[list(lesions)] = True
+    lesion = probabilities[:, chosen].sum(1, keepdim=True) > threshold
+    allowed = lesion == chosen[None, :, None, None]  # (B, classes, H, W)
+    return probabilities.masked_fill(~allowed, -1.0).argmax(1, keepdim=True)
+
+
 class FastCall:
     """Call a network with mixed precision, channels-last memory and, if asked, compiled.
 
@@ -147,6 +169,7 @@ class MaskInferer(SlicesInferer):
         threshold: a pixel takes its most probable class where that exceeds this probability, else 0.
         slices_at_once: batch size.
         amp, compile, mirror: see :class:`FastCall`.
+        lesions, lesion_threshold: where given, :func:`lesions_first` decides, and ``threshold`` does not.
     """
 
     def __init__(
@@ -157,14 +180,20 @@ class MaskInferer(SlicesInferer):
         amp: bool = False,
         compile: bool = False,
         mirror: bool = False,
+        lesions: Sequence[int] = (),
+        lesion_threshold: float | None = None,
     ) -> None:
         super().__init__(slices_at_once, amp, compile, mirror=mirror)
         self.values, self.threshold = list(values), threshold
+        self.lesions, self.lesion_threshold = list(lesions), lesion_threshold
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """(B, classes, H, W) to mask values (B, 1, H, W), uint8."""
         values = torch.tensor(self.values, dtype=torch.uint8, device=logits.device)
-        probability, channel = logits.softmax(1).max(1, keepdim=True)
+        probabilities = logits.softmax(1)
+        if self.lesion_threshold is not None:
+            return values[lesions_first(probabilities, self.lesions, self.lesion_threshold)]
+        probability, channel = probabilities.max(1, keepdim=True)
         return values[channel].masked_fill_(probability <= self.threshold, 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+from ignite.engine import Engine
 from ignite.metrics import ConfusionMatrix, MetricsLambda
 
 
@@ -71,8 +72,27 @@ def merged(matrix: torch.Tensor, groups: Sequence[int]) -> torch.Tensor:
     return onto.T @ matrix @ onto
 
 
-class ClassScore(MetricsLambda):
-    """A score per class, of a confusion matrix that an engine fills; see :func:`per_class`.
+class Details(MetricsLambda):
+    """What is no single number: kept in ``engine.state.metric_details``, for loggers take ``metrics`` to be numbers."""
+
+    def completed(self, engine: Engine, name: str) -> None:
+        """Keep the value, on the CPU."""
+        engine.state.metric_details[name] = self.compute().cpu()  # type: ignore[attr-defined]
+
+
+class Counts(Details):
+    """The confusion matrix itself, (classes, classes).
+
+    Args:
+        matrix: from :func:`confusion`.
+    """
+
+    def __init__(self, matrix: ConfusionMatrix) -> None:
+        super().__init__(lambda counts: counts, matrix)
+
+
+class ClassScore(Details):
+    """A score per class, (1, classes), of a confusion matrix that an engine fills; see :func:`per_class`.
 
     Args:
         matrix: from :func:`confusion`; several scores may share it.
@@ -80,7 +100,7 @@ class ClassScore(MetricsLambda):
     """
 
     def __init__(self, matrix: ConfusionMatrix, score: str) -> None:
-        super().__init__(lambda counts: per_class(counts, score), matrix)
+        super().__init__(lambda counts: per_class(counts, score)[None], matrix)
 
 
 class MeanScore(MetricsLambda):

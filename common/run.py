@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+import logging
 import os
 import platform
 import shlex
@@ -22,11 +23,15 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from .distributed import hush, is_main, world_size
+
 RUNNER_ARGUMENTS = (  # of ``python -m monai.bundle run``, not of a config
     *("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"),
     *("workflow_type", "workflow", "properties_path"),
 )
-STEPS = ("imports", "initialize", "run", "training", "evaluating", "inference")
+PATIENCE = 5  # seconds until a process that is not the first tells its error
+TRACKING = ("experiment_name", "run_name", "tracking_uri", "save_execute_config")  # MONAI's settings of MLflow
+STEPS = ("imports", "initialize", "run", "training", "evaluating", "inference", "finalize")
 PACKAGES = (
     "av",
     "monai",
@@ -47,23 +52,30 @@ PACKAGES = (
 def start(output_dir: str | Path, seed: int | None = None) -> None:
     """First line of every config's ``initialize``.
 
+    Of several processes the first one alone records and logs.
+
     Args:
         output_dir: receives ``run.json`` (command, versions, seed, commit) and ``config.json`` (as it was run), for
             training and evaluating ``run_training.json`` and so on.
         seed: recorded; the config sets it.
 
     Raises:
-        ValueError: for a mistyped override on the command line.
+        ValueError: for a mistyped override on the command line, or several processes of a config for one.
         PermissionError: when ``output_dir`` cannot be written.
     """
     sys.excepthook = report_error
     # What MONAI and ignite call of deprecated names is nothing that a user can act on.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(monai|torch|ignite)\b")
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # the tables that it makes
     parser = running_parser()
     if parser is not None:
         check_overrides(sys.argv[1:], parser.get())
+        check_processes(parser.get())
     writable(output_dir)
-    record(Path(output_dir), run_id(sys.argv[1:]), seed, parser.get() if parser is not None else {})
+    if is_main():
+        record(Path(output_dir), run_id(sys.argv[1:]), seed, parser.get() if parser is not None else {})
+    else:
+        hush()
 
 
 def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -71,6 +83,8 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
 
     A mistake is a ValueError or OSError raised by this project's own code, also where MONAI wrapped it.
     """
+    if not is_main():
+        time.sleep(PATIENCE)  # torchrun ends this process meanwhile if the first one fails too: all make most mistakes
     cause = origin(error)
     if ours(cause):
         print(f"\nERROR  {cause}", file=sys.stderr)
@@ -118,9 +132,10 @@ def check_overrides(arguments: list[str], config: Mapping[str, Any]) -> None:
     if files is None:
         return
     known = ConfigParser.load_config_files(_as_list(files))
+    allowed = (*RUNNER_ARGUMENTS, *(TRACKING if _argument(arguments, "tracking") else ()))
     for name in given:
         top = name.replace("#", "::").split("::")[0]
-        if name in RUNNER_ARGUMENTS:
+        if name in allowed:
             continue
         if top not in known:
             settings = [key for key, value in known.items() if not isinstance(value, dict) and key not in STEPS]
@@ -130,6 +145,22 @@ def check_overrides(arguments: list[str], config: Mapping[str, Any]) -> None:
         expected = _expected(known[top], config.get(top))
         if name == top and expected:
             raise ValueError(f"--{top} is {expected}, got {config.get(top)!r}.")
+
+
+def check_processes(config: Mapping[str, Any]) -> None:
+    """Refuse several processes that know nothing of one another.
+
+    Args:
+        config: as it is about to run.
+
+    Raises:
+        ValueError: where torchrun has started several, and the config does not join them.
+    """
+    if world_size() > 1 and "distributed.join" not in str(config.get("initialize")):
+        raise ValueError(
+            f"This config is for one process, got {world_size()}, which would write the same files. Add "
+            "multi_gpu_train.yaml, or multi_gpu_evaluate.yaml, to --config_file; or run without torchrun."
+        )
 
 
 def _expected(default: Any, value: Any) -> str:
@@ -194,7 +225,7 @@ def record(output_dir: Path, name: str, seed: int | None, config: Mapping[str, A
         except PackageNotFoundError:
             continue
     facts = {
-        "command": shlex.join(["python", "-m", "monai.bundle", *sys.argv[1:]]),
+        "command": shlex.join([*launcher(), "-m", "monai.bundle", *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seed": seed,
         "commit": git_commit(),
@@ -204,6 +235,14 @@ def record(output_dir: Path, name: str, seed: int | None, config: Mapping[str, A
     }
     (output_dir / f"run{suffix}.json").write_text(json.dumps(facts, indent=2) + "\n")
     (output_dir / f"config{suffix}.json").write_text(json.dumps(config, indent=2, default=str) + "\n")
+
+
+def launcher() -> list[str]:
+    """What started this process: ``python``, or torchrun with its numbers of machines and processes."""
+    if world_size() == 1:
+        return ["python"]
+    machines, processes = (os.environ.get(name, "1") for name in ("GROUP_WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    return ["torchrun", f"--nnodes={machines}", f"--nproc_per_node={processes}"]
 
 
 def git_commit() -> str | None:

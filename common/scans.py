@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from monai.data import ITKReader, MetaTensor
 
+from .dicom import check_pydicom
 from .files import matches, reason, unique
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ def _read_picture(path: Path, axes: str) -> MetaTensor:
 
 
 def _read_dicom(paths: Sequence[Path]) -> MetaTensor:
+    check_pydicom()
     import highdicom  # takes a second to import, so only where there is DICOM
     import pydicom
 

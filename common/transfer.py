@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .files import sha256 as file_sha256
 from .files import whole_file
 
 logger = logging.getLogger(__name__)
@@ -134,3 +135,16 @@ def start_from(network: nn.Module, path: str | Path, words: str = "--network") -
         return network
     remedy = "Train us_dense_seg first, give a checkpoint with --pretrained, or start from scratch: --pretraining none."
     return load_weights(network, path, remedy, words)
+
+
+def tell_origin(path: str | Path, sha256: str, origin: str, warn: bool = False) -> None:
+    """Log what a packaged bundle's own weights were trained on.
+
+    Args:
+        path: the weights that will be used.
+        sha256: of the packaged ones; for others nothing is told.
+        origin: a sentence.
+        warn: it matters for whoever reads the results.
+    """
+    if Path(path).is_file() and file_sha256(Path(path)) == sha256:
+        logger.log(logging.WARNING if warn else logging.INFO, "These weights: %s", origin)

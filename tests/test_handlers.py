@@ -235,7 +235,7 @@ def test_every_term_of_the_losses_has_a_column_of_its_means(tmp_path: Path, capl
     table = MetricsTable(tmp_path, evaluator, [], optimizer, metric="val_area", score="area")
     engine: Any = SimpleNamespace(state=SimpleNamespace(epoch=1))
     table.begin(engine)
-    for engine.state.output in ({"critic": -2.0, "fidelity": 3.0, "loss": 3.0}, {"fidelity": 5.0, "loss": 5.0}):
+    for engine.state.output in ([{"critic": -2.0, "fidelity": 3.0, "loss": 3.0}], [{"fidelity": 5.0, "loss": 5.0}]):
         table.remember(engine)
     with caplog.at_level("INFO"):
         table.write(engine)

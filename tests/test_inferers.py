@@ -6,8 +6,16 @@ import pytest
 import torch
 from monai.inferers import SliceInferer
 
-from common.inferers import FastCall, MaskInferer, MixedPrecisionInferer, mixed_precision, native_bfloat16
+from common.inferers import (
+    FastCall,
+    MaskInferer,
+    MixedPrecisionInferer,
+    lesions_first,
+    mixed_precision,
+    native_bfloat16,
+)
 from common.networks import DRSegUNet
+from common.transforms import LesionsFirstd
 
 
 @pytest.fixture
@@ -40,6 +48,22 @@ def test_pixels_where_no_class_is_probable_enough_are_background() -> None:
 
     assert MaskInferer([1, 2, 3, 0], threshold=0.5)(volume, flat).unique().tolist() == [0]
     assert MaskInferer([1, 2, 3, 0], threshold=0.25)(volume, flat).unique().tolist() == [1]
+
+
+def test_lesions_come_first_where_their_kinds_together_reach_the_threshold() -> None:
+    """Four pixels by hand: kinds that only together are likely, one that is not, equality, and no lesion at all."""
+    probabilities = torch.tensor([
+        [0.15, 0.20, 0.40, 0.25],  # 0.35 together: the likelier kind, consolidation, though lung leads
+        [0.05, 0.20, 0.35, 0.40],  # 0.25: background
+        [0.30, 0.00, 0.70, 0.00],  # not above 0.3: lung
+        [0.00, 0.00, 0.00, 1.00],
+    ]).T.view(1, 4, 2, 2)  # fmt: skip
+    channels = lesions_first(probabilities, lesions=[0, 1], threshold=0.3)
+    assert channels.flatten().tolist() == [1, 3, 2, 3]
+    decided = LesionsFirstd("pred", lesions=[0, 1], threshold=0.3)({"pred": probabilities[0]})["pred"]
+    assert decided.sum(0).unique().tolist() == [1] and decided.argmax(0).flatten().tolist() == [1, 3, 2, 3]
+    inferer = MaskInferer([1, 2, 3, 0], lesions=[0, 1], lesion_threshold=0.3)
+    assert inferer.decide(probabilities.log()).flatten().tolist() == [2, 0, 3, 0]
 
 
 @pytest.mark.skipif(mixed_precision(torch.device("cpu")) is None, reason="this processor has no bfloat16")

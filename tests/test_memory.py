@@ -48,8 +48,9 @@ def test_a_volume_of_400_slices_is_segmented_within_4_gib(tmp_path: Path) -> Non
     block = np.random.default_rng(0).integers(-1000, 400, (512, 512, 10)).astype(np.int16)
     volume = nibabel.Nifti1Image(np.tile(block, (1, 1, 40)), np.diag([-0.7, -0.7, 1.0, 1.0]))
     nibabel.save(volume, tmp_path / "long.nii.gz")
-    torch.save(UNet().state_dict(), tmp_path / "model.pt")  # the faster network; what counts are volumes
+    torch.save(UNet(filters=2).state_dict(), tmp_path / "model.pt")  # a fast network; what counts are volumes
     arguments = ["--dataset_dir", tmp_path / "long.nii.gz", "--weights", tmp_path / "model.pt", "--network", "unet"]
+    arguments += ["--network_def::filters", 2]
     peak = peak_of("bundles/ct_drsegunet/configs/inference.yaml", *arguments, "--output_dir", tmp_path / "out")
     assert nibabel.load(tmp_path / "out" / "long_mask.nii.gz").shape == (512, 512, 400)
     assert peak < 4.0

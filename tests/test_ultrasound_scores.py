@@ -37,7 +37,8 @@ def pixel_scores(told: np.ndarray, truth: np.ndarray, names: list[str], folder: 
     ]
     output = [{"pred": a, "label": b} for a, b in zip(*onehot, strict=True)]
     batch = [{"case": f"image {index}"} for index in range(len(told))]
-    engine: Any = SimpleNamespace(state=SimpleNamespace(output=output, batch=batch, metrics={"val_confusion": matrix}))
+    details = {"val_confusion": matrix}
+    engine: Any = SimpleNamespace(state=SimpleNamespace(output=output, batch=batch, metric_details=details))
     handler = PixelScores(folder, names, SPARSE, MERGE)
     handler.remember(engine)
     handler.write(engine)

@@ -155,7 +155,7 @@ def test_each_step_teaches_one_network_and_leaves_the_other_bitwise_the_same() -
     taught = watch(engine)
     engine.run()
     assert taught == [engine.critic, engine.separator] * 2
-    assert set(engine.state.output) == {  # type: ignore[arg-type]
+    assert set(engine.state.output[0]) == {  # type: ignore[arg-type]
         *("critic", "gradient penalty", "reconstruction", "fidelity", "adversarial", "loss")
     }
 
@@ -173,13 +173,13 @@ def test_mixed_precision_leaves_the_penalty_in_float32(monkeypatch: pytest.Monke
 def test_without_critic_there_are_no_terms_of_it() -> None:
     engine = trainer(critic=False)
     engine.run()
-    assert set(engine.state.output) == {"reconstruction", "fidelity", "loss"}  # type: ignore[arg-type]
+    assert set(engine.state.output[0]) == {"reconstruction", "fidelity", "loss"}  # type: ignore[arg-type]
 
 
 def test_training_lowers_the_reconstruction() -> None:
     engine = trainer(epochs=25, rate=1e-2)
     seen: list[float] = []
-    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(e.state.output["reconstruction"]))
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(e.state.output[0]["reconstruction"]))
     engine.run()
     assert np.mean(seen[-4:]) < 0.5 * np.mean(seen[:4])
 

@@ -74,7 +74,7 @@ def record(engine: SeparationTrainer) -> dict[str, Any]:
 
     def keep(engine: Any) -> None:
         kept["weights"].append(weights())
-        kept["terms"].append(set(engine.state.output))
+        kept["terms"].append(set(engine.state.output[0]))
 
     engine.add_event_handler(Events.ITERATION_COMPLETED, keep)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Any
@@ -12,6 +13,8 @@ from monai.utils import convert_to_tensor
 from tqdm import tqdm
 
 from ..frames import frames
+
+logger = logging.getLogger(__name__)
 
 Case = Mapping[str, Any]
 FILES_AT_ONCE = 4  # a CT of 512 x 512 x 300 takes 2 GiB on the way
@@ -28,6 +31,7 @@ class PlaneDataset(Dataset):
         transform: deterministic, of what one file holds; several threads call it.
         augmentation: random transform of one plane, tensors (1, ...).
         keys: tensors to keep, the image first.
+        when_empty: cases to take where ``data`` has none; MONAI Label validates with none before it has three labels.
 
     Raises:
         ValueError: naming every case that could not be read, not just the first.
@@ -39,7 +43,13 @@ class PlaneDataset(Dataset):
         transform: Callable[[Case], Mapping[Hashable, Any]],
         augmentation: Callable[[Case], Case] | None = None,
         keys: Sequence[str] = ("image", "label"),
+        when_empty: Sequence[Case] = (),
     ) -> None:
+        if not data and when_empty:
+            logger.warning(
+                "No cases to validate with: the %d of training are taken, whose scores flatter.", len(when_empty)
+            )
+            data = when_empty
         super().__init__(data, augmentation)
         self.read, self.keys = transform, tuple(keys)
         files: dict[str, list[Case]] = {}
@@ -81,7 +91,7 @@ class SliceDataset(PlaneDataset):
     order. Items are dicts with ``keys`` as (1, X, Y), ``case``, ``slice``, and ``fields`` where the case has them.
 
     Args:
-        data, transform, augmentation, keys: see :class:`PlaneDataset`.
+        data, transform, augmentation, keys, when_empty: see :class:`PlaneDataset`.
         fields: what else of a case its items keep as it is, such as the label of the whole image.
     """
 
@@ -92,9 +102,10 @@ class SliceDataset(PlaneDataset):
         augmentation: Callable[[Case], Case] | None = None,
         keys: Sequence[str] = ("image", "label"),
         fields: Sequence[str] = (),
+        when_empty: Sequence[Case] = (),
     ) -> None:
         self.fields = tuple(fields)
-        super().__init__(data, transform, augmentation, keys)
+        super().__init__(data, transform, augmentation, keys, when_empty)
 
     def planes_of(self, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
         """Read the volume, cut it."""
@@ -117,7 +128,7 @@ class FrameDataset(PlaneDataset):
     dicts with ``keys``, ``case``, ``frame``, and ``fields`` where the case has them.
 
     Args:
-        data, transform, augmentation, keys: see :class:`PlaneDataset`.
+        data, transform, augmentation, keys, when_empty: see :class:`PlaneDataset`.
         frames_per_second: sampling rate of clips; None takes every frame.
         fields: what else of a case the augmentation needs.
     """
@@ -130,9 +141,10 @@ class FrameDataset(PlaneDataset):
         keys: Sequence[str] = ("image", "label"),
         frames_per_second: float | None = None,
         fields: Sequence[str] = ("flip", "gain"),
+        when_empty: Sequence[Case] = (),
     ) -> None:
         self.frames_per_second, self.fields = frames_per_second, tuple(fields)
-        super().__init__(data, transform, augmentation, keys)
+        super().__init__(data, transform, augmentation, keys, when_empty)
 
     def planes_of(self, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
         """Read frame by frame."""
@@ -141,4 +153,5 @@ class FrameDataset(PlaneDataset):
             tensors = {key: convert_to_tensor(item[key], track_meta=False) for key in self.keys}
             for case in cases:
                 extra = {field: case[field] for field in self.fields if field in case}
-                yield {**tensors, **extra, "case": case["case"], "frame": frame.index}
+                name = case.get("case", str(case["image"]))
+                yield {**tensors, **extra, "case": name, "frame": frame.index}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .files import Refused
-from .reading import Shot
+from .shot import Shot
 
 if TYPE_CHECKING:
     from av.container import InputContainer

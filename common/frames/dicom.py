@@ -12,9 +12,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..dicom import check_pydicom
 from ..files import reason
 from .files import Refused, refuse_other_modality
-from .reading import Shot
+from .shot import Shot
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +32,9 @@ def dicom_shots(path: Path) -> tuple[Iterator[Shot], Crop | None]:
 
     Raises:
         Refused: for another modality, other than 8 bits, video, or pixel data that are missing or cut short.
-        Exception: whatever pydicom raises for what is no DICOM.
+        Exception: whatever pydicom raises for what is no DICOM, and for a pydicom that is too old.
     """
+    check_pydicom()
     import pydicom
 
     with open(path, "rb") as file:

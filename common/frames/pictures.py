@@ -10,7 +10,7 @@ import numpy as np
 
 from ..files import reason
 from .files import Refused
-from .reading import Shot
+from .shot import Shot
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+# None of these inside functions: MONAI Label drops a bundle's modules between steps, and a later import finds none
 from ..files import reason
+from .clips import clip_shots
+from .dicom import dicom_shots
 from .files import FORMATS, Refused, existing, kind_of
+from .pictures import picture_shot
+from .shot import Shot
 
 logger = logging.getLogger(__name__)
 
@@ -32,16 +37,6 @@ class Frame(NamedTuple):
     index: int  # type: ignore[assignment]  # the method of tuples gives way
     seconds: float
     pixels: np.ndarray
-
-
-class Shot(NamedTuple):
-    """One frame before it is known whether it is wanted: its time, and how to get its pixels.
-
-    ``pixels`` gives uint8, grey (rows, columns) or with colours (rows, columns, 3) or colours and opacity (..., 4).
-    """
-
-    seconds: float
-    pixels: Callable[[], np.ndarray]
 
 
 class Sampler:
@@ -113,19 +108,13 @@ def _check(path: Path, rate: float | None, crop: Sequence[int] | None) -> None:
 
 
 def _open(path: Path) -> tuple[Iterator[Shot], tuple[int, int, int, int] | None]:
-    """Shots of a file, and the sides that it asks to crop. Decoders are imported only for the files that need them."""
+    """Shots of a file, and the sides that it asks to crop."""
     kind = kind_of(path)
     if kind == "picture":
-        from .pictures import picture_shot
-
         return iter([picture_shot(path)]), None
     if kind == "clip":
-        from .clips import clip_shots
-
         return clip_shots(path), None
     if kind == "dicom":
-        from .dicom import dicom_shots
-
         return dicom_shots(path)
     raise Refused(f"unknown format {path.suffix!r}. Use {FORMATS}.")
 

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 
+from ..distributed import gathered, is_main
 from ..files import whole_file
 from .scores import decollated
+
+Planes = dict[int, tuple[np.ndarray, ...]]  # image, truth and prediction by number of the slice
 
 
 class ChosenSlices:
@@ -37,8 +40,7 @@ class ChosenSlices:
         self.path, self.case = Path(output_dir) / "chosen_slices.npz", str(case)
         self.slices, self.count = [int(number) for number in slices], count
         self.seen: list[str] = []
-        self.current: dict[int, tuple[np.ndarray, ...]] = {}  # image, truth and prediction by number
-        self.best: tuple[int, str, dict[int, tuple[np.ndarray, ...]]] = (-1, "", {})  # positive pixels, case, slices
+        self.kept: list[tuple[str, Planes]] = []  # the first case, the best one between, the current one
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator whose output holds ``image``, ``label`` and thresholded ``pred``, case after case."""
@@ -48,10 +50,12 @@ class ChosenSlices:
 
     def clear(self) -> None:
         """Forget what an earlier evaluation left."""
-        self.seen, self.current, self.best = [], {}, (-1, "", {})
+        self.seen, self.kept = [], []
 
     def remember(self, engine: Engine) -> None:
-        """Keep the slices of the current case, and of the best before it.
+        """Keep the slices of the current case, of the best before it, and of the first.
+
+        The slices of the first and of the last one may be shared with other processes.
 
         Raises:
             ValueError: where the slices of a case do not come together.
@@ -62,21 +66,15 @@ class ChosenSlices:
             if case not in self.seen[-1:]:
                 if case in self.seen:
                     raise ValueError(f"{case}: its slices must come together, got {self.seen[-1]}'s between them.")
-                self.compare()
+                self.kept[1:] = sorted(self.kept[1:], key=_area, reverse=True)[:1]
+                self.kept.append((case, {}))
                 self.seen.append(case)
             if case == self.case or not self.case:
                 image, truth, pred = (
                     sample[key][0].detach().float().cpu().numpy() for key in ("image", "label", "pred")
                 )
                 masks = ((mask > 0.5).astype(np.uint8) for mask in (truth, pred))
-                self.current[int(source["slice"])] = (image.astype(np.float16), *masks)
-
-    def compare(self) -> None:
-        """At the end of a case, keep it if it is better than the best."""
-        area = sum(int(truth.sum()) for _, truth, _ in self.current.values())
-        if self.current and area > self.best[0]:
-            self.best = (area, self.seen[-1], self.current)
-        self.current = {}
+                self.kept[-1][1][int(source["slice"])] = (image.astype(np.float16), *masks)
 
     def save(self) -> None:
         """Write the file.
@@ -84,10 +82,15 @@ class ChosenSlices:
         Raises:
             ValueError: for a case that was not evaluated, or a slice that it lacks.
         """
-        self.compare()
-        _, case, kept = self.best
+        cases: dict[str, Planes] = {}
+        for case, planes in gathered(self.kept):
+            cases.setdefault(case, {}).update(planes)
+        seen = list(dict.fromkeys(gathered(self.seen)))
+        if not is_main():
+            return
+        case, kept = max(cases.items(), key=_area, default=("", {}))
         if not kept:
-            raise ValueError(f"No case {self.case!r} was evaluated. Give one of {', '.join(self.seen) or 'none'}.")
+            raise ValueError(f"No case {self.case!r} was evaluated. Give one of {', '.join(seen) or 'none'}.")
         present = sorted(kept)
         missing = [number for number in self.slices if number not in kept]
         if missing:
@@ -99,3 +102,8 @@ class ChosenSlices:
         titles = np.array([f"{case}, slice {number}" for number in numbers])
         with whole_file(self.path) as part:
             np.savez_compressed(part, images=images, truths=truths, predictions=predictions, titles=titles)
+
+
+def _area(kept: tuple[str, Planes]) -> int:
+    """Positive pixels in the truth of a case; -1 where none of its slices is kept."""
+    return sum(int(truth.sum()) for _, truth, _ in kept[1].values()) if kept[1] else -1

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
+from ..distributed import gathered, is_main
 from ..metrics import accuracy, per_class
 from ..report.figures import confusion_picture
 from .scores import decollated, shown
@@ -64,7 +65,10 @@ class DiagnosisScores:
         return counts
 
     def write(self, engine: Engine) -> None:
-        """Write the tables and the picture, print the scores."""
+        """Write the tables and the picture of all processes' frames, print the scores."""
+        self.rows = gathered(self.rows)
+        if not is_main():
+            return
         clips = self.clips()
         matrices = {"frame": self.matrix(self.rows), "clip": self.matrix(clips)}
         columns = [f"{unit}_{score}" for unit in matrices for score in (*SCORES, "accuracy")]

@@ -10,6 +10,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.metrics import compute_dice
 
+from ..distributed import gathered
 from .scores import SliceTable, write_csv
 
 INFECTION = "infection"
@@ -69,6 +70,11 @@ class LesionScores(SliceTable):
         output: Any = engine.state.output
         masks = [torch.stack([sample[key][self.channels] for sample in output]) for key in ("pred", "label")]
         self.dice.append(lesion_dice(*masks).cpu())
+
+    def gather(self) -> None:
+        """Take over what the other processes have scored."""
+        super().gather()
+        self.dice = gathered(self.dice)
 
     def write(self, engine: Engine) -> None:
         """Write the table and print it."""

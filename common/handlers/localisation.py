@@ -10,6 +10,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import convert_to_tensor
 
+from ..distributed import gathered, is_main
 from ..report.separation import localisation_picture
 from .scores import decollated, write_csv
 
@@ -134,7 +135,12 @@ class LocalisationScores:
                 self.dice += dice
 
     def write(self, engine: Engine) -> None:
-        """Write the tables and the picture, print the scores."""
+        """Write the tables and the picture of all processes' slices, print the scores."""
+        parts = gathered([(self.counts, self.slices, self.with_lesions, self.areas, self.dice)])
+        sums: list[Any] = [sum(values) for values in zip(*parts, strict=True)]
+        self.counts, self.slices, self.with_lesions, self.areas, self.dice = sums
+        if not is_main():
+            return
         precision, recall, pooled = rates(self.counts)
         averaged = self.dice / self.with_lesions if self.with_lesions else np.full(len(EDGES), np.nan)
         area = self.areas / self.with_lesions if self.with_lesions else float("nan")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,25 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
+from ..distributed import gathered, is_main
 from ..report.figures import comparison
 from ..report.styles import class_styles
 from .scores import decollated
+
+
+def largest(parts: Iterable[Mapping[str, tuple[Any, ...]]], count: int) -> dict[str, Any]:
+    """The largest entry of each case, of the cases with the largest ones.
+
+    Args:
+        parts: of each process: entries by case, which begin with their size.
+        count: of cases, at most.
+    """
+    best: dict[str, Any] = {}
+    for part in parts:
+        for case, entry in part.items():
+            if case not in best or entry[0] > best[case][0]:
+                best[case] = entry
+    return {case: best[case] for case in sorted(best, key=lambda name: -best[name][0])[:count]}
 
 
 class ComparisonPicture:
@@ -60,8 +76,11 @@ class ComparisonPicture:
             del self.best[case]
 
     def draw(self, engine: Engine) -> None:
-        """Write the sheet."""
-        samples = [sample for _, sample in sorted(self.best.values(), key=lambda pair: -pair[0])]
+        """Write the sheet of all processes' slices."""
+        self.best = largest(gathered([self.best]), self.columns)
+        if not is_main():
+            return
+        samples = [sample for _, sample in self.best.values()]
         comparison(
             self.path,
             [self.turned(sample["image"][0].numpy()) for sample in samples],

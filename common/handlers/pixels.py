@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from ..distributed import gathered, is_main
 from ..metrics import accuracy, merged, pairs, per_class
 from .scores import decollated, shown
 
@@ -56,8 +57,12 @@ class PixelScores:
             self.images.append((str(source["case"]), per_class(counts, "iou").tolist()))
 
     def write(self, engine: Engine) -> None:
-        """Write both tables and print the first."""
-        matrix: Any = engine.state.metrics[self.matrix]
+        """Write both tables, of all processes' images, and print the first."""
+        self.images = gathered(self.images)
+        if not is_main():
+            return
+        state: Any = engine.state
+        matrix = state.metric_details[self.matrix]
         sets = {"sparse": (self.sparse, merged(matrix, self.groups))}
         if self.classes != self.sparse:
             sets["dense"] = (self.classes, matrix)

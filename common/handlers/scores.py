@@ -11,6 +11,8 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.metrics import compute_confusion_matrix_metric
 
+from ..distributed import gathered, is_main
+
 
 def column_means(values: np.ndarray) -> list[float]:
     """Mean of each column without NaN, and NaN for a column that has nothing else. Shape (N, C) to C numbers."""
@@ -32,11 +34,21 @@ class SliceTable:
         """Attach to an evaluator that computes the metrics which the table holds."""
         engine.add_event_handler(Events.STARTED, lambda _: self.names.clear())
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.remember)
-        engine.add_event_handler(Events.COMPLETED, self.write)
+        engine.add_event_handler(Events.COMPLETED, self.finish)
 
     def remember(self, engine: Engine) -> None:
         """Keep case and slice of each sample."""
         self.names += [(str(sample["case"]), int(sample["slice"])) for sample in decollated(engine)]
+
+    def finish(self, engine: Engine) -> None:
+        """Gather what all processes have kept; the first one writes."""
+        self.gather()
+        if is_main():
+            self.write(engine)
+
+    def gather(self) -> None:
+        """Take over what the other processes have kept."""
+        self.names = gathered(self.names)  # in the order of MONAI's metric details
 
     def write(self, engine: Engine) -> None:
         """Write the tables."""

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 
+from ..distributed import gathered, is_main
 from ..report.separation import separation_sheet
+from .pictures import largest
 from .scores import decollated
 
 KEYS = ("image", "normal", "pred", "truth")
@@ -56,7 +58,10 @@ class SeparationPicture:
             del self.best[case]
 
     def draw(self, engine: Engine) -> None:
-        """Write the sheet."""
-        _, titles, planes = zip(*sorted(self.best.values(), key=lambda kept: -kept[0]), strict=True)
+        """Write the sheet of all processes' slices."""
+        self.best = largest(gathered([self.best]), self.columns)
+        if not is_main():
+            return
+        _, titles, planes = zip(*self.best.values(), strict=True)
         rows = {key: [each[key] for each in planes] for key in KEYS if all(key in each for each in planes)}
         separation_sheet(self.path, rows["image"], rows["pred"], titles, rows.get("normal"), rows.get("truth"))

@@ -16,6 +16,7 @@ from ignite.engine import Engine, Events
 from monai.data.utils import set_rnd
 from torch import nn
 
+from ..distributed import gathered, is_main, rank
 from ..report.figures import curves
 from ..transfer import load_weights, save_whole
 from .scores import column_means
@@ -29,7 +30,8 @@ class EpochSeed:
     """Make the randomness of an epoch a function of seed and epoch alone.
 
     Order of samples, augmentation and dropout of epoch 7 are then the same in a run that was cut off and resumed as in
-    one that was not, without random states in checkpoints.
+    one that was not, without random states in checkpoints. With several processes the sampler decides on the order, and
+    all else differs from process to process.
     """
 
     def __init__(self, seed: int) -> None:
@@ -41,7 +43,8 @@ class EpochSeed:
 
     def __call__(self, engine: Engine) -> None:
         """Seed Python, NumPy, torch and the data set's random transforms."""
-        seed = self.seed + 1000 * engine.state.epoch  # leaves room for the data set, which counts on from it
+        # Leaves room for the data set, which counts on from it, and for a thousand epochs of each process.
+        seed = self.seed + 1000 * engine.state.epoch + 1_000_000 * rank()
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
@@ -51,10 +54,11 @@ class EpochSeed:
 class Checkpoint:
     """``last.pt`` after every epoch, enough to resume; ``model.pt``, weights alone, whenever the key metric is best.
 
-    Files are written beside and renamed, so that a run killed at any moment leaves whole ones.
+    Files are written beside and renamed, so that a run killed at any moment leaves whole ones. Of several processes the
+    first one writes, and all read; any number of them goes on from what any other number has left.
 
     Args:
-        save_dir: folder of both files.
+        save_dir: folder of both files; processes on several machines must share it.
         network, optimizer: what to save and restore.
         evaluator: the validation engine, whose key metric decides what is best.
         resume: continue from ``last.pt``; where there is none yet, start from the beginning.
@@ -90,13 +94,21 @@ class Checkpoint:
 
         Raises:
             ValueError: where ``last.pt`` is of another network, or of a training with other objects, such as one
-                without critic.
+                without critic; where not all processes see it.
         """
+        if engine.state.epoch > 0:  # a further round of a federated client, from the server's weights
+            return
         if not self.resume:
             if self.last.exists():
                 logger.warning("Starting anew: %s will be overwritten. Use --resume True to go on with it.", self.last)
             return
-        if not self.last.exists():
+        seen = gathered([self.last.exists()])
+        if any(seen) and not all(seen):
+            raise ValueError(
+                f"All processes must see {self.last}, got {sum(seen)} of {len(seen)} that do. Give a --ckpt_dir that "
+                "all machines share."
+            )
+        if not any(seen):
             logger.warning("Resume: no %s yet, so training starts from the beginning.", self.last)
             return
         load_weights(self.network, self.last)
@@ -117,6 +129,8 @@ class Checkpoint:
 
     def save(self, engine: Engine) -> None:
         """Write ``last.pt``, and ``model.pt`` if this epoch validated best."""
+        if not is_main():
+            return
         state: Any = self.evaluator.state
         weights = self.network.state_dict()
         if state.best_metric_epoch == engine.state.epoch:
@@ -160,8 +174,8 @@ class EarlyStop:
 class MetricsTable:
     """``metrics.csv`` and ``curves.png``: a row an epoch with loss, learning rate, seconds and the validation's scores.
 
-    Where the trainer's output is a dict of numbers, as that of :class:`common.engines.SeparationTrainer`, each of its
-    terms has a column and a curve beside ``loss``: means over the iterations that have it.
+    Where the trainer's output holds the terms of its losses, as that of :class:`common.engines.SeparationTrainer`, each
+    has a column and a curve beside ``loss``: means over the iterations that have it, of all processes.
 
     Args:
         output_dir: folder of both files.
@@ -208,7 +222,7 @@ class MetricsTable:
     def remember(self, engine: Engine) -> None:
         """Keep the losses of an iteration."""
         output: Any = engine.state.output
-        terms = output if isinstance(output, Mapping) else {"loss": output[0]["loss"]}  # MONAI's list holds one loss
+        terms = output[0] if "image" not in output[0] else {"loss": output[0]["loss"]}  # MONAI's samples share one loss
         for name, value in terms.items():
             self.losses.setdefault(name, []).append(value)
 
@@ -216,18 +230,22 @@ class MetricsTable:
         """On the first epoch of a resumed run, take over the rows before it."""
         self.losses, self.began = {name: [] for name in self.losses}, time.monotonic()
         path = self.output_dir / "metrics.csv"
-        if not self.rows and engine.state.epoch > 1 and path.exists():
+        if is_main() and not self.rows and engine.state.epoch > 1 and path.exists():
             with path.open(newline="") as file:
                 self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < engine.state.epoch]
 
     def write(self, engine: Engine) -> None:
         """Append this epoch's row and draw the curves anew."""
+        parts = gathered([{name: [float(loss) for loss in losses] for name, losses in self.losses.items()}])
+        if not is_main():
+            return
+        losses = {name: [loss for part in parts for loss in part.get(name, [])] for name in self.losses}
         state: Any = self.evaluator.state
         validated = state.epoch == engine.state.epoch
         per_class = self.scores(state) if validated and self.classes else [float("nan")] * len(self.classes)
         row: dict[str, Any] = {
             "epoch": engine.state.epoch,
-            **{name: _mean(values) for name, values in self.losses.items()},
+            **{name: _mean(values) for name, values in losses.items()},
             "learning_rate": f"{self.optimizer.param_groups[0]['lr']:g}",
             "seconds": f"{time.monotonic() - self.began:.1f}",
             self.metric: f"{state.metrics[self.metric]:.4f}" if validated else "",
@@ -260,6 +278,6 @@ class MetricsTable:
         return column_means(state.metric_details[self.per_class].cpu().numpy())
 
 
-def _mean(losses: Sequence[Any]) -> str:
+def _mean(losses: Sequence[float]) -> str:
     """Of an epoch, as the table holds it; blank where there is none."""
-    return f"{float(np.mean([float(loss) for loss in losses])):.6f}" if losses else ""
+    return f"{np.mean(losses):.6f}" if losses else ""

@@ -31,7 +31,12 @@ NETWORKS = {"drsegunet": DRSegUNet, "unet": UNet}
 
 
 def segmentation_network(
-    name: str, in_channels: int, out_channels: int, decoder: str = "transposed", filters: int = 16
+    name: str,
+    in_channels: int,
+    out_channels: int,
+    decoder: str = "transposed",
+    filters: int = 16,
+    dropout: float = 0.0,
 ) -> nn.Module:
     """A two-dimensional segmentation network by its word.
 
@@ -41,10 +46,11 @@ def segmentation_network(
         out_channels: classes; the output holds logits of shape (B, out_channels, H, W).
         decoder: ``transposed`` or ``upsample``, how the decoder doubles the size.
         filters: channels of the first level.
+        dropout: probability of each map before the last convolution.
 
     Raises:
         ValueError: for an unknown name or decoder.
     """
     if name not in NETWORKS:
         raise ValueError(f"Unknown network {name!r}. Choose one of: {', '.join(NETWORKS)}.")
-    return NETWORKS[name](in_channels=in_channels, out_channels=out_channels, decoder=decoder, filters=filters)
+    return NETWORKS[name](in_channels, out_channels, decoder, filters, dropout)

@@ -45,6 +45,7 @@ class DRSegUNet(nn.Module):
         out_channels: classes.
         decoder: ``transposed``, or ``upsample`` for the variant of table 13 (nearest-neighbour, no weights).
         filters: channels of the stem; each encoder doubles them.
+        dropout: probability of each map before the last convolution; the text has none, uncertainty is measured by it.
 
     Shapes:
         (B, in_channels, H, W), H and W multiples of 16, to logits (B, out_channels, H, W).
@@ -53,7 +54,14 @@ class DRSegUNet(nn.Module):
         ValueError: for an unknown decoder, or a height or width that is not a multiple of 16.
     """
 
-    def __init__(self, in_channels: int = 1, out_channels: int = 4, decoder: str = "transposed", filters: int = 16):
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 4,
+        decoder: str = "transposed",
+        filters: int = 16,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         widths = [filters * 2**level for level in range(LEVELS + 1)]  # 16, 32, 64, 128, 256
         self.stem = ResidualBlock(
@@ -70,6 +78,7 @@ class DRSegUNet(nn.Module):
             Decoder(channels, skip, out, decoder)
             for channels, skip, out in zip([widths[-1], *outs[:-1]], widths[-2::-1], outs, strict=True)
         )
+        self.dropout = nn.Dropout2d(dropout)
         self.head = convolution(widths[1], out_channels, kernel_size=1)
         initialise_like_keras(self)
 
@@ -84,4 +93,4 @@ class DRSegUNet(nn.Module):
         x = self.bridge(x)
         for index, decoder in enumerate(self.decoders):
             x = decoder(x, skips[-1 - index])  # (B, 256, H/8, W/8) ... (B, 32, H, W)
-        return self.head(x)
+        return self.head(self.dropout(x))

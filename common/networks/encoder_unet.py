@@ -28,6 +28,7 @@ class EncoderUNet(FlexibleUNet):
         encoder: ``unet``, ``vgg19``, ``resnet34`` or ``mobilenetv2``.
         in_channels: channels of the input.
         out_channels: classes.
+        dropout: probability of each map before the last convolution; the text has none, uncertainty is measured by it.
 
     Shapes:
         (B, in_channels, H, W) to logits (B, out_channels, H, W).
@@ -36,7 +37,7 @@ class EncoderUNet(FlexibleUNet):
         ValueError: for an unknown encoder.
     """
 
-    def __init__(self, encoder: str, in_channels: int = 1, out_channels: int = 1) -> None:
+    def __init__(self, encoder: str, in_channels: int = 1, out_channels: int = 1, dropout: float = 0.0) -> None:
         if encoder not in ENCODERS:
             raise ValueError(f"Unknown encoder {encoder!r}. Choose one of: {', '.join(ENCODERS)}.")
         parts = ENCODERS[encoder]
@@ -58,6 +59,7 @@ class EncoderUNet(FlexibleUNet):
         self.segmentation_head = SegmentationHead(
             2, parts.decoder[len(parts.channels) - 1], out_channels, kernel_size=1
         )
+        self.dropout = nn.Dropout2d(dropout)
         self.stride = 2 ** len(parts.channels)
         self.input_mean, self.input_std = nn.Buffer(torch.zeros(())), nn.Buffer(torch.ones(()))
 
@@ -66,5 +68,5 @@ class EncoderUNet(FlexibleUNet):
         height, width = inputs.shape[-2], inputs.shape[-1]
         x = (inputs - self.input_mean) / self.input_std
         x = nn.functional.pad(x, [0, -width % self.stride, 0, -height % self.stride], mode="replicate")
-        x = self.decoder(self.encoder(x), self.skip_connect)
+        x = self.dropout(self.decoder(self.encoder(x), self.skip_connect))
         return self.segmentation_head(x)[..., :height, :width]

@@ -55,12 +55,13 @@ class Expansion(nn.Module):
         filters: channels of the contracting path's first level.
         out_channels: channels of the output.
         decoder: see :func:`common.networks.blocks.doubling`.
+        dropout: probability of each map before the last convolution.
 
     Shapes:
         the five maps of :class:`Contraction` to (B, out_channels, H, W).
     """
 
-    def __init__(self, filters: int, out_channels: int, decoder: str = "transposed 2x2") -> None:
+    def __init__(self, filters: int, out_channels: int, decoder: str = "transposed 2x2", dropout: float = 0.0) -> None:
         super().__init__()
         widths = [filters * 2**level for level in range(LEVELS, -1, -1)]
         self.ups, self.levels = nn.ModuleList(), nn.ModuleList()
@@ -68,6 +69,7 @@ class Expansion(nn.Module):
             up, up_channels = doubling(wide, narrow, decoder)
             self.ups.append(up)
             self.levels.append(double_convolution(up_channels + narrow, narrow))
+        self.dropout = nn.Dropout2d(dropout)
         self.head = convolution(filters, out_channels, kernel_size=1)
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
@@ -75,7 +77,7 @@ class Expansion(nn.Module):
         x = maps[-1]
         for index, (up, level) in enumerate(zip(self.ups, self.levels)):  # noqa: B905 (TorchScript)
             x = level(torch.cat([up(x), maps[-2 - index]], dim=1))
-        return self.head(x)
+        return self.head(self.dropout(x))
 
 
 class UNet(nn.Module):
@@ -89,6 +91,7 @@ class UNet(nn.Module):
         out_channels: classes.
         decoder: ``transposed`` (3x3, stride 2), ``transposed 2x2`` or ``upsample`` (nearest neighbour).
         filters: channels of the first level; each level doubles them.
+        dropout: probability of each map before the last convolution; the text has none, uncertainty is measured by it.
 
     Shapes:
         (B, in_channels, H, W), H and W multiples of 16, to logits (B, out_channels, H, W).
@@ -97,10 +100,17 @@ class UNet(nn.Module):
         ValueError: for an unknown decoder, or a height or width that is not a multiple of 16.
     """
 
-    def __init__(self, in_channels: int = 1, out_channels: int = 4, decoder: str = "transposed", filters: int = 16):
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 4,
+        decoder: str = "transposed",
+        filters: int = 16,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.encoder = Contraction(in_channels, filters)
-        self.decoder = Expansion(filters, out_channels, decoder)
+        self.decoder = Expansion(filters, out_channels, decoder, dropout)
         initialise_like_keras(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -109,22 +119,24 @@ class UNet(nn.Module):
         return self.decoder(self.encoder(x))
 
 
-def classic_unet(in_channels: int = 1, out_channels: int = 2, filters: int = 64) -> UNet:
+def classic_unet(in_channels: int = 1, out_channels: int = 2, filters: int = 64, dropout: float = 0.0) -> UNet:
     """The U-Net as Ronneberger et al. (2015) define it: 64 to 1024 channels, 2x2 up-convolutions, no batch norm.
 
     Weights start as their section 3 says: Gaussian with standard deviation sqrt(2 / N) for N incoming nodes. Two things
-    differ: convolutions are padded, so that maps have the picture's size, and there is no dropout, since the papers
-    that use it as the "traditional" U-Net speak of none. One input and two output channels give 31,030,658 parameters.
+    differ: convolutions are padded, so that maps have the picture's size, and there is no dropout unless asked for,
+    since the papers that use it as the "traditional" U-Net speak of none. One input and two output channels give
+    31,030,658 parameters.
 
     Args:
         in_channels: channels of the input.
         out_channels: classes.
         filters: channels of the first level; each level doubles them.
+        dropout: probability of each map before the last convolution.
 
     Shapes:
         (B, in_channels, H, W), H and W multiples of 16, to logits (B, out_channels, H, W).
     """
-    network = UNet(in_channels, out_channels, decoder="transposed 2x2", filters=filters)
+    network = UNet(in_channels, out_channels, decoder="transposed 2x2", filters=filters, dropout=dropout)
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

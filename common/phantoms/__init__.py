@@ -1,8 +1,8 @@
 """Synthetic chest CT and lung ultrasound, made from a seed, and written in the layouts of public data sets."""
 
+from .cache import phantom_dir
 from .chest_ct import ChestCT, chest_ct
 from .layouts import (
-    phantom_dir,
     write_coronacases,
     write_medseg,
     write_medseg_arrays,

@@ -1,12 +1,8 @@
-"""CT phantoms written in the layouts of public COVID-19 downloads, and a cache of phantoms in any layout."""
+"""CT phantoms written in the layouts of public COVID-19 downloads."""
 
 from __future__ import annotations
 
-import inspect
-import logging
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +15,7 @@ from tqdm import tqdm
 from ..report.burden import severity_class
 from .chest_ct import ChestCT, chest_ct, make_patient, scan, slice_heights
 from .folders import SEED_BLOCK, check_count, check_seed, finished_folder
-from .scanner import SCANNERS, STANDARD, Scanner
-from .ultrasound.layouts import write_pocus, write_semantic_lung
-
-logger = logging.getLogger(__name__)
-
-# Raised whenever the same settings give other voxels, so that cached phantoms of older versions are not used.
-VERSION = 1
-
-CACHE_VARIABLE = "COVID_LUNG_CACHE"
-DEFAULT_CACHE = "~/.cache/covid_lung_bundles"
+from .scanner import STANDARD, Scanner
 
 # The layouts of single slices start in the middle of a seed's block: no patient occurs in them and in the volumes.
 SLICE_PATIENTS = 5_000
@@ -335,60 +322,4 @@ LAYOUTS: dict[str, Callable[..., Path]] = {
     "medseg": write_medseg,
     "medseg_arrays": write_medseg_arrays,
     "medseg_pictures": write_medseg_pictures,
-    "semantic_lung": write_semantic_lung,
-    "pocus": write_pocus,
 }
-
-
-def settings_name(value: Any) -> str:
-    """Returns a setting as a part of a folder name."""
-    if isinstance(value, Scanner):
-        return "_".join(f"{setting:g}" for setting in asdict(value).values())
-    if isinstance(value, (tuple, list)):
-        return "x".join(str(item) for item in value)
-    return str(value)
-
-
-def phantom_dir(layout: str = "radiopaedia", **settings: Any) -> Path:
-    """Returns a folder of phantoms, made on the first call and kept for later ones.
-
-    The folder lies under the one named by the environment variable COVID_LUNG_CACHE, by default
-    `~/.cache/covid_lung_bundles`.
-
-    Args:
-        layout: "radiopaedia", "coronacases", "mosmed", "medseg", "medseg_arrays" or "medseg_pictures" for CT,
-            "semantic_lung" or "pocus" for ultrasound.
-        **settings: arguments of the function that writes the layout, such as `patients`, `size` or `seed`; `scanner`
-            may be a word, "standard" or "second".
-
-    Raises:
-        ValueError: for an unknown layout, setting or scanner, or a value out of range.
-    """
-    if layout not in LAYOUTS:
-        raise ValueError(f"layout must be one of {sorted(LAYOUTS)}, but is {layout!r}. Choose one of them.")
-    writer = LAYOUTS[layout]
-    known = {name: parameter.default for name, parameter in inspect.signature(writer).parameters.items()}
-    del known["root"]
-    unknown = sorted(set(settings) - set(known))
-    if unknown:
-        raise ValueError(f"settings of {layout} must be among {sorted(known)}, but got {unknown}. Leave them out.")
-    if isinstance(settings.get("scanner"), str):
-        if settings["scanner"] not in SCANNERS:
-            raise ValueError(f"scanner must be one of {sorted(SCANNERS)}, but is {settings['scanner']!r}.")
-        settings = {**settings, "scanner": SCANNERS[settings["scanner"]]}
-    parts = [f"{name}{settings_name(value)}" for name, value in sorted({**known, **settings}.items())]
-    cache = Path(os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE).expanduser()
-    root = cache / "-".join(["phantoms", layout, f"v{VERSION}", *parts])
-    logger.info("Using synthetic phantoms, not patient data, in %s", root)
-    if not root.is_dir() or not any(root.iterdir()):
-        make_once(writer, root, {**known, **settings})
-    return root
-
-
-def make_once(writer: Callable[..., Path], root: Path, settings: dict[str, Any]) -> None:
-    """Writes the folder, unless another process finishes the same one first."""
-    try:
-        writer(root, **settings)
-    except OSError:
-        if not root.is_dir() or not any(root.iterdir()):
-            raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,11 @@ class ReportCased(MapTransform):
         self.values = {style.name: style.value for style in self.styles}
         self.lesions = {name: value for name, value in self.values.items() if name != "lung"}
         self.to_lps = Orientation(axcodes="LPS", labels=None)
-        self.table = BurdenTable(self.output_dir / "lesions.csv", list(self.lesions))
+
+    @cached_property
+    def table(self) -> BurdenTable:
+        """Opened with the first case: MONAI Label makes this transform and does not use it."""
+        return BurdenTable(self.output_dir / "lesions.csv", list(self.lesions))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Measure, draw, log one line."""

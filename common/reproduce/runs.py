@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import json
 import multiprocessing
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -17,12 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fire.parser import DefaultParseValue
-from monai.bundle import ConfigParser, ConfigWorkflow
-from monai.bundle import __file__ as monai_bundle
 
 from ..files import whole_file
 from ..run import git_commit, origin, ours, report_error
+from ..steps import run_step
 from .experiments import Experiment, file_names
 from .plan import ROOT
 
@@ -82,30 +78,6 @@ def _end_with_parent() -> None:
 def _save_record(folder: Path, record: Mapping[str, Any]) -> None:
     with whole_file(folder / "experiment.json") as part:
         part.write_text(json.dumps(record, indent=2) + "\n")
-
-
-def run_step(step: str, files: Sequence[str], overrides: Mapping[str, Any]) -> None:
-    """What ``python -m monai.bundle run <step> --config_file ...`` does, which is also what the run records."""
-    known = {str(name).split("::")[0] for name in ConfigParser.load_config_files(list(files))}
-    overrides = {name: value for name, value in overrides.items() if name.split("::")[0] in known}
-    arguments = ["run", step, "--config_file", files[0] if len(files) == 1 else str(list(files))]
-    for name, value in overrides.items():
-        arguments += [f"--{name}", _argument(value)]
-    sys.argv = [str(Path(monai_bundle).with_name("__main__.py")), *arguments]
-    print(f"\n$ python -m monai.bundle {shlex.join(arguments)}", flush=True)
-    workflow = ConfigWorkflow(config_file=list(files), run_id=step, **overrides)
-    workflow.initialize()
-    workflow.run()
-    workflow.finalize()
-    del workflow
-    gc.collect()  # engines and handlers hold each other; the next step may need the memory
-
-
-def _argument(value: Any) -> str:
-    """A value as the command line spells it, so that it is read as the same again."""
-    if value is None:
-        return "$None"  # MONAI's command line takes no notice of None itself
-    return value if isinstance(value, str) and DefaultParseValue(value) == value else repr(value)
 
 
 class Progress:

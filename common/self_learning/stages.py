@@ -20,9 +20,9 @@ from ..files import whole_file
 from ..pseudo_labels import label_cases, name_for_training, pseudo_labelling
 from ..report.self_learning import write_agreement, write_scores, write_sheet
 from ..report.styles import class_styles
-from ..reproduce.runs import run_step
 from ..run import writable
 from ..scans import datalist
+from ..steps import run_step
 from .label_folders import write_labels, write_truth
 from .levels import check_levels, check_same, check_shares, draw_sets
 
@@ -184,11 +184,11 @@ class SelfLearning:
     def train(self, number: int) -> None:
         """Train a level on the labels of the one before."""
         begun = (self.level(number) / "models" / "last.pt").is_file()
-        self.step("training", ["train.yaml", "level.yaml"], {**self.settings(number), "resume": begun})
+        self.step("training", ["train", "level"], {**self.settings(number), "resume": begun})
 
     def evaluate(self, number: int) -> None:
         """Score a level on the held-out volumes by labels as it has learned from, which the truth is not."""
-        self.step("evaluating", ["train.yaml", "level.yaml", "evaluate.yaml"], self.settings(number))
+        self.step("evaluating", ["train", "level", "evaluate"], self.settings(number))
 
     def relabel(self, number: int) -> None:
         """Label all volumes by what a level has learned: ``labels`` in its folder."""
@@ -197,15 +197,15 @@ class SelfLearning:
         places = {"dataset_dir": str(self.labels(0) / "rp_im"), "output_dir": str(masks), "classes": "radiopaedia"}
         weights = str(self.level(number) / "models" / "model.pt")
         overrides = {**kept, **places, "weights": weights, "bundle_root": str(self.configs.parent)}
-        self.step("inference", ["inference.yaml"], overrides)
+        self.step("inference", ["inference"], overrides)
         lesion, lung = class_styles(self.configs / "metadata.json", ["ground-glass", "lung"])
         write_labels(masks, self.labels(0) / "rp_im", labels, lesion.value, lung.value)
 
-    def step(self, name: str, files: Sequence[str], overrides: Mapping[str, Any]) -> None:
+    def step(self, name: str, configs: Sequence[str], overrides: Mapping[str, Any]) -> None:
         """Run configs of the bundle as MONAI's command line would."""
-        before = list(sys.argv)
+        before, suffix = list(sys.argv), "yaml" if (self.configs / "train.yaml").is_file() else "json"  # of a package
         try:
-            run_step(name, [str(self.configs / file) for file in files], overrides)
+            run_step(name, [str(self.configs / f"{config}.{suffix}") for config in configs], overrides)
         finally:
             sys.argv = before
 

@@ -1,7 +1,7 @@
 """Dictionary transforms that MONAI lacks."""
 
 from .ct import LoadScand, NormalizeSlicesd, WindowCTd, check_intensity
-from .masks import AddLungd, ClassIndexd, LesionMaskd, LungMaskd, OutsideLungd
+from .masks import AddLungd, ClassIndexd, LesionMaskd, LesionsFirstd, LungMaskd, OutsideLungd
 from .pseudo_labels import ClustersInLungd, LungByThresholdd, MiddleSlicesd, OpenAndCloseLesiond
 from .ultrasound import (
     Diagnosed,
@@ -21,6 +21,7 @@ __all__ = [
     "FlipAndGaind",
     "LabelClassesd",
     "LesionMaskd",
+    "LesionsFirstd",
     "LoadFramed",
     "LoadScand",
     "LungByThresholdd",

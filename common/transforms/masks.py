@@ -13,6 +13,7 @@ from monai.transforms import MapTransform
 from nibabel.affines import voxel_sizes
 from nibabel.orientations import aff2axcodes
 
+from ..inferers import lesions_first
 from ..lung_mask import lung_mask
 from .ct import check_intensity
 
@@ -262,3 +263,25 @@ class OutsideLungd(MapTransform):
                 )
             item[key] = item[key].masked_fill(outside, self.value)
         return item
+
+
+class LesionsFirstd(MapTransform):
+    """Probabilities (classes, H, W) to the classes decided on, one-hot, as :func:`common.inferers.lesions_first`.
+
+    Args:
+        keys: of probabilities.
+        lesions: channels of the kinds of lesion.
+        threshold: of their sum.
+    """
+
+    def __init__(self, keys: KeysCollection, lesions: Sequence[int], threshold: float) -> None:
+        super().__init__(keys)
+        self.lesions, self.threshold = list(lesions), threshold
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Replace each key."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            channel = lesions_first(result[key][None], self.lesions, self.threshold)[0]
+            result[key] = torch.zeros_like(result[key]).scatter_(0, channel, 1.0)
+        return result

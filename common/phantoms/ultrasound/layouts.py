@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,3 +173,6 @@ def write_metadata(path: Path, recordings: list[Recording], rate: float) -> None
             location = f"data/pocus_{folder}/{one.probe.capitalize()}"
             patient = f"phantom {one.patient:02}"
             writer.writerow([location, one.name, one.label, kind, one.probe.capitalize(), frames, patient])
+
+
+LAYOUTS: dict[str, Callable[..., Path]] = {"semantic_lung": write_semantic_lung, "pocus": write_pocus}

@@ -1,0 +1,161 @@
+"""Make the zip of a bundle, and its line in ``model_info.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..files import sha256, whole_file
+from ..run import git_commit
+from .archive import size_without_weights, sums, write_zip
+from .configs import packaged, read_configs, targets, trained_settings
+from .metadata import packaged_metadata
+from .readme import readme
+from .scripts import scripts
+from .verify import MODEL_INFO
+from .weights import (
+    check_output,
+    command,
+    fill,
+    make_network,
+    on_phantoms,
+    origin,
+    torchscript,
+    training_record,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+ALSO = ("LICENSE", "docs/data_license.txt", "configs/logging.conf")  # as they are
+
+
+def bundles() -> list[str]:
+    """Names of the repository's bundles."""
+    return sorted(path.parent.parent.name for path in ROOT.glob("bundles/*/configs/metadata.json"))
+
+
+def package(
+    bundle: str,
+    output_dir: str | Path = "dist",
+    models_dir: str | Path | None = None,
+    data: str = "",
+    allow_dirty: bool = False,
+) -> Path:
+    """Write ``<bundle>_v<version>.zip``, the same bytes for the same commit and weights.
+
+    Args:
+        bundle: its name.
+        output_dir: receives the zip and ``model_info.json``.
+        models_dir: has a folder of this name, which was both ``--ckpt_dir`` and ``--output_dir`` of the training; by
+            default the bundle's own ``models`` and ``eval``.
+        data: what the weights were trained on; needed unless it was phantoms.
+        allow_dirty: package files that are not committed; the metadata say so.
+
+    Raises:
+        FileNotFoundError: for an unknown bundle, without weights, or without the record of their training.
+        ValueError: for files that are not committed, a version that the changelog does not have, weights that do not
+            fit the network, or data without a name.
+    """
+    root = ROOT / "bundles" / bundle
+    if bundle not in bundles():
+        raise FileNotFoundError(f"No bundle {bundle!r}. There are {', '.join(bundles())}; all takes each.")
+    metadata = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    version = metadata["version"]
+    if version not in metadata["changelog"]:
+        raise ValueError(
+            f"{bundle}: version {version} of metadata.json must be in its changelog, which has "
+            f"{', '.join(metadata['changelog'])}. Say there what is new."
+        )
+    commit = git_commit() or "unknown"
+    if not allow_dirty:
+        _check_committed(bundle)
+        commit = commit.removesuffix("-dirty")  # what differs is not packaged
+    models, records = (Path(models_dir) / bundle,) * 2 if models_dir else (root / "models", root / "eval")
+    weights = models / "model.pt"
+    if not weights.is_file():
+        raise FileNotFoundError(
+            f"{bundle}: no weights at {weights}. Train it (python -m monai.bundle run training --config_file "
+            f"bundles/{bundle}/configs/train.yaml), or say where they are with --models_dir."
+        )
+    files = _files(bundle, metadata, weights, records, data, commit)
+    path = Path(output_dir) / f"{bundle}_v{version}.zip"
+    write_zip(path, bundle, files)
+    _note(path, files)
+    return path
+
+
+def _files(
+    bundle: str, metadata: dict[str, Any], weights: Path, records: Path, data: str, commit: str
+) -> dict[str, bytes]:
+    """Content by name."""
+    root = ROOT / "bundles" / bundle
+    record, trained = training_record(records, weights)
+    sentence = origin(record, trained, data)
+    sources = read_configs(root / "configs")
+    settings = trained_settings(sources["inference"], trained)
+    configs = packaged(bundle, sources, settings)
+    named = ", ".join(f"{key} {value}" for key, value in settings.items())
+    network = make_network({**sources["inference"], **settings})
+    fill(network, weights, named)
+    _tell_origin(configs["inference"], sentence, sha256(weights), on_phantoms(trained))
+
+    metadata = packaged_metadata(metadata, sources["inference"], settings, record)
+    data_format = metadata["network_data_format"]
+    image, pred = data_format["inputs"]["image"], data_format["outputs"]["pred"]
+    check_output(network, image, pred, named)
+    metadata["weights"] = {
+        **{"origin": sentence, "command": command(record), "settings": settings},
+        **{"trained_at": record["commit"] or "unknown", "commit": commit, "sha256": sha256(weights)},
+    }
+    made = {"configs/metadata.json": metadata, **{f"configs/{name}.json": config for name, config in configs.items()}}
+    files = {
+        name: (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode() for name, content in made.items()
+    }
+    page = (root / "docs" / "README.md").read_text(encoding="utf-8")
+    files["docs/README.md"] = readme(bundle, "|".join(sources), page, metadata).encode()
+    files |= {name: (root / name).read_bytes() for name in ALSO}
+    files |= {f"scripts/{name}": text.encode() for name, text in scripts(targets(sources), image["modality"]).items()}
+    files["models/model.pt"] = weights.read_bytes()
+    files["models/model.ts"] = torchscript(network, (1, image["num_channels"], *image["spatial_shape"]), metadata)
+    return files
+
+
+def _tell_origin(inference: dict[str, Any], sentence: str, digest: str, phantoms: bool) -> None:
+    """Let inference log where its weights are from, as long as they are these."""
+    inference["initialize"].append({
+        "_target_": "scripts.transfer.tell_origin",
+        **{"path": "@weights", "sha256": digest, "origin": sentence, "warn": phantoms},
+    })  # fmt: skip
+
+
+def _check_committed(bundle: str) -> None:
+    """Raises ValueError where files that go into the package are not those of a commit."""
+    folders = ["common", f"bundles/{bundle}"]
+    command = ["git", "-C", str(ROOT), "status", "--porcelain", "--", *folders]
+    found = subprocess.run(command, capture_output=True, text=True)
+    if found.returncode:
+        raise ValueError("A package names its commit, but this is no git checkout. Clone it, or add --allow_dirty.")
+    if changed := [line[3:] for line in found.stdout.splitlines()]:
+        raise ValueError(
+            f"A package is made of committed files, but {', '.join(changed[:5])}{', ...' if len(changed) > 5 else ''} "
+            "differ. Commit them, or add --allow_dirty."
+        )
+
+
+def _note(path: Path, files: Mapping[str, bytes]) -> None:
+    """Set the package's entry in ``model_info.json``."""
+    info = path.parent / MODEL_INFO
+    entries = json.loads(info.read_text(encoding="utf-8")) if info.is_file() else {}
+    content = path.read_bytes()
+    entries[path.stem] = {
+        "checksum": hashlib.sha1(content, usedforsecurity=False).hexdigest(),  # as the model zoo's list has it
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "bytes_without_weights": size_without_weights(path),
+        "files": dict(line.split("  ")[::-1] for line in sums(files).splitlines()),
+    }
+    with whole_file(info) as part:
+        part.write_text(json.dumps(dict(sorted(entries.items())), indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,105 @@
+"""A bundle's YAML configs as the JSON that MONAI's tools look for, at home in whatever folder the bundle lies."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from ..run import STEPS
+
+NOT_PACKAGED = ("reproduce",)  # needs the repository
+TARGET = re.compile(r"\bcommon((?:\.\w+)+)")
+FIND_SCRIPTS = "$sys.path.insert(0, os.path.abspath(@bundle_root))"
+
+# What a config says of a place or a processor and not of the weights.
+PLACES = (
+    "bundle_root",
+    "dataset_dir",
+    "source",
+    "ckpt_dir",
+    "output_dir",
+    "weights",
+    "device",
+    "amp",
+    "resume",
+    "seed",
+)
+
+
+def read_configs(folder: Path) -> dict[str, dict[str, Any]]:
+    """The YAML configs of a bundle that go into a package, by name without suffix."""
+    files = [path for path in sorted(folder.glob("*.yaml")) if path.stem not in NOT_PACKAGED]
+    return {path.stem: ConfigParser.load_config_file(path) for path in files}
+
+
+def targets(configs: Mapping[str, Any]) -> set[str]:
+    """What of ``common`` configs name."""
+    return {f"common{name}" for name in TARGET.findall(json.dumps(configs))}
+
+
+def trained_settings(inference: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+    """What inference must know of a training with settings other than its own, such as the size of slices.
+
+    Args:
+        inference: ``inference.yaml``.
+        trained: ``config_training.json`` of the run that the weights are from.
+    """
+
+    def literal(value: Any) -> bool:
+        return not (isinstance(value, dict) or (isinstance(value, str) and value.startswith(("$", "@", "%"))))
+
+    shared = [key for key in inference if key in trained and key not in (*PLACES, *STEPS)]
+    return {
+        key: trained[key] for key in shared if literal(inference[key]) and literal(trained[key])
+        and inference[key] != trained[key]
+    }  # fmt: skip
+
+
+def packaged(bundle: str, configs: Mapping[str, dict[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Configs as they are packaged, by name without suffix.
+
+    Args:
+        bundle: its name.
+        configs: see :func:`read_configs`.
+        settings: of the weights; written over those of ``train`` and ``inference``, which stand alone.
+    """
+    names = "|".join(configs)
+
+    def relocated(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: relocated(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [relocated(each) for each in value]
+        if isinstance(value, str):
+            return relocated_text(bundle, names, TARGET.sub(r"scripts\1", value))
+        return value
+
+    made = {}
+    for name, config in configs.items():
+        config = {**config, **{key: settings[key] for key in settings if key in config and "imports" in config}}
+        config = relocated(config)
+        if "bundle_root" in config:
+            config["bundle_root"] = "."
+        if "imports" in config:
+            config["imports"] = [*config["imports"], "$import sys"]
+        if "initialize" in config:  # MONAI puts a bundle on the path only once it runs
+            config["initialize"] = [FIND_SCRIPTS, *config["initialize"]]
+        made[name] = config
+    return made
+
+
+def relocated_text(bundle: str, names: str, text: str) -> str:
+    """A text with the places of the repository's configs replaced by those of the package's.
+
+    Args:
+        bundle: its name.
+        names: of its configs, ``train|evaluate``.
+        text: a setting, or a page of its docs.
+    """
+    text = text.replace(f"bundles/{bundle}/", "").replace("bundles/", "../")
+    return re.sub(rf"(?<![\w-])({names})\.yaml\b", r"\1.json", text)

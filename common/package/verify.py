@@ -1,0 +1,155 @@
+"""Whether a packaged bundle is what was packaged: MONAI's download compares nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from ..files import sha256
+from .archive import SUMS, read_sums
+
+MODEL_INFO = "model_info.json"
+METADATA = "configs/metadata.json"  # tells packages apart: version, and hash of the weights
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+)  # also encrypted, or packed oddly
+IMPORTED = (".py", ".pyc", ".pyd", ".so")  # from any folder on Python's path, and that of a bundle is the first
+
+
+def verify(path: str | Path, model_info: str | Path | None = None) -> str:
+    """Check a zip before it is unpacked, or the folder that it was unpacked to.
+
+    Args:
+        path: the zip, or the bundle's folder.
+        model_info: the publisher's list of hashes, got by another way than the zip. Without it, one that lies beside
+            the zip is taken; without any, files are compared with the zip's own list alone, which whoever changed the
+            zip could have changed too.
+
+    Returns:
+        A sentence on what was compared.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: naming the first file that is changed, missing, not listed, a link, or leads out of the folder.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"No package at {path}. Give the zip, or the folder that it was unpacked to.")
+    beside = path.parent / MODEL_INFO
+    info = Path(model_info) if model_info else beside if beside.is_file() else None
+    found = _files_of_zip(path) if path.is_file() else _files_of_folder(path)
+    if SUMS not in found:
+        raise ValueError(f"{path}: a package holds {SUMS}, this one does not. Download it again.")
+    listed = read_sums(found.pop(SUMS)[1].decode(errors="replace"))
+    hashes = {name: digest for name, (digest, _) in found.items()}
+    _compare(path, hashes, listed)
+    if info is None:
+        return (
+            f"{path}: {len(listed)} files as in its own {SUMS}. Whether that list is the publisher's, only the "
+            f"publisher's {MODEL_INFO} tells: give --model_info."
+        )
+    name, known = _known(info, path, hashes.get(METADATA, ""))
+    _compare(path, hashes, known["files"])
+    if path.is_file() and sha256(path) != known["sha256"]:
+        raise ValueError(
+            f"{path}: sha256 must be {known['sha256']}, as {info} says, got {sha256(path)}. Download it again."
+        )
+    return f"{path}: {len(listed)} files as {info} has them of {name}."
+
+
+def _known(info: Path, path: Path, digest: str) -> tuple[str, dict[str, Any]]:
+    """Name and entry in ``model_info.json`` of the package with these metadata: MONAI's download renames the zip."""
+    if not info.is_file():
+        raise FileNotFoundError(f"No {MODEL_INFO} at {info}. Download it from where the package is published.")
+    entries: dict[str, dict[str, Any]] = json.loads(info.read_text(encoding="utf-8"))
+    for name, known in entries.items():
+        if known["files"][METADATA] == digest:
+            return name, known
+    raise ValueError(
+        f"{path}: {METADATA} is that of no package in {info}, which has {', '.join(sorted(entries))}. "
+        "Download it again, or give the list that it was published with."
+    )
+
+
+def _compare(path: Path, found: dict[str, str], listed: dict[str, str]) -> None:
+    """Raises ValueError for the first file that differs."""
+    for name in sorted(found.keys() | listed.keys()):
+        if name not in listed:
+            raise ValueError(f"{path}: {name} is not of the package. Download it again, and run nothing of it.")
+        if name not in found:
+            raise ValueError(f"{path}: {name} is missing. Download it again.")
+        if found[name] != listed[name]:
+            raise ValueError(
+                f"{path}: {name} was changed: its sha256 must be {listed[name]}, got {found[name]}. Download it again."
+            )
+
+
+def _files_of_zip(path: Path) -> dict[str, tuple[str, bytes]]:
+    """Hash of each file, and the content of small ones, by name below the bundle's folder."""
+    found: dict[str, tuple[str, bytes]] = {}
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"{path}: a package must be a zip, got something else or a part of one. Download it again."
+        ) from error
+    with archive:
+        for entry in archive.infolist():
+            _check_member(path, entry)
+        roots = {PurePosixPath(entry.filename).parts[:1] for entry in archive.infolist()}
+        for entry in archive.infolist():
+            if entry.is_dir():
+                continue
+            if len(roots) > 1:
+                listing = ", ".join(sorted("".join(root) for root in roots))
+                raise ValueError(f"{path}: all files must lie in one folder, got {listing}. Download it again.")
+            name = PurePosixPath(*PurePosixPath(entry.filename).parts[1:]).as_posix()
+            if name in found:
+                raise ValueError(f"{path}: {entry.filename} is there twice. Download it again.")
+            try:
+                content = archive.read(entry)
+            except DAMAGED as error:
+                raise ValueError(f"{path}: {entry.filename} is damaged: {error}. Download it again.") from error
+            found[name] = (hashlib.sha256(content).hexdigest(), content if name == SUMS else b"")
+    return found
+
+
+def _check_member(path: Path, entry: zipfile.ZipInfo) -> None:
+    """Refuse what would be written, or lead, elsewhere."""
+    name, mode = entry.orig_filename, entry.external_attr >> 16
+    pure = PurePosixPath(name.replace("\\", "/"))
+    if pure.is_absolute() or PureWindowsPath(name).drive:
+        raise ValueError(f"{path}: {name} is an absolute path. Do not unpack this file.")
+    if ".." in pure.parts:
+        raise ValueError(f"{path}: {name} leaves the folder. Do not unpack this file.")
+    if stat.S_ISLNK(mode):
+        raise ValueError(f"{path}: {name} is a symbolic link. Do not unpack this file.")
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise ValueError(f"{path}: {name} is neither file nor folder. Do not unpack this file.")
+
+
+def _files_of_folder(path: Path) -> dict[str, tuple[str, bytes]]:
+    """As of a zip. Of what was added, only what would run counts: trainings leave weights and tables in the folder.
+
+    Python's compiled copies in ``__pycache__`` are not looked at.
+    """
+    sums = path / SUMS
+    listed = read_sums(sums.read_text(encoding="utf-8")) if sums.is_file() else {}
+    found = {SUMS: ("", sums.read_bytes())} if listed else {}
+    for file in sorted(path.rglob("*")):
+        name = file.relative_to(path)
+        if file.is_symlink():
+            raise ValueError(f"{path}: {name.as_posix()} is a symbolic link. Unpack the package again.")
+        runs = name.parts[0] in ("configs", "scripts") or name.suffix in IMPORTED
+        if file.is_file() and (name.as_posix() in listed or (runs and "__pycache__" not in name.parts)):
+            found[name.as_posix()] = (sha256(file), b"")
+    return found
