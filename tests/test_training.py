@@ -42,7 +42,7 @@ def threshold_baseline(cases: list[dict[str, Path]]) -> float:
 def test_training_on_phantoms_beats_thresholding_on_unseen_patients(runner: Runner, tmp_path: Path) -> None:
     root = tmp_path / "data"
     write_radiopaedia(root, patients=10, size=(128, 128), slices=14)
-    settings = ["--dataset_dir", root, "--size", "[128,128]", "--epochs", 10, "--learning_rate", 1e-3, "--amp", True]
+    settings = ["--dataset_dir", root, "--size", "[96,96]", "--epochs", 10, "--learning_rate", 1e-3, "--amp", True]
     settings += ["--ckpt_dir", tmp_path / "models", "--output_dir", tmp_path / "eval"]
     trained = runner("training", "--config_file", TRAIN, *settings)
     assert trained.returncode == 0, trained.stderr[-2000:]
@@ -69,7 +69,7 @@ def test_training_on_phantoms_beats_thresholding_on_unseen_patients(runner: Runn
 
     # The same weights at inference: a held-out patient's mask agrees with its truth as the evaluation said.
     case = split(datalist(root))["validation"][0]
-    command = ["--config_file", INFER, "--dataset_dir", case["image"], "--size", "[128,128]"]
+    command = ["--config_file", INFER, "--dataset_dir", case["image"], "--size", "[96,96]"]
     inferred = runner(*command, "--weights", tmp_path / "models" / "model.pt", "--output_dir", tmp_path / "out")
     assert inferred.returncode == 0, inferred.stderr[-2000:]
     mask = np.asarray(nibabel.load(next((tmp_path / "out").glob("*_mask.nii.gz"))).dataobj)
