@@ -7,6 +7,10 @@ from typing import Any
 from . import coronacases, image_labels, medseg, mosmed, radiopaedia
 from .sources import Layouts
 
+# Of several tasks: what lists the cases, and its files
+NINE_VOLUMES = (radiopaedia.volumes, "rp_im/N.nii.gz, rp_msk/N.nii.gz, rp_lung_msk/N.nii.gz")
+STUDIES = (mosmed.volumes, "studies/CT-1/study_N.nii.gz, masks/study_N_mask.nii.gz")
+
 LAYOUTS: dict[str, Layouts] = {
     "CT lesions": {
         "MedSeg NIfTI": (medseg.nifti, "tr_im.nii.gz, tr_mask.nii.gz, tr_lungmasks_updated.nii.gz"),
@@ -15,19 +19,17 @@ LAYOUTS: dict[str, Layouts] = {
             medseg.arrays,
             "images_medseg.npy, masks_medseg.npy; images_radiopedia.npy, masks_radiopedia.npy",
         ),
-        "Radiopaedia nine volumes": (radiopaedia.volumes, "rp_im/N.nii.gz, rp_msk/N.nii.gz, rp_lung_msk/N.nii.gz"),
+        "Radiopaedia nine volumes": NINE_VOLUMES,
     },
     "CT infection": {  # by the word that chooses one
-        "radiopaedia": (radiopaedia.volumes, "rp_im/N.nii.gz, rp_msk/N.nii.gz, rp_lung_msk/N.nii.gz"),
+        "radiopaedia": NINE_VOLUMES,
         "coronacases": (
             coronacases.volumes,
             "COVID-19-CT-Seg_20cases/coronacases_N.nii.gz, Infection_Mask/, Lung_Mask/",
         ),
-        "mosmed": (mosmed.volumes, "studies/CT-1/study_N.nii.gz, masks/study_N_mask.nii.gz"),
+        "mosmed": STUDIES,
     },
-    "MosMedData": {
-        "MosMedData": (mosmed.volumes, "studies/CT-1/study_N.nii.gz, masks/study_N_mask.nii.gz"),
-    },
+    "MosMedData": {"MosMedData": STUDIES},
     "image labels": {  # by the word that chooses one
         "table": (image_labels.table, "labels.csv with columns image, label"),
         "cc_ccii": (

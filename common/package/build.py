@@ -11,7 +11,7 @@ from typing import Any
 
 from ..files import sha256, whole_file
 from ..run import git_commit
-from .archive import size_without_weights, sums, write_zip
+from .archive import read_sums, size_without_weights, sums, write_zip
 from .configs import packaged, read_configs, targets, trained_settings
 from .metadata import packaged_metadata
 from .readme import readme
@@ -155,7 +155,7 @@ def _note(path: Path, files: Mapping[str, bytes]) -> None:
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
         "bytes_without_weights": size_without_weights(path),
-        "files": dict(line.split("  ")[::-1] for line in sums(files).splitlines()),
+        "files": read_sums(sums(files)),
     }
     with whole_file(info) as part:
         part.write_text(json.dumps(dict(sorted(entries.items())), indent=2) + "\n", encoding="utf-8")
