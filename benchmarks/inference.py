@@ -29,9 +29,12 @@ from monai.bundle import ConfigWorkflow
 from torch import nn
 
 from common.inferers import FastCall, mixed_precision
-from common.networks import DRSegUNet, EncoderUNet, classic_unet, fold_batch_norm
-from common.phantoms import chest_ct
-from common.phantoms.layouts import save_nifti
+from common.networks.blocks import fold_batch_norm
+from common.networks.drsegunet import DRSegUNet
+from common.networks.encoder_unet import EncoderUNet
+from common.networks.unet import classic_unet
+from common.phantoms.ct.chest_ct import chest_ct
+from common.phantoms.ct.layouts import save_nifti
 
 # network, channels of its input, pixels of a side, GFLOP of one slice, forward
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], int, int, float]] = {

@@ -33,8 +33,9 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader, MetaTensor
 from monai.transforms import Compose
 
-from common.datasets import SliceDataset, datalist
-from common.phantoms import write_mosmed
+from common.datasets.slices import SliceDataset
+from common.datasets.sources import datalist
+from common.phantoms.ct.layouts import write_mosmed
 
 CONFIG = "bundles/mosmed_encoders/configs/train.yaml"
 KEYS = ["image", "label"]

@@ -21,11 +21,11 @@ import torch
 from monai.bundle import ConfigWorkflow
 from torch.utils.flop_counter import FlopCounterMode
 
-from common.frames import frames
 from common.inferers import FastCall, mixed_precision
-from common.networks import classic_unet
-from common.phantoms import lung_ultrasound_clip
+from common.networks.unet import classic_unet
 from common.phantoms.ultrasound.clip_file import write_mp4
+from common.phantoms.ultrasound.image import lung_ultrasound_clip
+from common.readers.ultrasound.frames import frames
 
 CONFIG = "bundles/us_dense_seg/configs/inference.yaml"
 

@@ -28,8 +28,8 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from torch.utils.flop_counter import FlopCounterMode
 
-from common.networks import Critic, LesionSeparator
-from common.phantoms import write_radiopaedia
+from common.networks.weak_gan import Critic, LesionSeparator
+from common.phantoms.ct.layouts import write_radiopaedia
 
 CONFIG = "bundles/ct_weak_gan/configs/train.yaml"
 LABELS = {

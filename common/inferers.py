@@ -93,7 +93,7 @@ class MixedPrecisionInferer(SimpleInferer):
     """MONAI's ``SimpleInferer`` in mixed precision on CPU and GPU; the engines' own ``amp`` knows CUDA only.
 
     Args:
-        amp, compile, half, mirror: see :class:`FastCall`.
+        amp, compile, half, mirror: see ``FastCall``.
     """
 
     def __init__(self, amp: bool = False, compile: bool = False, half: bool = True, mirror: bool = False) -> None:
@@ -113,7 +113,7 @@ class SlicesInferer(Inferer):
 
     Args:
         slices_at_once: batch size.
-        amp, compile, mirror: see :class:`FastCall`.
+        amp, compile, mirror: see ``FastCall``.
         needed_channel: slices whose input is 0 all over this channel are not segmented and stay 0; none by default.
     """
 
@@ -168,8 +168,8 @@ class MaskInferer(SlicesInferer):
         values: mask value of each output channel, as saved: 0 is background.
         threshold: a pixel takes its most probable class where that exceeds this probability, else 0.
         slices_at_once: batch size.
-        amp, compile, mirror: see :class:`FastCall`.
-        lesions, lesion_threshold: where given, :func:`lesions_first` decides, and ``threshold`` does not.
+        amp, compile, mirror: see ``FastCall``.
+        lesions, lesion_threshold: where given, ``lesions_first`` decides, and ``threshold`` does not.
     """
 
     def __init__(

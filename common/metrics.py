@@ -23,7 +23,7 @@ def confusion(classes: int) -> ConfusionMatrix:
     """ignite's confusion matrix (classes, classes) of an engine's output: rows are truth, columns prediction.
 
     Args:
-        classes: number of classes; see :func:`pairs` for the output.
+        classes: number of classes; see ``pairs`` for the output.
     """
     return ConfusionMatrix(num_classes=classes, output_transform=pairs)
 
@@ -84,7 +84,7 @@ class Counts(Details):
     """The confusion matrix itself, (classes, classes).
 
     Args:
-        matrix: from :func:`confusion`.
+        matrix: from ``confusion``.
     """
 
     def __init__(self, matrix: ConfusionMatrix) -> None:
@@ -92,10 +92,10 @@ class Counts(Details):
 
 
 class ClassScore(Details):
-    """A score per class, (1, classes), of a confusion matrix that an engine fills; see :func:`per_class`.
+    """A score per class, (1, classes), of a confusion matrix that an engine fills; see ``per_class``.
 
     Args:
-        matrix: from :func:`confusion`; several scores may share it.
+        matrix: from ``confusion``; several scores may share it.
         score: ``iou``, ``precision``, ``recall`` or ``f1``.
     """
 
@@ -104,7 +104,7 @@ class ClassScore(Details):
 
 
 class MeanScore(MetricsLambda):
-    """Mean over the classes that truth holds; arguments as :class:`ClassScore`."""
+    """Mean over the classes that truth holds; arguments as ``ClassScore``."""
 
     def __init__(self, matrix: ConfusionMatrix, score: str) -> None:
         super().__init__(lambda counts: float(per_class(counts, score).nanmean()), matrix)
@@ -114,7 +114,7 @@ class Accuracy(MetricsLambda):
     """Share of pixels or frames whose class is right.
 
     Args:
-        matrix: from :func:`confusion`.
+        matrix: from ``confusion``.
     """
 
     def __init__(self, matrix: ConfusionMatrix) -> None:

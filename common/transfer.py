@@ -64,7 +64,7 @@ def load_weights(
 
     Args:
         network: receives the weights, on whatever device it is.
-        path: see :func:`read_state_dict`.
+        path: see ``read_state_dict``.
         remedy: what to do when there are no weights.
         words: settings that decide the network's shapes, for the message.
 
@@ -128,7 +128,7 @@ def start_from(network: nn.Module, path: str | Path, words: str = "--network") -
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: when not every weight fits; see :func:`load_weights`.
+        ValueError: when not every weight fits; see ``load_weights``.
     """
     if str(path) == "none":
         logger.info("Weights: none, training starts from random ones.")

@@ -15,7 +15,7 @@ from conftest import ROOT
 from monai.bundle import ConfigParser
 
 from common.package.weights import make_network
-from common.run import record
+from common.run.record import record
 
 TINY: dict[str, dict[str, Any]] = {
     "ct_drsegunet": {"size": [64, 64], "batch_size": 4},

@@ -14,8 +14,9 @@ import torch
 from monai.data import MetaTensor
 from PIL import Image
 
-from common.phantoms import chest_ct
-from common.report.audit import COLUMNS, KINDS, AuditCased, Finding, findings
+from common.audit.case import COLUMNS, AuditCased
+from common.audit.findings import KINDS, Finding, findings
+from common.phantoms.ct.chest_ct import chest_ct
 
 SHAPE = (80, 60, 10)
 TURN = np.deg2rad(20)
@@ -218,7 +219,7 @@ def test_table_and_sheet_keep_all_cases(tmp_path: Path, metadata: Path, caplog: 
         box((40, 48), (30, 40), (1, 3)),
         box((0, 5), (20, 28), (6, 7)),
     )
-    with caplog.at_level(logging.INFO, logger="common.report.audit"):
+    with caplog.at_level(logging.INFO, logger="common.audit.case"):
         transform(case("one", annotated | outside, annotated | missed))
         first = table(tmp_path / "out")
         transform({**case("two", None, box((50, 60), (30, 40), (1, 2))), "lung_from": "threshold"})

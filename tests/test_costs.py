@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from common.report.costs import gflop, measure_costs, memory_gib
+from common.costs import gflop, measure_costs, memory_gib
 
 SIZE = (32, 32)
 COPIES = 2**14  # of 4 x 32 x 32 values of 4 bytes: 256 MiB
@@ -75,7 +75,7 @@ def test_the_table_has_one_row_of_what_is_returned(measured: tuple[dict[str, flo
 def test_the_network_comes_out_unchanged_and_what_cannot_be_measured_is_blank(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("common.report.costs.PROCESS", tmp_path / "proc")  # as on macOS
+    monkeypatch.setattr("common.costs.PROCESS", tmp_path / "proc")  # as on macOS
     network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)).train()
     network[1].eval()
     network(torch.ones(2, 3, 8, 8)).sum().backward()

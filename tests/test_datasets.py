@@ -14,9 +14,12 @@ import pytest
 import torch
 from monai.transforms import Compose, Orientationd
 
-from common.datasets import SliceDataset, datalist, split
-from common.phantoms import write_medseg, write_medseg_arrays, write_medseg_pictures, write_radiopaedia
-from common.transforms import ClassIndexd, LoadScand, WindowCTd
+from common.datasets.slices import SliceDataset
+from common.datasets.sources import datalist
+from common.datasets.splits import split
+from common.phantoms.ct.layouts import write_medseg, write_medseg_arrays, write_medseg_pictures, write_radiopaedia
+from common.transforms.ct import LoadScand, WindowCTd
+from common.transforms.masks import ClassIndexd
 
 CLASSES = ["ground-glass", "consolidation", "lung", "background"]
 KEYS = ["image", "label", "lung"]
@@ -96,7 +99,7 @@ def test_every_file_is_decoded_once(layouts: dict[str, Path], monkeypatch: pytes
     reads: list[str] = []
     import common.transforms.ct
 
-    original = common.transforms.ct.read
+    original = common.readers.ct.read
     monkeypatch.setattr(
         common.transforms.ct, "read", lambda path, axes: reads.append(str(path)) or original(path, axes)
     )

@@ -21,10 +21,10 @@ import torch
 from monai.networks.nets import FlexibleUNet
 from torch import nn
 
-from common import imagenet
-from common.imagenet import MEAN, STD, start_encoder
-from common.networks import EncoderUNet
+from common.networks import imagenet
+from common.networks.encoder_unet import EncoderUNet
 from common.networks.encoders import ENCODERS
+from common.networks.imagenet import MEAN, STD, start_encoder
 
 PRETRAINED = {"vgg19": "vgg19", "resnet34": "resnet34", "mobilenetv2": "mobilenet_v2"}  # torchvision's names
 LEVELS = {"vgg19": (3, 8, 17, 26, 35), "mobilenetv2": (1, 3, 6, 13, 18)}  # torchvision's last layer of each size

@@ -18,7 +18,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 
 from common.networks.encoders import ENCODERS
-from common.phantoms import write_mosmed
+from common.phantoms.ct.layouts import write_mosmed
 
 CONFIGS = "bundles/mosmed_encoders/configs"
 TRAIN, EVALUATE, MEASURE, INFER = (f"{CONFIGS}/{name}.yaml" for name in ("train", "evaluate", "measure", "inference"))
@@ -133,7 +133,7 @@ def test_without_network_the_command_tells_both_remedies(studies: Path, tmp_path
 
 
 def test_weights_of_another_encoder_are_refused_with_the_word(studies: Path, tmp_path: Path) -> None:
-    from common.networks import EncoderUNet
+    from common.networks.encoder_unet import EncoderUNet
 
     torch.save(EncoderUNet("mobilenetv2").state_dict(), tmp_path / "model.pt")
     with pytest.raises(Exception) as error:

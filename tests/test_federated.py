@@ -14,7 +14,8 @@ from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems, FlStatistics, WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 
-from common.phantoms import write_medseg_pictures, write_mosmed, write_pocus, write_radiopaedia, write_semantic_lung
+from common.phantoms.ct.layouts import write_medseg_pictures, write_mosmed, write_radiopaedia
+from common.phantoms.ultrasound.layouts import write_pocus, write_semantic_lung
 
 pytestmark = pytest.mark.slow
 

@@ -35,7 +35,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from common.frames import CLIPS, Frame, datalist, frames, is_clip
+from common.datasets.ultrasound.folder import inference_cases
+from common.readers.ultrasound.formats import CLIPS, is_clip
+from common.readers.ultrasound.frames import Frame, frames
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS, COLUMNS = 64, 96
@@ -923,7 +925,7 @@ def test_a_mixed_folder_is_listed(tmp_path: Path) -> None:
     save(dicom(GREY[:1], Modality="CT"), tmp_path / "ct.dcm")
     (tmp_path / "text.dcm").write_text("text")
     (tmp_path / "no_dicom").write_text("text")
-    listed = datalist(tmp_path)
+    listed = inference_cases(tmp_path)
     assert [case["case"] for case in listed] == sorted(case["case"] for case in listed)
     found = {case["case"]: (case["image"].relative_to(tmp_path).as_posix(), case["kind"]) for case in listed}
     assert found == {
@@ -946,7 +948,7 @@ def test_a_mixed_folder_is_listed(tmp_path: Path) -> None:
 def test_names_stay_unique_whatever_they_clash_with(tmp_path: Path) -> None:
     for name in ("x.mp4", "x.png", "x_png.jpg", "x_png.bmp"):
         (tmp_path / name).write_bytes(b"x")
-    names = [case["case"] for case in datalist(tmp_path)]
+    names = [case["case"] for case in inference_cases(tmp_path)]
     assert len(set(names)) == 4
 
 
@@ -954,18 +956,18 @@ def test_include_exclude_and_single_files(tmp_path: Path) -> None:
     for name in ("convex/a.mp4", "convex/b.png", "linear/a.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    names = lambda **options: [case["case"] for case in datalist(tmp_path, **options)]  # noqa: E731
+    names = lambda **options: [case["case"] for case in inference_cases(tmp_path, **options)]  # noqa: E731
     assert names(include="convex/*") == ["convex/a", "convex/b"]
     assert names(exclude="*/b,linear/*") == ["convex/a"]
     assert names(include=["*/b", "linear/*"]) == ["convex/b", "linear/a"]
-    (case,) = datalist(tmp_path / "convex" / "a.mp4")
+    (case,) = inference_cases(tmp_path / "convex" / "a.mp4")
     assert case == {"case": "a", "image": tmp_path / "convex" / "a.mp4", "kind": "clip"}
     with pytest.raises(
         FileNotFoundError, match=r"3 files, 3 of them pictures or clips, none left by include='z'.*\.mp4"
     ):
-        datalist(tmp_path, include="z")
+        inference_cases(tmp_path, include="z")
     with pytest.raises(FileNotFoundError, match="No such folder"):
-        datalist(tmp_path / "none")
+        inference_cases(tmp_path / "none")
 
 
 def test_frames_that_an_edit_list_hides_are_no_damage(tmp_path: Path) -> None:
@@ -991,7 +993,7 @@ def test_a_dicom_directory_is_no_case(tmp_path: Path) -> None:
     del listing.PixelData, listing.Modality
     listing.SOPClassUID = listing.file_meta.MediaStorageSOPClassUID = pydicom.uid.MediaStorageDirectoryStorage
     save(listing, tmp_path / "DICOMDIR")
-    assert [case["case"] for case in datalist(tmp_path)] == ["IM1"]
+    assert [case["case"] for case in inference_cases(tmp_path)] == ["IM1"]
 
 
 def test_one_bad_file_harms_no_other(tmp_path: Path) -> None:
@@ -1004,7 +1006,7 @@ def test_one_bad_file_harms_no_other(tmp_path: Path) -> None:
     write_gif(tmp_path / "g.gif", [50, 50])
     counts: dict[str, int] = {}
     failed = set()
-    for case in datalist(tmp_path):
+    for case in inference_cases(tmp_path):
         try:
             if "error" in case:
                 raise ValueError(case["error"])
@@ -1024,7 +1026,7 @@ def test_real_clips_have_the_frames_they_are_known_to_have(real_data: Callable[[
     root = real_data("lus_pocus_ccby")
     with open(root / "manifest.csv") as file:
         rows = list(csv.DictReader(file))
-    assert len(datalist(root, include="videos/*,images/*")) == len(rows) == 52
+    assert len(inference_cases(root, include="videos/*,images/*")) == len(rows) == 52
     differences = []
     for row in rows:
         count, middle = 0, None

@@ -18,10 +18,13 @@ from monai.transforms import Activationsd, AsDiscreted, Compose, RandFlipd
 from sklearn.metrics import f1_score, jaccard_score
 from test_weak_gan import Slices
 
-from common.engines import SeparationTrainer
-from common.handlers import Checkpoint, EpochSeed, MetricsTable, ScoreTable
-from common.losses import CriticLoss, SeparationLoss
-from common.networks import Critic, LesionSeparator
+from common.handlers.checkpoint import Checkpoint
+from common.handlers.class_scores import ClassScores
+from common.handlers.epoch_seed import EpochSeed
+from common.handlers.metrics_table import MetricsTable
+from common.networks.weak_gan import Critic, LesionSeparator
+from common.weak_gan.losses import CriticLoss, SeparationLoss
+from common.weak_gan.trainer import SeparationTrainer
 
 CLASSES = ["ground-glass", "consolidation", "lung", "background"]
 
@@ -56,7 +59,7 @@ def scores(told: np.ndarray, truth: np.ndarray, folder: Path) -> dict[str, dict[
             "val_mean_iou": MeanIoUHandler(include_background=True, output_transform=pair),
             "val_f1": ConfusionMatrix(metric_name="f1 score", output_transform=pair),
         },
-        val_handlers=[ScoreTable(folder, CLASSES)],
+        val_handlers=[ClassScores(folder, CLASSES)],
     )
     evaluator.run()
     with (folder / "scores.csv").open() as file:

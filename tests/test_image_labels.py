@@ -17,10 +17,13 @@ import torch
 from monai.transforms import Compose, Orientationd, Resized, ScaleIntensityRanged
 from PIL import Image
 
-from common.datasets import SliceDataset, datalist, image_label_sets
-from common.datasets.cut import main
-from common.phantoms import write_coronacases, write_medseg_pictures, write_mosmed, write_radiopaedia
-from common.transforms import LesionMaskd, LoadScand, LungMaskd, OutsideLungd, WindowCTd
+from common.datasets.ct.cut import main
+from common.datasets.ct.image_label_sets import image_label_sets
+from common.datasets.slices import SliceDataset
+from common.datasets.sources import datalist
+from common.phantoms.ct.layouts import write_coronacases, write_medseg_pictures, write_mosmed, write_radiopaedia
+from common.transforms.ct import LoadScand, WindowCTd
+from common.transforms.masks import LesionMaskd, LungMaskd, OutsideLungd
 
 WRITERS = {"radiopaedia": write_radiopaedia, "coronacases": write_coronacases, "mosmed": write_mosmed}
 ALLOWED = {"image", "lung", "intensity", "picture_axes", "case", "patient", "source", "slice", "label"}
@@ -405,7 +408,7 @@ def test_the_phantom_needs_no_folder_and_its_patients_have_masks(
         asked.update(settings)
         return write_radiopaedia(tmp_path / "data", patients=3, size=(64, 64), slices=2)
 
-    monkeypatch.setattr("common.phantoms.phantom_dir", made)
+    monkeypatch.setattr("common.phantoms.cache.phantom_dir", made)
     found = datalist("phantom", "image labels", "phantom")
     assert asked == {"layout": "radiopaedia", "patients": 20, "size": (128, 128), "slices": 24, "seed": 7}
     assert [case["source"] for case in found] == ["phantom"] * 3 and all(case["label"].is_file() for case in found)

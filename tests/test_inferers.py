@@ -14,8 +14,8 @@ from common.inferers import (
     mixed_precision,
     native_bfloat16,
 )
-from common.networks import DRSegUNet
-from common.transforms import LesionsFirstd
+from common.networks.drsegunet import DRSegUNet
+from common.transforms.masks import LesionsFirstd
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from common.handlers import LesionScores
-from common.handlers.lesions import lesion_dice
+from common.handlers.lesion_scores import LesionScores, lesion_dice
 
 CLASSES = ("ground-glass", "consolidation", "lung", "background")
 

@@ -17,9 +17,10 @@ from monai.engines.utils import IterationEvents
 from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
-from common.handlers import LocalisationScores, SeparationPicture
-from common.report.paper_curves import read_curves, write_curves
-from common.reproduce import main
+from common.reproduce.command import main
+from common.reproduce.curves import read_curves, write_curves
+from common.weak_gan.picture import SeparationPicture
+from common.weak_gan.scores import LocalisationScores
 
 
 def given(engine: Any, batch: Any) -> Any:
@@ -194,8 +195,8 @@ def test_a_papers_curves_are_drawn_of_the_variants_that_are_done(
     finish(tmp_path, "grad_cam", "precision,recall\n")
     drawn: list[Any] = []
     written: list[str] = []
-    monkeypatch.setattr("common.report.paper_curves.save", lambda figure, path: drawn.append((figure, path)))
-    monkeypatch.setattr("common.report.paper_curves.write", lambda *given: written.append(given[3]))
+    monkeypatch.setattr("common.report.canvas.save", lambda figure, path: drawn.append((figure, path)))
+    monkeypatch.setattr("common.report.canvas.write", lambda *given: written.append(given[3]))
     given = ["fake", "--output_dir", str(tmp_path / "out"), "--tables_only"]
     assert main(given, tmp_path / "bundles") == 0
     ((figure, path),) = drawn

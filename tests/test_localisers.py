@@ -15,9 +15,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from common.inferers import HeatInferer
-from common.inferers_cam import CamInferer
-from common.losses import BiomarkerLoss, MapLoss
-from common.networks import LesionSeparator, MapNetwork, lesion_classifier
+from common.networks.localisers import MapNetwork, lesion_classifier
+from common.networks.weak_gan import LesionSeparator
+from common.weak_gan.cam import CamInferer
+from common.weak_gan.losses import BiomarkerLoss, MapLoss
 
 SQUARE = 11.5  # centre of the square of Slices, in both directions; it is 8 pixels wide
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.lung_mask import lung_mask
-from common.phantoms import chest_ct
+from common.phantoms.ct.chest_ct import chest_ct
 
 SPACING = (2.0, 2.0, 5.0)
 SHAPE = (200, 180, 12)

@@ -11,11 +11,13 @@ import torch
 from conftest import ROOT
 from monai.bundle import ConfigParser
 
-from common import dicom
-from common.datasets import SliceDataset
-from common.networks import EncoderUNet, classic_unet, segmentation_network
-from common.phantoms import chest_ct
-from common.phantoms.layouts import save_nifti
+from common.datasets.slices import SliceDataset
+from common.networks.by_name import segmentation_network
+from common.networks.encoder_unet import EncoderUNet
+from common.networks.unet import classic_unet
+from common.phantoms.ct.chest_ct import chest_ct
+from common.phantoms.ct.layouts import save_nifti
+from common.readers import dicom
 
 NETWORKS: dict[str, Any] = {
     "drsegunet": lambda dropout: segmentation_network("drsegunet", 1, 4, filters=2, dropout=dropout),

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from monai.transforms import Compose, Orientationd
 
-from common.datasets import SliceDataset, datalist, three_way_split
-from common.phantoms import write_mosmed
-from common.transforms import LesionMaskd, LoadScand
+from common.datasets.slices import SliceDataset
+from common.datasets.sources import datalist
+from common.datasets.splits import three_way_split
+from common.phantoms.ct.layouts import write_mosmed
+from common.transforms.ct import LoadScand
+from common.transforms.masks import LesionMaskd
 
 SETS = ["training", "validation", "test"]
 

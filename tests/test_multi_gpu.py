@@ -22,22 +22,19 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
 from torch import distributed, multiprocessing, nn
 
-from common.distributed import ShareSampler, gathered, parallel
-from common.engines import SeparationTrainer
-from common.handlers import Checkpoint, EpochSeed
+from common.handlers.checkpoint import Checkpoint
+from common.handlers.epoch_seed import EpochSeed
 from common.inferers import MixedPrecisionInferer
-from common.losses import SeparationLoss
-from common.networks import LesionSeparator, classic_unet
-from common.phantoms import (
-    write_medseg_pictures,
-    write_mosmed,
-    write_pocus,
-    write_radiopaedia,
-    write_semantic_lung,
-)
-from common.run import check_processes
-from common.self_learning import freeze_first
+from common.networks.unet import classic_unet
+from common.networks.weak_gan import LesionSeparator
+from common.phantoms.ct.layouts import write_medseg_pictures, write_mosmed, write_radiopaedia
+from common.phantoms.ultrasound.layouts import write_pocus, write_semantic_lung
+from common.run.distributed import ShareSampler, gathered, parallel
+from common.run.start import check_processes
+from common.self_learning.freezing import freeze_first
 from common.transfer import read_state_dict
+from common.weak_gan.losses import SeparationLoss
+from common.weak_gan.trainer import SeparationTrainer
 
 LIMIT = 240  # seconds until two processes are taken to wait for each other
 SMALL: dict[str, Any] = {"size": [32, 32], "filters": 4, "batch_size": 3}
@@ -382,12 +379,12 @@ def test_fewer_items_than_processes_are_refused(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_several_processes_of_a_config_for_one_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = {"initialize": [{"_target_": "common.run.start"}]}
+    config = {"initialize": [{"_target_": "common.run.start.start_run"}]}
     check_processes(config)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match=r"for one process, got 2.*Add multi_gpu_train.yaml"):
         check_processes(config)
-    check_processes({"initialize": [*config["initialize"], {"_target_": "common.distributed.join"}]})
+    check_processes({"initialize": [*config["initialize"], {"_target_": "common.run.distributed.join"}]})
 
 
 def train(runner: Callable[..., Any], processes: int, data: Path, folder: Path, epochs: int) -> str:

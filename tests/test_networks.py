@@ -6,15 +6,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from common.networks import (
-    DRSegUNet,
-    ReverseTransfer,
-    UNet,
-    classic_unet,
-    fold_batch_norm,
-    keras_parameter_count,
-    segmentation_network,
-)
+from common.networks.blocks import fold_batch_norm, keras_parameter_count
+from common.networks.by_name import segmentation_network
+from common.networks.drsegunet import DRSegUNet
+from common.networks.reverse_transfer import ReverseTransfer
+from common.networks.unet import UNet, classic_unet
 
 VARIANTS = [(name, decoder) for name in ("drsegunet", "unet") for decoder in ("transposed", "upsample")]
 

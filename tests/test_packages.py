@@ -29,10 +29,12 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from packages import TINY, alone, build, commit_copy, git, write_models
 
 from common.package import build as building
-from common.package import package, verify
 from common.package.archive import SUMS, WEIGHTS, size_without_weights, write_zip
+from common.package.build import package
+from common.package.verify import verify
 from common.package.weights import make_network
-from common.phantoms import write_mosmed, write_pocus, write_radiopaedia, write_semantic_lung
+from common.phantoms.ct.layouts import write_mosmed, write_radiopaedia
+from common.phantoms.ultrasound.layouts import write_pocus, write_semantic_lung
 
 pytestmark = [
     pytest.mark.slow,  # what all share is built for more than ten seconds

@@ -14,9 +14,9 @@ import yaml
 from monai.engines import SupervisedEvaluator
 from PIL import Image
 
-from common.handlers import ChosenSlices
-from common.report.paper_sheet import PaperSheet, read_sheet
-from common.reproduce import main
+from common.handlers.chosen_slices import ChosenSlices
+from common.reproduce.command import main
+from common.reproduce.sheet import PaperSheet, read_sheet
 
 COLOUR = (255, 176, 0)
 
@@ -148,7 +148,7 @@ def test_a_sheet_has_a_row_for_each_variant(bundles: Path, capsys: pytest.Captur
 
 def test_a_variant_that_is_not_done_is_left_out_and_named(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    monkeypatch.setattr("common.report.figures.write", lambda *given: written.append(given[3]))
+    monkeypatch.setattr("common.report.canvas.write", lambda *given: written.append(given[3]))
     finish(bundles, "vgg19", slice(4, 16))
     assert reproduce(bundles) == 0
     _, _, vgg19 = panels(bundles.parent / "out" / "fake" / "figure_10.png", 3)

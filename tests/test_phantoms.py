@@ -10,20 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from common.phantoms import (
-    SECOND,
-    STANDARD,
-    ChestCT,
-    Scanner,
-    chest_ct,
-    layouts,
-    phantom_dir,
-    sheet,
-    write_medseg,
-    write_medseg_arrays,
-    write_medseg_pictures,
-    write_radiopaedia,
-)
+from common.phantoms.cache import phantom_dir
+from common.phantoms.ct import layouts
+from common.phantoms.ct.chest_ct import ChestCT, chest_ct
+from common.phantoms.ct.layouts import write_medseg, write_medseg_arrays, write_medseg_pictures, write_radiopaedia
+from common.phantoms.ct.scanner import SECOND, STANDARD, Scanner
+from common.phantoms.ct.sheet import sheet
 
 SMALL = (96, 96)
 # Patients with both kinds of lesion.

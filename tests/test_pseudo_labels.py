@@ -15,19 +15,19 @@ from monai.data import MetaTensor
 from PIL import Image
 from skimage import morphology
 
-from common.datasets import datalist
-from common.phantoms import write_radiopaedia
-from common.pseudo_labels import main
-from common.structuring_elements import disk, line
-from common.transforms import (
-    ClassIndexd,
+from common.datasets.sources import datalist
+from common.phantoms.ct.layouts import write_radiopaedia
+from common.self_learning.pseudo_labels import main
+from common.self_learning.structuring_elements import disk, line
+from common.self_learning.transforms import (
     ClustersInLungd,
-    LoadScand,
     LungByThresholdd,
     MiddleSlicesd,
     OpenAndCloseLesiond,
+    k_means,
 )
-from common.transforms.pseudo_labels import k_means
+from common.transforms.ct import LoadScand
+from common.transforms.masks import ClassIndexd
 
 AIR, LUNG, GLASS, TISSUE = -1000.0, -850.0, -500.0, 40.0  # HU
 

@@ -11,8 +11,8 @@ import pytest
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 
-from common.datasets import datalist
-from common.datasets.cut import main
+from common.datasets.ct.cut import main
+from common.datasets.sources import datalist
 
 CONFIGS = "bundles/ct_weak_gan/configs"
 SEED = 11  # of a split that trains on elastix and validates on ibsi: there are no further patients without lesions

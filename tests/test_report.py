@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.report import BurdenTable, ClassStyle, comparison, curves, lesion_burden, overlay, severity_class
-from common.report.figures import _chosen
+from common.report.burden import BurdenTable, lesion_burden
+from common.report.comparison import comparison
+from common.report.curves import curves
+from common.report.overlay import _slices_to_show, overlay
+from common.report.styles import ClassStyle
+from common.severity import severity_class
 
 CLASSES = (
     ClassStyle("ground-glass", 1, (255, 176, 0)),
@@ -183,13 +187,15 @@ def test_overlay_of_pixels_that_are_not_square(tmp_path: Path) -> None:
 def test_overlay_chooses_the_slices_with_lesions() -> None:
     mask = np.zeros((10, 10, 40), np.uint8)
     mask[..., 5:35] = 3
-    assert (min(_chosen(mask, CLASSES, 6)), max(_chosen(mask, CLASSES, 6))) == (7, 32), "spread over the lung"
+    assert (min(_slices_to_show(mask, CLASSES, 6)), max(_slices_to_show(mask, CLASSES, 6))) == (7, 32), (
+        "spread over the lung"
+    )
     mask[:2, 0, 10:20] = 1
     mask[:5, 0, 12] = 2  # the largest
-    chosen = _chosen(mask, CLASSES, 4)
+    chosen = _slices_to_show(mask, CLASSES, 4)
     assert 12 in chosen and set(chosen) <= set(range(10, 20)) and len(chosen) == 4
     assert chosen == sorted(chosen, reverse=True)
-    assert _chosen(mask, CLASSES, 1) == [12]
+    assert _slices_to_show(mask, CLASSES, 1) == [12]
 
 
 def test_comparison(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -19,7 +19,7 @@ import torch
 import yaml
 from conftest import ROOT
 
-from common.reproduce import main
+from common.reproduce.command import main
 
 TRAIN = {
     "bundle_root": ".",
@@ -39,7 +39,7 @@ TRAIN = {
         }
     ],
     "training": "@run",
-    "initialize": [{"_target_": "common.run.start", "output_dir": "@output_dir", "seed": "@seed"}],
+    "initialize": [{"_target_": "common.run.start.start_run", "output_dir": "@output_dir", "seed": "@seed"}],
 }
 EVALUATE = {
     "evaluating": [{"_target_": "fake_steps.score", **{k: f"@{k}" for k in ("output_dir", "labels", "fold", "epochs")}}]

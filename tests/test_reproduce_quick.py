@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from common.reproduce import main
+from common.reproduce.command import main
 from common.reproduce.plan import read_plan, run_name
 
 BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/configs/"))

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
-from common.run import check_overrides, record, run_id, writable
+from common.run.overrides import check_overrides, run_id
+from common.run.record import record
+from common.run.start import writable
 
 TRAIN = "bundles/ct_drsegunet/configs/train.yaml"
 EVALUATE = "bundles/ct_drsegunet/configs/evaluate.yaml"

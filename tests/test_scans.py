@@ -13,7 +13,8 @@ import pytest
 from monai.transforms import Orientation
 from PIL import Image
 
-from common.scans import datalist, picture_affine, read
+from common.datasets.ct.folder import inference_cases
+from common.readers.ct import picture_affine, read
 
 
 def write_dicom(path: Path, pixels: np.ndarray, *, series: str, z: float, instance: int, modality: str = "CT") -> None:
@@ -151,10 +152,10 @@ def test_four_dimensional_volumes_are_refused(tmp_path: Path) -> None:
 
 def test_missing_and_empty_folders_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"No such folder: .*--dataset_dir"):
-        datalist(tmp_path / "nothing")
+        inference_cases(tmp_path / "nothing")
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(FileNotFoundError, match=r"No scan in .*: 1 files, 0 of them scans"):
-        datalist(tmp_path)
+        inference_cases(tmp_path)
 
 
 def test_a_mixed_folder_is_listed_case_by_case(tmp_path: Path, hu: np.ndarray) -> None:
@@ -166,7 +167,7 @@ def test_a_mixed_folder_is_listed_case_by_case(tmp_path: Path, hu: np.ndarray) -
     write_dicom(tmp_path / "other", hu[0], series="1.2.10", z=0, instance=1)  # PACS exports often have no suffix
     write_dicom(tmp_path / "patient" / "plan.dcm", hu[0], series="1.2.8", z=0, instance=1, modality="RTSTRUCT")
     (tmp_path / "notes.txt").write_text("")
-    cases = datalist(tmp_path, exclude="*mask*")
+    cases = inference_cases(tmp_path, exclude="*mask*")
     assert [case["case"] for case in cases] == sorted(["a", "a_png", "patient/scan", "single", "other"])
     assert {case["case"]: case["intensity"] for case in cases}["a_png"] == "8bit"
     assert {case["case"]: len(case["image"]) for case in cases}["patient/scan"] == 4
@@ -176,7 +177,7 @@ def test_two_series_in_one_folder_are_named_and_refused(tmp_path: Path, hu: np.n
     write_series(tmp_path / "both", hu, series="1.2.5")
     for index, pixels in enumerate(hu[:2]):
         write_dicom(tmp_path / "both" / f"b{index}.dcm", pixels, series="1.2.6", z=2.5 * index, instance=index)
-    (case,) = datalist(tmp_path)
+    (case,) = inference_cases(tmp_path)
     assert case["case"] == "both"
     assert "must hold one series, got 2: 4 slices 'chest' (1.2.5); 2 slices 'chest' (1.2.6)" in case["error"]
 
@@ -184,6 +185,6 @@ def test_two_series_in_one_folder_are_named_and_refused(tmp_path: Path, hu: np.n
 def test_an_unreadable_dicom_file_leaves_the_others(tmp_path: Path, hu: np.ndarray) -> None:
     write_dicom(tmp_path / "good.dcm", hu[0], series="1.2.9", z=0, instance=1)
     (tmp_path / "bad.dcm").write_text("no DICOM")
-    cases = {case["case"].rsplit("/")[-1]: case for case in datalist(tmp_path)}
+    cases = {case["case"].rsplit("/")[-1]: case for case in inference_cases(tmp_path)}
     assert "error" not in cases["good"]
     assert "bad.dcm: cannot be read" in cases["bad"]["error"]

@@ -17,15 +17,16 @@ import torch
 from conftest import ROOT
 from monai.bundle import ConfigWorkflow
 
-from common.datasets import datalist
-from common.handlers import Checkpoint
-from common.networks import DRSegUNet, segmentation_network
-from common.phantoms import write_mosmed
-from common.report.self_learning import lesion_scores
-from common.scans import datalist as scans
-from common.self_learning import SelfLearning
+from common.datasets.ct.folder import inference_cases as scans
+from common.datasets.sources import datalist
+from common.handlers.checkpoint import Checkpoint
+from common.networks.by_name import segmentation_network
+from common.networks.drsegunet import DRSegUNet
+from common.phantoms.ct.layouts import write_mosmed
 from common.self_learning.freezing import first_layers, freeze_first
 from common.self_learning.levels import chosen_cases, draw_sets
+from common.self_learning.results import lesion_scores
+from common.self_learning.stages import SelfLearning
 
 CONFIG = "bundles/ct_drsegunet/configs/selflearn.yaml"
 RATES = ({"learning_rate": 1e-3, "epochs": 2, "frozen": 0}, {"learning_rate": 1e-4, "epochs": 2, "frozen": 2})
@@ -181,7 +182,7 @@ def test_a_run_that_was_stopped_inside_stages_goes_on_to_the_same_weights(
             raise KeyboardInterrupt
 
     drawn: list[str] = []
-    monkeypatch.setattr("common.pseudo_labels.draw", draws_then_stops)
+    monkeypatch.setattr("common.self_learning.pseudo_labels.draw", draws_then_stops)
     monkeypatch.setattr(Checkpoint, "save", saves_then_stops)
     for resume in (False, True, True):
         with pytest.raises(KeyboardInterrupt):
@@ -314,7 +315,9 @@ def test_masks_in_one_folder_are_found_for_studies_in_several(studies: Path, tmp
 
 
 def test_synthetic_studies_bring_their_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.scans.UNSEEN_STUDIES", {"patients": 3, "size": (64, 64), "slices": 4, "seed": 2140})
+    monkeypatch.setattr(
+        "common.datasets.ct.folder.UNSEEN_STUDIES", {"patients": 3, "size": (64, 64), "slices": 4, "seed": 2140}
+    )
     monkeypatch.setenv("COVID_LUNG_CACHE", str(tmp_path))
     cases = scans("phantom_studies", partners={"label": ""})
     assert sorted("label" in case for case in cases) == [False, True, True], "the last has no mask"

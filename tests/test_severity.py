@@ -10,9 +10,10 @@ import pytest
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from common.report import BurdenTable
-from common.report.severity import compare_with_folders, folder_severity
-from common.scans import datalist
+from common.datasets.ct.folder import inference_cases
+from common.report.burden import BurdenTable
+from common.report.severity_comparison import compare_with_folders
+from common.severity import folder_severity
 
 STUDIES = {  # share of the lung, None where no lung was found
     "CT-0/study_0001": 0.0,
@@ -100,7 +101,7 @@ def test_a_missing_table_is_an_error(tmp_path: Path) -> None:
 
 def test_a_configs_run_list_compares_what_the_step_before_it_wrote(tmp_path: Path) -> None:
     """The table is open still, as it is in inference; the step after it finds the result."""
-    compare = {"_target_": "common.report.severity.compare_with_folders", "output_dir": str(tmp_path)}
+    compare = {"_target_": "common.report.severity_comparison.compare_with_folders", "output_dir": str(tmp_path)}
     with BurdenTable(tmp_path / "lesions.csv", ["infection"]) as table:
         parser = ConfigParser({"append": append, "table": table, "found": tmp_path / "severity.csv"})
         parser["run"] = ["$@append(@table, 'CT-1/study_1', 0.1)", compare, "$@found.rename(@found.with_name('kept'))"]
@@ -109,7 +110,9 @@ def test_a_configs_run_list_compares_what_the_step_before_it_wrote(tmp_path: Pat
 
 
 def test_unseen_synthetic_studies_lie_in_folders_by_severity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.scans.UNSEEN_STUDIES", {"patients": 3, "size": (64, 64), "slices": 4, "seed": 2140})
+    monkeypatch.setattr(
+        "common.datasets.ct.folder.UNSEEN_STUDIES", {"patients": 3, "size": (64, 64), "slices": 4, "seed": 2140}
+    )
     monkeypatch.setenv("COVID_LUNG_CACHE", str(tmp_path))
-    cases = datalist("phantom_studies", partners={"label": ""})
+    cases = inference_cases("phantom_studies", partners={"label": ""})
     assert [case["case"] for case in cases] == ["CT-1/study_0256", "CT-1/study_0257", "CT-2/study_0255"]

@@ -12,8 +12,7 @@ from monai.engines import SupervisedEvaluator
 from monai.handlers import ConfusionMatrix, from_engine
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
-from common.handlers import SliceScores
-from common.handlers.slices import slice_scores
+from common.handlers.slice_scores import SliceScores, slice_scores
 
 
 def counts(pred: np.ndarray, label: np.ndarray) -> list[int]:

@@ -15,9 +15,12 @@ import pytest
 import torch
 from monai.transforms import Compose, Orientationd
 
-from common.datasets import datalist, record_sets, slice_sets, warn_of_shared_patients
-from common.phantoms import write_coronacases, write_mosmed, write_radiopaedia
-from common.transforms import LesionMaskd, LoadScand, LungMaskd
+from common.datasets.ct.patients_record import record_sets, warn_of_shared_patients
+from common.datasets.ct.slice_sets import slice_sets
+from common.datasets.sources import datalist
+from common.phantoms.ct.layouts import write_coronacases, write_mosmed, write_radiopaedia
+from common.transforms.ct import LoadScand
+from common.transforms.masks import LesionMaskd, LungMaskd
 
 MASKS = Compose(
     [

@@ -16,7 +16,7 @@ from monai.bundle import ConfigWorkflow
 from monai.utils import path_to_sqlite_uri
 from test_federated import BUNDLES, TRAIN, settings_of
 
-from common.run import check_overrides
+from common.run.overrides import check_overrides
 
 mlflow = pytest.importorskip("mlflow")
 

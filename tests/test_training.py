@@ -18,8 +18,9 @@ import torch
 from conftest import ROOT
 from scipy import ndimage
 
-from common.datasets import datalist, split
-from common.phantoms import write_medseg_pictures, write_radiopaedia
+from common.datasets.sources import datalist
+from common.datasets.splits import split
+from common.phantoms.ct.layouts import write_medseg_pictures, write_radiopaedia
 
 CONFIGS = "bundles/ct_drsegunet/configs"
 TRAIN, EVALUATE, INFER = (f"{CONFIGS}/{name}.yaml" for name in ("train", "evaluate", "inference"))

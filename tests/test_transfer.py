@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from common.networks import DRSegUNet, UNet
+from common.networks.drsegunet import DRSegUNet
+from common.networks.unet import UNet
 from common.transfer import load_weights
 
 

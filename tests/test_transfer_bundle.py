@@ -17,10 +17,11 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
 from test_inference import tilted
 
-from common.handlers import EarlyStop
+from common.handlers.early_stop import EarlyStop
 from common.inferers import ProbabilityInferer
-from common.phantoms import SECOND, chest_ct, write_coronacases, write_radiopaedia
-from common.phantoms.layouts import save_nifti
+from common.phantoms.ct.chest_ct import chest_ct
+from common.phantoms.ct.layouts import save_nifti, write_coronacases, write_radiopaedia
+from common.phantoms.ct.scanner import SECOND
 
 CONFIGS = "bundles/ct_transfer_unet/configs"
 TRAIN, RETRAIN, EVALUATE, INFER, AUDIT = (

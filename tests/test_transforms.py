@@ -8,7 +8,8 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import NormalizeIntensity
 
-from common.transforms import ClassIndexd, NormalizeSlicesd, WindowCTd, check_intensity
+from common.transforms.ct import NormalizeSlicesd, WindowCTd, check_intensity
+from common.transforms.masks import ClassIndexd
 
 MEDSEG = ["ground-glass", "consolidation", "lung", "background"]
 

@@ -17,9 +17,10 @@ from monai.bundle import ConfigParser
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from common.frames import frames
-from common.networks import classic_unet
-from common.phantoms import lung_ultrasound, write_pocus, write_semantic_lung
+from common.networks.unet import classic_unet
+from common.phantoms.ultrasound.image import lung_ultrasound
+from common.phantoms.ultrasound.layouts import write_pocus, write_semantic_lung
+from common.readers.ultrasound.frames import frames
 from common.transfer import read_state_dict, start_from
 
 SEGMENT, DIAGNOSE = "bundles/us_dense_seg/configs", "bundles/us_reverse_transfer/configs"

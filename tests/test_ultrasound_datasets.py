@@ -17,8 +17,11 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 from PIL import Image
 
-from common.datasets import FrameDataset, datalist, sixfold, split, split_augmented
-from common.transforms import FlipAndGaind, LabelClassesd, LoadFramed, NameIndexd
+from common.datasets.frames import FrameDataset
+from common.datasets.sources import datalist
+from common.datasets.splits import split
+from common.datasets.ultrasound.augmented_split import sixfold, split_augmented
+from common.transforms.ultrasound import FlipAndGaind, LabelClassesd, LoadFramed, NameIndexd
 
 DENSE = ["A-line", "B-line", "healthy pleural line", "unhealthy pleural line", "healthy region", "unhealthy region"]
 DENSE += ["background"]

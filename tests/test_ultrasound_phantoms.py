@@ -19,21 +19,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from common.phantoms import (
-    DIAGNOSES,
-    INDICES,
-    UltrasoundFrame,
-    lung_ultrasound,
-    lung_ultrasound_clip,
-    phantom_dir,
-    ultrasound_sheet,
-    write_pocus,
-    write_semantic_lung,
-)
+from common.phantoms.cache import phantom_dir
 from common.phantoms.folders import SEED_BLOCK
-from common.phantoms.ultrasound.layouts import COLLECTION_PATIENTS
+from common.phantoms.ultrasound.findings import DIAGNOSES
+from common.phantoms.ultrasound.image import UltrasoundFrame, lung_ultrasound, lung_ultrasound_clip
+from common.phantoms.ultrasound.labels import INDICES
+from common.phantoms.ultrasound.layouts import COLLECTION_PATIENTS, write_pocus, write_semantic_lung
 from common.phantoms.ultrasound.patient import make_patient, make_view
 from common.phantoms.ultrasound.probe import PROBES
+from common.phantoms.ultrasound.sheet import ultrasound_sheet
 
 SMALL = (232, 312)
 A, B, HEALTHY_LINE, UNHEALTHY_LINE, HEALTHY, UNHEALTHY, BACKGROUND = INDICES.values()

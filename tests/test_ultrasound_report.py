@@ -13,7 +13,7 @@ import torch
 from conftest import ROOT
 from PIL import Image
 
-from common.datasets import FrameStream
+from common.datasets.frame_stream import FrameStream
 from common.report.frames import ReportFramesd, painted
 from common.report.styles import ClassStyle
 

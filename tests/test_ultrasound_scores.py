@@ -12,7 +12,8 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, jaccard_score, precision_recall_fscore_support
 
-from common.handlers import DiagnosisScores, PixelScores
+from common.handlers.diagnosis_scores import DiagnosisScores
+from common.handlers.pixel_scores import PixelScores
 
 DENSE = ["A-line", "B-line", "healthy pleural line", "unhealthy pleural line", "healthy region", "unhealthy region"]
 DENSE += ["background"]

@@ -19,14 +19,16 @@ from monai.data import MetaTensor
 from nibabel.affines import apply_affine
 from PIL import Image
 
-from common.phantoms import chest_ct
-from common.phantoms.layouts import lps_affine
-from common.report.view import case, rendering
-from common.report.view.case import View3Dd, to_lps
-from common.report.view.rendering import render
-from common.report.view.surfaces import LUNG, TRUTH, Panel, Part, surface
-from common.report.view.tables import point_table, save_volume
-from common.view import main, read_mask, read_study
+from common.phantoms.ct.chest_ct import chest_ct
+from common.phantoms.ct.layouts import lps_affine
+from common.view import export as case
+from common.view import rendering
+from common.view.command import main
+from common.view.export import View3Dd, to_lps
+from common.view.point_tables import point_table, save_volume
+from common.view.rendering import render
+from common.view.study import read_mask, read_study
+from common.view.surfaces import LUNG, TRUTH, Panel, Part, surface
 
 METADATA = ROOT / "bundles" / "ct_drsegunet" / "configs" / "metadata.json"
 CLASSES = ["ground-glass", "consolidation", "lung", "background"]
@@ -431,7 +433,7 @@ def test_follow_up_counts_the_change_between_two_grids(tmp_path: Path, capsys: p
 
 
 def test_follow_up_leaves_percent_blank_without_a_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.view.render", lambda *_, **__: None)
+    monkeypatch.setattr("common.view.rendering.render", lambda *_, **__: None)
     healthy = save(tmp_path / "a.nii", chest(), CHEST_AFFINE)
     ill = save(tmp_path / "b.nii", chest((slice(10, 20), slice(10, 20), slice(10, 20))), CHEST_AFFINE)
     bare = save(
@@ -491,7 +493,7 @@ def test_the_command_refuses_what_it_cannot_show(tmp_path: Path, rng: np.random.
 
 
 def test_a_mistake_is_one_line_without_a_traceback() -> None:
-    command = [sys.executable, "-m", "common.view", "nowhere.nii.gz"]
+    command = [sys.executable, "-m", "common.view.command", "nowhere.nii.gz"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.strip() == "ERROR  No such file: nowhere.nii.gz. Give a saved mask, such as case_mask.nii.gz."

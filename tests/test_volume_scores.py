@@ -10,7 +10,7 @@ import torch
 from monai.engines import SupervisedEvaluator
 from monai.handlers import ConfusionMatrix, from_engine
 
-from common.handlers import VolumeScores
+from common.handlers.volume_scores import VolumeScores
 
 PIXELS = 16
 

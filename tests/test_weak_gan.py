@@ -13,9 +13,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from common import inferers
-from common.engines import SeparationTrainer
-from common.losses import CriticLoss, SeparationLoss, distance, gradient_penalty
-from common.networks import Critic, LesionSeparator
+from common.networks.weak_gan import Critic, LesionSeparator
+from common.weak_gan.losses import CriticLoss, SeparationLoss, distance, gradient_penalty
+from common.weak_gan.trainer import SeparationTrainer
 
 
 class Linear(nn.Module):

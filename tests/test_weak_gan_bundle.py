@@ -12,7 +12,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
-from common.phantoms import write_radiopaedia
+from common.phantoms.ct.layouts import write_radiopaedia
 
 CONFIGS = "bundles/ct_weak_gan/configs"
 TRAIN, EVALUATE, INFER = (f"{CONFIGS}/{name}.yaml" for name in ("train", "evaluate", "inference"))

@@ -16,9 +16,9 @@ from ignite.engine import Events
 from torch import distributed, multiprocessing
 from torch.utils.data import DataLoader
 
-from common.engines import SeparationTrainer
-from common.losses import CriticLoss, SeparationLoss
-from common.networks import Critic, LesionSeparator
+from common.networks.weak_gan import Critic, LesionSeparator
+from common.weak_gan.losses import CriticLoss, SeparationLoss
+from common.weak_gan.trainer import SeparationTrainer
 
 DEVICES = 2
 PATIENCE = 120  # seconds until both are taken to wait for each other

@@ -9,10 +9,7 @@ from typing import Any
 
 import torch
 from monai.data import Dataset
-from monai.utils import convert_to_tensor
 from tqdm import tqdm
-
-from ..frames import frames
 
 logger = logging.getLogger(__name__)
 
@@ -82,76 +79,3 @@ class PlaneDataset(Dataset):
     def _transform(self, index: int) -> Any:
         item = dict(self.planes[index])
         return self.transform(item) if self.transform is not None else item
-
-
-class SliceDataset(PlaneDataset):
-    """Axial slices of volumes and pictures; a case without ``slice`` gives all its slices.
-
-    The transform is of a whole volume: it reads ``keys`` and gives tensors (1, X, Y, Z), all of one shape, in LPS
-    order. Items are dicts with ``keys`` as (1, X, Y), ``case``, ``slice``, and ``fields`` where the case has them.
-
-    Args:
-        data, transform, augmentation, keys, when_empty: see :class:`PlaneDataset`.
-        fields: what else of a case its items keep as it is, such as the label of the whole image.
-    """
-
-    def __init__(
-        self,
-        data: Sequence[Case],
-        transform: Callable[[Case], Mapping[Hashable, Any]],
-        augmentation: Callable[[Case], Case] | None = None,
-        keys: Sequence[str] = ("image", "label"),
-        fields: Sequence[str] = (),
-        when_empty: Sequence[Case] = (),
-    ) -> None:
-        self.fields = tuple(fields)
-        super().__init__(data, transform, augmentation, keys, when_empty)
-
-    def planes_of(self, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
-        """Read the volume, cut it."""
-        volume = self.read({key: value for key, value in cases[0].items() if key != "slice"})
-        for case in cases:
-            depth = volume[self.keys[0]].shape[-1]
-            extra = {field: case[field] for field in self.fields if field in case}
-            for index in [case["slice"]] if "slice" in case else range(depth):
-                # A contiguous copy: a view would keep the whole volume, and strides slow every epoch.
-                tensors = {
-                    key: convert_to_tensor(volume[key], track_meta=False)[..., index].contiguous() for key in self.keys
-                }
-                yield {**extra, **tensors, "case": case.get("case", str(case["image"])), "slice": index}
-
-
-class FrameDataset(PlaneDataset):
-    """Frames of ultrasound clips and pictures; augmented copies of a case share its tensors.
-
-    The transform is of one frame: ``image`` holds uint8 (rows, columns), and becomes (1, H, W) of one size. Items are
-    dicts with ``keys``, ``case``, ``frame``, and ``fields`` where the case has them.
-
-    Args:
-        data, transform, augmentation, keys, when_empty: see :class:`PlaneDataset`.
-        frames_per_second: sampling rate of clips; None takes every frame.
-        fields: what else of a case the augmentation needs.
-    """
-
-    def __init__(
-        self,
-        data: Sequence[Case],
-        transform: Callable[[Case], Mapping[Hashable, Any]],
-        augmentation: Callable[[Case], Case] | None = None,
-        keys: Sequence[str] = ("image", "label"),
-        frames_per_second: float | None = None,
-        fields: Sequence[str] = ("flip", "gain"),
-        when_empty: Sequence[Case] = (),
-    ) -> None:
-        self.frames_per_second, self.fields = frames_per_second, tuple(fields)
-        super().__init__(data, transform, augmentation, keys, when_empty)
-
-    def planes_of(self, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
-        """Read frame by frame."""
-        for frame in frames(cases[0]["image"], self.frames_per_second):
-            item = self.read({**cases[0], "image": frame.pixels})
-            tensors = {key: convert_to_tensor(item[key], track_meta=False) for key in self.keys}
-            for case in cases:
-                extra = {field: case[field] for field in self.fields if field in case}
-                name = case.get("case", str(case["image"]))
-                yield {**tensors, **extra, "case": name, "frame": frame.index}

@@ -1,7 +1,7 @@
 """Encoders for MONAI's ``FlexibleUNet``: U-Net, VGG19, ResNet34 and MobileNetV2, without their classifiers.
 
 Parameters are named as in torchvision's published checkpoints, so that those load as they are; see
-:mod:`common.imagenet`. MONAI itself registers a ``resnet34``, whose shortcuts are without weights (type A) and do not
+``networks.imagenet``. MONAI itself registers a ``resnet34``, whose shortcuts are without weights (type A) and do not
 take these checkpoints.
 """
 
@@ -29,7 +29,7 @@ class Encoder(nn.Module, BaseEncoder):
         backbone: name in MONAI's registry.
         channels: of the feature maps, each of half the size of the one before, the first of half the input's.
         full_resolution: channels of one more map that comes first and has the input's size; 0 where there is none.
-            ``FlexibleUNet`` as it is ignores it, :class:`common.networks.EncoderUNet` joins it.
+            ``FlexibleUNet`` as it is ignores it, ``common.networks.encoder_unet.EncoderUNet`` joins it.
         decoder: channels of the decoder's blocks.
         checkpoint: the published ImageNet weights; the name ends in the first digits of its SHA-256.
         head: prefixes of the checkpoint's classifier, which has no place here.

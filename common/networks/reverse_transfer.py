@@ -10,7 +10,7 @@ class ReverseTransfer(nn.Module):
     """Softmax maps of a segmentation network, averaged over the picture, then one linear layer.
 
     The averages are the share of the picture that each class takes: the only thing that the diagnosis sees, and what it
-    is explained by. Inference runs :attr:`segmentation` and :meth:`decide` apart, to show the maps.
+    is explained by. Inference runs :attr:`segmentation` and ``decide`` apart, to show the maps.
 
     Args:
         segmentation: any network with (B, C, H, W) in and logits (B, ``classes``, H, W) out.

@@ -54,11 +54,11 @@ class Expansion(nn.Module):
     Args:
         filters: channels of the contracting path's first level.
         out_channels: channels of the output.
-        decoder: see :func:`common.networks.blocks.doubling`.
+        decoder: see ``common.networks.blocks.doubling``.
         dropout: probability of each map before the last convolution.
 
     Shapes:
-        the five maps of :class:`Contraction` to (B, out_channels, H, W).
+        the five maps of ``Contraction`` to (B, out_channels, H, W).
     """
 
     def __init__(self, filters: int, out_channels: int, decoder: str = "transposed 2x2", dropout: float = 0.0) -> None:

@@ -43,7 +43,7 @@ class LesionSeparator(nn.Module):
 
 
 def start_near_zero(network: nn.Module) -> None:
-    """Random weights of a network made of :class:`Contraction` and :class:`Expansion`, whose output starts near 0.
+    """Random weights of a network made of ``Contraction`` and ``Expansion``, whose output starts near 0.
 
     A saturated tanh does not learn, and a critic that is first shown large maps may never recover.
     """

@@ -2,7 +2,7 @@
 
 import sys
 
-from ..run import report_error
+from ..run.errors import report_error
 from .command import main
 
 sys.excepthook = report_error

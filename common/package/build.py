@@ -10,23 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ..files import sha256, whole_file
-from ..run import git_commit
+from ..run.record import git_commit
 from .archive import read_sums, size_without_weights, sums, write_zip
 from .configs import packaged, read_configs, targets, trained_settings
 from .metadata import packaged_metadata
 from .readme import readme
 from .scripts import scripts
 from .verify import MODEL_INFO
-from .weights import (
-    check_output,
-    command,
-    fill,
-    make_network,
-    on_phantoms,
-    origin,
-    torchscript,
-    training_record,
-)
+from .weights import check_output, command, fill, make_network, on_phantoms, origin, torchscript, training_record
 
 ROOT = Path(__file__).resolve().parents[2]
 ALSO = ("LICENSE", "docs/data_license.txt", "configs/logging.conf")  # as they are
@@ -117,7 +108,7 @@ def _files(
     page = (root / "docs" / "README.md").read_text(encoding="utf-8")
     files["docs/README.md"] = readme(bundle, "|".join(sources), page, metadata).encode()
     files |= {name: (root / name).read_bytes() for name in ALSO}
-    files |= {f"scripts/{name}": text.encode() for name, text in scripts(targets(sources), image["modality"]).items()}
+    files |= {f"scripts/{name}": text.encode() for name, text in scripts(targets(sources)).items()}
     files["models/model.pt"] = weights.read_bytes()
     files["models/model.ts"] = torchscript(network, (1, image["num_channels"], *image["spatial_shape"]), metadata)
     return files

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str]) -> None:
         arguments: without the program's name.
 
     Raises:
-        FileNotFoundError, ValueError: see :func:`common.package.package` and :func:`common.package.verify`.
+        FileNotFoundError, ValueError: see ``common.package.build.package`` and ``common.package.verify.verify``.
     """
     if arguments[:1] == ["verify"]:
         _verify(arguments[1:])

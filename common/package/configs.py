@@ -10,7 +10,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from ..run import STEPS
+from ..run.overrides import STEPS
 
 NOT_PACKAGED = ("reproduce",)  # needs the repository
 TARGET = re.compile(r"\bcommon((?:\.\w+)+)")
@@ -65,7 +65,7 @@ def packaged(bundle: str, configs: Mapping[str, dict[str, Any]], settings: Mappi
 
     Args:
         bundle: its name.
-        configs: see :func:`read_configs`.
+        configs: see ``read_configs``.
         settings: of the weights; written over those of ``train`` and ``inference``, which stand alone.
     """
     names = "|".join(configs)

@@ -17,7 +17,7 @@ def packaged_metadata(
     Args:
         metadata: ``metadata.json``, which describes the network of ``inference.yaml`` as it is.
         inference: ``inference.yaml``.
-        settings: of the weights, see :func:`common.package.configs.trained_settings`.
+        settings: of the weights, see ``common.package.configs.trained_settings``.
         record: ``run_training.json``.
     """
     made = copy.deepcopy(dict(metadata))

@@ -103,7 +103,7 @@ def check_output(network: nn.Module, image: Mapping[str, Any], pred: Mapping[str
         network: in evaluation mode.
         image: input of the metadata.
         pred: their output.
-        names: as :func:`fill` takes them.
+        names: as ``fill`` takes them.
 
     Raises:
         ValueError: for another number of channels, or another size.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .sheet import sheet
+from .ct.sheet import sheet
 from .ultrasound.sheet import ultrasound_sheet
 
 

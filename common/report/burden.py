@@ -9,32 +9,9 @@ from types import TracebackType
 
 import numpy as np
 
+from ..severity import severity_class
+
 LUNG_SOURCES = ("network", "threshold", "given")
-
-
-def severity_class(share: float) -> str:
-    """Severity of COVID-19 pneumonia by the classes of MosMedData.
-
-    Radiologists assigned the original classes by eye, so that this is a measured counterpart and no replacement.
-
-    Args:
-        share: part of the lungs involved, 0..1.
-
-    Returns:
-        ``CT-0`` for none, ``CT-1`` below a quarter, ``CT-2`` from a quarter, ``CT-3`` from a half, ``CT-4`` from three
-        quarters.
-
-    Raises:
-        ValueError: for a share outside 0..1 or NaN.
-
-    Source:
-        Morozov et al., MosMedData: chest CT scans with COVID-19 related findings dataset, 2020, arXiv:2005.06465.
-    """
-    if not 0.0 <= share <= 1.0:
-        raise ValueError(f"The share of lung involved lies in 0..1, got {share}. Divide percentages by 100.")
-    if share == 0.0:
-        return "CT-0"
-    return f"CT-{1 + int(share * 4) if share < 0.75 else 4}"
 
 
 def _column(name: str) -> str:
@@ -43,7 +20,7 @@ def _column(name: str) -> str:
 
 
 def burden_columns(classes: Iterable[str]) -> list[str]:
-    """Keys of :func:`lesion_burden` in order, for lesion classes of these names."""
+    """Keys of ``lesion_burden`` in order, for lesion classes of these names."""
     return ["lung_ml", *map(_column, classes), "lesion_ml", "share_of_lung", "severity"]
 
 
@@ -63,7 +40,7 @@ def lesion_burden(
     Returns:
         ``lung_ml``, ``<class>_ml`` per class (``-`` and space become ``_``), ``lesion_ml``: ml rounded to 0.001, None
         without ``voxel_ml``; ``share_of_lung`` in 0..1 rounded to 0.0001, ``severity`` of the share before rounding
-        (see :func:`severity_class`): None without any lung.
+        (see ``severity_class``): None without any lung.
 
     Raises:
         ValueError: for shapes that differ, a mask that is not of integers, values shared by two classes, or a voxel
@@ -95,7 +72,7 @@ def lesion_burden(
 class BurdenTable:
     """CSV of one row per case, written as cases finish, so that an interrupted run keeps them.
 
-    Columns: ``case``, those of :func:`lesion_burden`, and ``lung_from``: ``network``, ``threshold`` or ``given``.
+    Columns: ``case``, those of ``lesion_burden``, and ``lung_from``: ``network``, ``threshold`` or ``given``.
     Unknown values are blank. Opening starts the file anew; its folder is made where missing.
 
     Args:
@@ -117,7 +94,7 @@ class BurdenTable:
 
         Args:
             case: its name.
-            burden: from :func:`lesion_burden`, of the same classes.
+            burden: from ``lesion_burden``, of the same classes.
             lung_from: ``network``, ``threshold`` or ``given``, where the lungs came from.
 
         Raises:

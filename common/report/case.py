@@ -13,30 +13,13 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, Orientation
 
-from ..files import whole_file
 from ..lung_mask import lung_mask
 from .burden import BurdenTable, lesion_burden
-from .figures import overlay
-from .styles import ClassStyle, class_styles
+from .mask_files import mask_palette, save_picture_mask, save_volume
+from .overlay import overlay
+from .styles import class_styles
 
 logger = logging.getLogger(__name__)
-
-
-def mask_palette(styles: Sequence[ClassStyle]) -> np.ndarray:
-    """Colours of mask values, uint8 (256, 3); black for 0 and for values of no class."""
-    palette = np.zeros((256, 3), np.uint8)
-    for style in styles:
-        palette[style.value] = style.colour if style.value else 0
-    return palette
-
-
-def save_picture_mask(path: Path, mask: np.ndarray, palette: np.ndarray) -> None:
-    """Save mask values, uint8 (rows, columns), as a png that viewers show in the classes' colours."""
-    from PIL import Image
-
-    picture = Image.fromarray(mask).convert("P")
-    picture.putpalette(palette.tobytes())
-    picture.save(path)
 
 
 class SaveMaskd(MapTransform):
@@ -45,7 +28,7 @@ class SaveMaskd(MapTransform):
     Args:
         keys: integer masks (1, X, Y, Z) in the input's axis order, with its affine.
         output_dir: folder; cases keep their sub-folders.
-        metadata, classes: see :func:`common.report.styles.class_styles`; colours become the palette of PNGs.
+        metadata, classes: see ``common.report.styles.class_styles``; colours become the palette of PNGs.
     """
 
     def __init__(
@@ -112,25 +95,17 @@ class SaveVolumed(MapTransform):
         return item
 
 
-def save_volume(path: str, values: np.ndarray, affine: np.ndarray) -> None:
-    """Save a NIfTI in mm, whole or not at all."""
-    volume = nibabel.Nifti1Image(values, affine)
-    volume.header.set_xyzt_units("mm")
-    with whole_file(path) as part:
-        nibabel.save(volume, part)
-
-
 class ReportCased(MapTransform):
     """Overlay picture and lesion burden of a case: ``<case>_overlay.png`` and a line in ``lesions.csv``.
 
     The lung is what the label map calls lung or lesion: from the network, or from where ``lung_from`` of the case says.
     A network that was trained without lung masks calls nothing lung: then the lung is found by threshold
-    (:func:`common.lung_mask.lung_mask`), and the line says so.
+    (``common.lung_mask.lung_mask``), and the line says so.
 
     Args:
         keys: integer masks (1, X, Y, Z) on the input's grid.
         output_dir: folder.
-        metadata, classes: see :func:`common.report.styles.class_styles`.
+        metadata, classes: see ``common.report.styles.class_styles``.
         scan_key: windowed HU, (1, X, Y, Z) in LPS order.
     """
 

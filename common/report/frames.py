@@ -15,8 +15,8 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from .canvas import FILL
-from .case import mask_palette, save_picture_mask
-from .figures import frame_sheet
+from .frame_sheet import frame_sheet
+from .mask_files import mask_palette, save_picture_mask
 from .styles import ClassStyle, class_styles
 
 logger = logging.getLogger(__name__)
@@ -196,7 +196,7 @@ class ReportFramesd(MapTransform):
     Args:
         keys: mask values (1, rows, columns); the item holds the frame under ``picture``, and ``measures``.
         output_dir: folder; cases keep their sub-folders.
-        metadata, classes: see :func:`common.report.styles.class_styles`.
+        metadata, classes: see ``common.report.styles.class_styles``.
         diagnoses: in channel order, if there are any.
     """
 

@@ -13,12 +13,12 @@ from typing import Any
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
-from ..report.paper_curves import PaperCurves, write_curves
-from ..report.paper_sheet import PaperSheet, write_sheet
-from ..report.paper_table import write_table
+from .curves import PaperCurves, write_curves
 from .experiments import Experiment, Options, find_experiments
 from .plan import ROOT, Plan, read_plan, run_name
-from .runs import duration, run_all
+from .processes import duration, run_all
+from .sheet import PaperSheet, write_sheet
+from .table_files import write_table
 
 Records = Mapping[tuple[str, str], Mapping[str, Any]]  # of experiments that are done, by variant and run
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from ..run import check_overrides
+from ..run.overrides import check_overrides
 from .plan import Plan, read_plan, run_name
 
 OWN = ("ckpt_dir", "output_dir", "resume", "fold")  # settings that every experiment has its own of

@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
-from ..report.paper_curves import PaperCurves, read_curves
-from ..report.paper_items import check_names, mapping
-from ..report.paper_sheet import PaperSheet, read_sheet
-from ..report.paper_table import PaperTable, read_table
+from .curves import PaperCurves, read_curves
+from .items import check_names, mapping
+from .sheet import PaperSheet, read_sheet
+from .table import PaperTable, read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = ("steps", "steps_of", "variants", "folds", "seeds", "settings", "quick", "needs", "tables", "sheets", "curves")

@@ -16,7 +16,7 @@ def first_layers(network: nn.Module, count: int) -> list[str]:
     """Names of the modules with weights up to the ``count``-th convolution, in the order in which they are defined.
 
     A layer is a convolution, together with the batch norms between it and the one before. The first two of
-    :class:`common.networks.DRSegUNet` are the 3x3 convolutions of its stem (``conv2d`` and ``conv2d-1`` in table 2);
+    ``networks.drsegunet.DRSegUNet`` are the 3x3 convolutions of its stem (``conv2d`` and ``conv2d-1`` in table 2);
     the stem's 1x1 shortcut would be the third.
 
     Args:
@@ -48,10 +48,10 @@ def freeze_first(network: nn.Module, count: int) -> nn.Module:
 
     Args:
         network: changed in place.
-        count: of layers; see :func:`first_layers`.
+        count: of layers; see ``first_layers``.
 
     Raises:
-        ValueError: as :func:`first_layers`.
+        ValueError: as ``first_layers``.
     """
     names = first_layers(network, count)
     if not names:

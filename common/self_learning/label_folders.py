@@ -11,16 +11,18 @@ import nibabel
 import numpy as np
 from monai.transforms import Compose, Orientationd
 
-from ..datasets import ScanDataset
-from ..report.case import save_volume
-from ..transforms import LesionMaskd, LoadScand, MiddleSlicesd
+from ..datasets.inference import ScanDataset
+from ..report.mask_files import save_volume
+from ..transforms.ct import LoadScand
+from ..transforms.masks import LesionMaskd
+from .transforms import MiddleSlicesd
 
 
 def write_truth(cases: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, str]:
     """Write what is infection in the two slices that are labelled, 0 and 1: ``<case>.nii.gz`` in LPS order.
 
     Args:
-        cases: as :func:`common.scans.datalist` gives them; those without ``label`` are left out.
+        cases: as ``common.datasets.ct.folder.inference_cases`` gives them; those without ``label`` are left out.
         folder: of the files, which no training reads.
 
     Returns:

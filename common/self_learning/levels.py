@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..networks import DRSegUNet
+from ..networks.drsegunet import DRSegUNet
 from .freezing import first_layers
 
 KEYS = ("learning_rate", "epochs", "frozen")

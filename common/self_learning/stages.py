@@ -16,15 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..datasets.ct.folder import inference_cases
 from ..files import whole_file
-from ..pseudo_labels import label_cases, name_for_training, pseudo_labelling
-from ..report.self_learning import write_agreement, write_scores, write_sheet
 from ..report.styles import class_styles
-from ..run import writable
-from ..scans import datalist
-from ..steps import run_step
+from ..run.start import writable
+from ..run.steps import run_step
 from .label_folders import write_labels, write_truth
 from .levels import check_levels, check_same, check_shares, draw_sets
+from .pseudo_labels import label_cases, name_for_training, pseudo_labelling
+from .results import write_agreement, write_scores, write_sheet
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +40,10 @@ class SelfLearning:
         bundle_root: whose configs are run.
         output_dir: receives ``pseudo_labels``, ``level_1`` and so on, each with ``labels`` in the Radiopaedia layout.
         ckpt_dir: receives ``model.pt`` of the last level.
-        data: ``dataset_dir``, ``include`` and ``exclude`` as :func:`common.scans.datalist` takes them, and
+        data: ``dataset_dir``, ``include`` and ``exclude`` as ``datasets.ct.folder.inference_cases`` takes them, and
             ``lesion_masks``, where the truth is, or nothing.
-        pseudo_labels: arguments of :func:`common.pseudo_labels.pseudo_labelling`.
-        levels: ``learning_rate``, ``epochs`` and ``frozen`` of each; see :func:`common.self_learning.freeze_first`.
+        pseudo_labels: arguments of ``common.self_learning.pseudo_labels.pseudo_labelling``.
+        levels: ``learning_rate``, ``epochs`` and ``frozen`` of each; see ``self_learning.freezing.freeze_first``.
         training: further settings of ``train.yaml``: ``size``, ``batch_size``, ``seed``, ``amp``, ``device``.
         held_out: share of the volumes that no level trains on.
         starting: share of the others that level 1 trains on; all of them train the later ones.
@@ -155,7 +155,7 @@ class SelfLearning:
         where = self.data
         root = "phantom_studies" if where["dataset_dir"] == "phantom" else where["dataset_dir"]  # one volume is too few
         partners = {"label": where.get("lesion_masks", "")}
-        cases = datalist(root, where.get("include", "*"), where.get("exclude", ""), partners=partners)
+        cases = inference_cases(root, where.get("include", "*"), where.get("exclude", ""), partners=partners)
         name_for_training(cases)
         metadata = self.configs / "metadata.json"
         labelling = pseudo_labelling(**self.pseudo_labels)

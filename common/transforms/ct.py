@@ -11,13 +11,13 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from ..scans import UPRIGHT, read
+from ..readers.ct import UPRIGHT, read
 
 AIR = -500.0  # HU; a chest CT always has voxels below this: lung, airways, the air around the body
 
 
 class LoadScand(MapTransform):
-    """Read each key's file, or files of a DICOM series, as (1, X, Y, Z); see :func:`common.scans.read`.
+    """Read each key's file, or files of a DICOM series, as (1, X, Y, Z); see ``common.readers.ct.read``.
 
     A key that is missing or None is left out, so that sources without lung masks go the same way. One-hot arrays
     (MedSeg's ``masks_*.npy``) become what the other layouts hold: a lesion mask under ``label``, 0/1 under ``lung``.
@@ -87,7 +87,7 @@ class WindowCTd(MapTransform):
         grey_window: HU that 8-bit 0 and 255 stand for; by default ``window``.
 
     Raises:
-        ValueError: as :func:`check_intensity`.
+        ValueError: as ``check_intensity``.
     """
 
     def __init__(

@@ -156,7 +156,7 @@ class LesionMaskd(MapTransform):
 class LungMaskd(MapTransform):
     """Lung mask of 0 and 1, uint8: the one that the item brings, or else one found in the image by threshold.
 
-    ``lung_from`` says which: ``given`` or ``threshold`` (:func:`common.lung_mask.lung_mask`, whose limits apply).
+    ``lung_from`` says which: ``given`` or ``threshold`` (``common.lung_mask.lung_mask``, whose limits apply).
 
     Args:
         keys: the mask, (1, X, Y, Z), positive in the lungs; may be absent.
@@ -266,7 +266,7 @@ class OutsideLungd(MapTransform):
 
 
 class LesionsFirstd(MapTransform):
-    """Probabilities (classes, H, W) to the classes decided on, one-hot, as :func:`common.inferers.lesions_first`.
+    """Probabilities (classes, H, W) to the classes decided on, one-hot, as ``common.inferers.lesions_first``.
 
     Args:
         keys: of probabilities.

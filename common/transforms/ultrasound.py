@@ -12,8 +12,9 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from ..frames import frames, is_clip
-from ..networks import ReverseTransfer
+from ..networks.reverse_transfer import ReverseTransfer
+from ..readers.ultrasound.formats import is_clip
+from ..readers.ultrasound.frames import frames
 
 
 class LoadFramed(MapTransform):
@@ -21,10 +22,10 @@ class LoadFramed(MapTransform):
 
     Args:
         keys: a frame, uint8 (rows, columns), as clips are read; or the path of a picture or one-frame DICOM.
-        crop: see :func:`common.frames.frames`; of paths.
+        crop: see ``common.readers.ultrasound.frames.frames``; of paths.
 
     Raises:
-        ValueError: for the path of a clip, which holds many frames; else as :func:`common.frames.frames`.
+        ValueError: for the path of a clip, which holds many frames; else as ``readers.ultrasound.frames.frames``.
     """
 
     def __init__(self, keys: KeysCollection, crop: Sequence[int] | None = None) -> None:
@@ -154,7 +155,7 @@ class NameIndexd(MapTransform):
 
 
 class FlipAndGaind(MapTransform):
-    """Apply the ``flip`` and ``gain`` that an augmented copy carries; see :func:`common.datasets.sixfold`.
+    """Apply the ``flip`` and ``gain`` of an augmented copy; see ``common.datasets.ultrasound.augmented_split.sixfold``.
 
     Args:
         keys: (1, rows, columns), flipped left to right.
@@ -225,7 +226,7 @@ class Diagnosed(MapTransform):
 
     Args:
         keys: probability maps (classes, rows, columns).
-        network: decides; see :class:`common.networks.ReverseTransfer`.
+        network: decides; see ``common.networks.reverse_transfer.ReverseTransfer``.
         classes: of the maps, in channel order.
         diagnoses: in channel order.
     """

@@ -17,9 +17,10 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 from torch import nn
 
-from common.package import package
-from common.phantoms import chest_ct, lung_ultrasound
-from common.run import record
+from common.package.build import package
+from common.phantoms.ct.chest_ct import chest_ct
+from common.phantoms.ultrasound.image import lung_ultrasound
+from common.run.record import record
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -1,0 +1,85 @@
+"""Chest CT datasets by what their cases are labelled with. A new public source is added here.
+
+Each function lists the cases of a folder as dicts with ``image`` (path), ``label`` (path of the mask, or 0 or 1 for the
+whole image), ``lung`` (path, may be absent), ``case``, ``patient`` (None where the source names none), ``source``,
+``intensity`` (``HU`` or ``8bit``), and ``slice`` where a case is one slice of a file. ``root`` is the folder that a
+public source was unpacked to, or ``phantom`` for synthetic patients. All raise FileNotFoundError when the folder is
+missing, has another layout, or an image lacks its mask, and ValueError for a source that does not go with the folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...phantoms.ct.folder import phantom_dir
+from ..sources import Layout, find_cases
+from . import cc_ccii, coronacases, labels_table, medseg, mosmed, radiopaedia
+
+RADIOPAEDIA = Layout(radiopaedia.volumes, "rp_im/N.nii.gz, rp_msk/N.nii.gz, rp_lung_msk/N.nii.gz")
+MOSMED = Layout(mosmed.volumes, "studies/CT-1/study_N.nii.gz, masks/study_N_mask.nii.gz")
+
+LESIONS = {
+    "MedSeg NIfTI": Layout(medseg.nifti, "tr_im.nii.gz, tr_mask.nii.gz, tr_lungmasks_updated.nii.gz"),
+    "MedSeg pictures": Layout(medseg.pictures, "Imgs/*.jpg, GT_multiclass/*.png"),
+    "MedSeg arrays": Layout(
+        medseg.arrays, "images_medseg.npy, masks_medseg.npy; images_radiopedia.npy, masks_radiopedia.npy"
+    ),
+    "Radiopaedia nine volumes": RADIOPAEDIA,
+}
+INFECTION = {
+    "radiopaedia": RADIOPAEDIA,
+    "coronacases": Layout(
+        coronacases.volumes, "COVID-19-CT-Seg_20cases/coronacases_N.nii.gz, Infection_Mask/, Lung_Mask/"
+    ),
+    "mosmed": MOSMED,
+}
+IMAGE_LABELS = {
+    "table": Layout(labels_table.table, "labels.csv with columns image, label"),
+    "cc_ccii": Layout(
+        cc_ccii.cc_ccii, "Normal/<patient>/<scan>/<slice>.png, NCP/<patient>/<scan>/<slice>.png, lesions_slices.csv"
+    ),
+    **INFECTION,
+}
+
+TWENTY = {"layout": "radiopaedia", "patients": 20, "size": (192, 192), "slices": 40}
+
+
+def lesions(root: str | Path) -> list[dict[str, Any]]:
+    """Ground-glass and consolidation: MedSeg's slices in their three layouts, or nine Radiopaedia volumes.
+
+    Example:
+        >>> cases = lesions("/data/medseg")
+        >>> cases[0]["image"], cases[0]["label"]
+    """
+    return find_cases(root, LESIONS, {"phantom": {"layout": "radiopaedia"}}, phantom_dir)
+
+
+def infection(root: str | Path, source: str = "") -> list[dict[str, Any]]:
+    """Infection in volumes.
+
+    Args:
+        root: see above.
+        source: ``radiopaedia``, ``coronacases`` or ``mosmed``, which one folder may hold together; or, with ``root``
+            ``phantom``, ``phantom`` or ``phantom_second_scanner``: other patients, under a scanner with a smoother
+            kernel, thicker slices and an offset in HU.
+    """
+    phantoms = {"phantom": {**TWENTY, "seed": 4}, "phantom_second_scanner": {**TWENTY, "seed": 5, "scanner": "second"}}
+    return find_cases(root, INFECTION, phantoms, phantom_dir, source)
+
+
+def mosmed_studies(root: str | Path) -> list[dict[str, Any]]:
+    """MosMedData's studies with masks; ``severity`` is the class of the study's folder, CT-0 to CT-4, or None."""
+    phantom = {"layout": "mosmed", "patients": 20, "size": (128, 128), "slices": 24, "seed": 6}
+    return find_cases(root, {"MosMedData": MOSMED}, {"phantom": phantom}, phantom_dir)
+
+
+def image_labels(root: str | Path, source: str = "") -> list[dict[str, Any]]:
+    """Slices that are normal (0) or have lesions (1), and volumes whose masks say so of each slice.
+
+    Args:
+        root: see above.
+        source: ``table`` (labels.csv), ``cc_ccii``, or one of ``infection``; or ``phantom``.
+    """
+    phantom = {"layout": "radiopaedia", "patients": 20, "size": (128, 128), "slices": 24, "seed": 7}
+    return find_cases(root, IMAGE_LABELS, {"phantom": phantom}, phantom_dir, source)

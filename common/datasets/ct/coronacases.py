@@ -1,0 +1,46 @@
+"""COVID-19-CT-Seg, 20 volumes with lung and infection masks (Ma et al. 2020, doi:10.5281/zenodo.3757476)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ..pairs import named, number_or_name, partners
+
+logger = logging.getLogger(__name__)
+
+NIFTI = (".nii.gz", ".nii")
+IMAGES = "COVID-19-CT-Seg_20cases"
+
+
+def volumes(root: Path) -> list[dict[str, Any]]:
+    """COVID-19-CT-Seg: COVID-19-CT-Seg_20cases/coronacases_N.nii.gz, Infection_Mask/, Lung_Mask/ of the same names.
+
+    The ten Coronacases volumes hold HU. The ten others, ``radiopaedia_*``, hold grey levels 0..255 of an unknown
+    window, so that they cannot be normalised alike: they are left out by name, as Maganaris et al. (section 3.1) do.
+
+    Raises:
+        FileNotFoundError: when an image lacks its mask, or only 0..255 volumes are there.
+    """
+    if not (root / IMAGES).is_dir():
+        return []
+    grey = sorted(name for name in named(root / IMAGES, NIFTI) if name.startswith("radiopaedia"))
+    if grey:
+        logger.warning(
+            "Left out, for they hold grey levels 0..255 of an unknown window instead of HU: %s.", ", ".join(grey)
+        )
+    left_out = tuple(grey)
+    labels = partners(root / IMAGES, root / "Infection_Mask", NIFTI, NIFTI, left_out)
+    lungs = partners(root / IMAGES, root / "Lung_Mask", NIFTI, NIFTI, left_out)
+    if not labels:
+        raise FileNotFoundError(
+            f"{root / IMAGES} needs volumes in HU, got {len(grey)} of 0..255 and no other. Add coronacases_*.nii.gz."
+        )
+    return [
+        {
+            **{"image": image, "label": label, "lung": lungs[name][1], "case": name, "patient": name},
+            **{"source": "coronacases", "intensity": "HU"},
+        }
+        for name, (image, label) in sorted(labels.items(), key=lambda pair: number_or_name(pair[0]))
+    ]

@@ -1,0 +1,181 @@
+"""Cuts scans into labelled pictures, to train by image-level labels on sources of your own.
+
+``python -m common.datasets.ct.cut --dataset_dir scans --label 0 --source hospital --output_dir mix`` adds the slices
+with lung of all scans in a folder to ``mix/labels.csv``, which ``--source table`` reads. Run it once per source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from monai.transforms import Compose, Orientationd, ScaleIntensityRanged
+from PIL import Image
+from scipy.ndimage import binary_dilation
+from tqdm import tqdm
+
+from ...files import whole_file
+from ...readers.ct import UPRIGHT
+from ...run.errors import report_error
+from ...transforms.ct import LoadScand, WindowCTd
+from ...transforms.masks import LesionMaskd, LungMaskd
+from ..inference import ScanDataset
+from .folder import inference_cases
+from .labels_table import TABLE
+
+COLUMNS = ("image", "label", "patient", "lung", "source")
+KEYS = ("image", "label", "lung")
+LEAST_LUNG = 0.02  # share of a picture; less may vanish where training makes pictures small
+PATIENTS = ("scan", "folder", "unknown")
+
+
+def cut(
+    scans: Iterable[Mapping[str, Any]],
+    output_dir: str | Path,
+    label: int,
+    source: str,
+    window: Sequence[float] = (-1350, 150),
+    gap: int = 0,
+    patients: str = "scan",
+) -> int:
+    """Cut scans into upright 8-bit pictures with lung masks beside them, and list them in ``labels.csv``.
+
+    A slice is taken where 2% of it are lung. Where lesion masks are given, label 0 takes slices without lesion, label 1
+    those with. A picture that is listed already is written again, and its row replaced.
+
+    Args:
+        scans: as ``datasets.inference.ScanDataset`` gives them: ``image``, HU or grey levels 0..255, ``lung``, and
+            ``label`` where there is a lesion mask; (1, X, Y, Z) in LPS order.
+        output_dir: gets ``images/<source>/``, ``lungs/<source>/`` and ``labels.csv``.
+        label: of all slices, 0 normal or 1 with lesions.
+        source: name of where the scans come from.
+        window: HU that become grey 0 and 255, by default the usual lung window. Pictures keep their grey levels, whose
+            window no file tells: that volumes beside them are windowed alike is an assumption.
+        gap: slices; with label 0, slices this near to one with a lesion are not taken.
+        patients: ``scan``: each scan is a patient; ``folder``: all scans of a folder; ``unknown``.
+
+    Returns:
+        How many slices were taken.
+
+    Raises:
+        ValueError: for arguments out of range, or a table with other columns.
+    """
+    if label not in (0, 1) or gap < 0 or patients not in PATIENTS or not window[0] < window[1]:
+        raise ValueError(
+            f"The label is 0 or 1, the gap 0 slices or more, patients one of {', '.join(PATIENTS)}, the window from "
+            f"low to high; got {label}, {gap}, {patients!r}, {tuple(window)}."
+        )
+    root = Path(output_dir)
+    listed = _listed(root / TABLE)
+    grey = Compose(
+        [
+            WindowCTd("image", window),
+            ScaleIntensityRanged("image", a_min=window[0], a_max=window[1], b_min=0, b_max=255),
+        ]
+    )
+    count = 0
+    for scan in scans:
+        case, folder = scan["case"], PurePosixPath(scan["case"]).parent
+        patient = {"scan": f"{source}/{case}", "folder": f"{source}/{folder}"}.get(patients, "")
+        taken = _taken(scan, label, gap)
+        image = np.rint(np.asarray(grey(scan)["image"][0]))
+        for index in taken:
+            name = f"{source}/{case}_{index:03d}.png"
+            _save(root / "images" / name, image[..., index])
+            _save(root / "lungs" / name, 255 * np.asarray(scan["lung"][0, ..., index]))
+            listed[f"images/{name}"] = (f"images/{name}", str(label), patient, f"lungs/{name}", source)
+        count += len(taken)
+    with whole_file(root / TABLE) as part, part.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([COLUMNS, *listed.values()])
+    return count
+
+
+def _taken(scan: Mapping[str, Any], label: int, gap: int) -> list[int]:
+    """Indices of the slices (1, X, Y, Z) that hold lung and go with the label."""
+    taken = np.asarray(scan["lung"][0]).mean(axis=(0, 1)) >= LEAST_LUNG
+    if "label" in scan:
+        ill = np.asarray(scan["label"][0]).any(axis=(0, 1))
+        taken &= ill if label else ~binary_dilation(ill, np.ones(2 * gap + 1))
+    return [int(index) for index in np.flatnonzero(taken)]
+
+
+def _save(path: Path, values: np.ndarray) -> None:
+    """Write grey levels 0..255 (X, Y) as an upright picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values.T.astype(np.uint8)).save(path)
+
+
+def _listed(path: Path) -> dict[str, tuple[str, ...]]:
+    """Rows of a table by their image, none where there is no such file; ValueError for other columns."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        heading, *rows = [tuple(row) for row in csv.reader(file) if row] or [()]
+    if heading != COLUMNS:
+        raise ValueError(
+            f"{path}: the columns are {','.join(COLUMNS)}, got {','.join(heading)}. Name another --output_dir."
+        )
+    return {row[0]: row for row in rows}
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m common.datasets.ct.cut", description=__doc__)
+    add = parser.add_argument
+    add("--dataset_dir", required=True, help="folder of scans of any format, or one file")
+    add("--output_dir", required=True, help="folder that gets images/, lungs/ and labels.csv, or has them")
+    add("--label", required=True, type=int, choices=(0, 1), help="of the slices: 0 normal, 1 with lesions")
+    add("--source", required=True, help="name of where the scans come from")
+    add("--lung_masks", default="", help="folder of lung masks called as the scans; else found by threshold")
+    add("--lesion_masks", default="", help="folder of lesion masks called as the scans, to choose slices by")
+    add("--gap", type=int, default=0, help="slices beside a lesion that are not normal (default: %(default)s)")
+    add("--patients", choices=PATIENTS, default="scan", help="what a patient is (default: each %(default)s)")
+    add("--include", default="*", help="scans to take, such as 'CT-0/*' (default: all)")
+    add("--exclude", default="", help="scans to leave out, such as '*mask*'")
+    add("--intensity", default="HU", help="what volumes hold, HU or 8bit (default: %(default)s)")
+    add("--picture_axes", default=UPRIGHT, help="how pictures lie (default: %(default)s, upright; MedSeg's: LP)")
+    add("--window", nargs=2, type=float, default=(-1350, 150), help="HU of grey 0 and 255 (default: -1350 150)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Cut what the command line asks for; what cannot be read is told once the rest is done.
+
+    Args:
+        arguments: without the program's name.
+
+    Returns:
+        Exit code.
+
+    Raises:
+        FileNotFoundError, ValueError: for files that cannot be used, or scans without the lesion masks asked for.
+    """
+    own = _parse(arguments)
+    partners = {"lung": own.lung_masks, "label": own.lesion_masks}
+    scans = inference_cases(own.dataset_dir, own.include, own.exclude, own.intensity, own.picture_axes, partners)
+    bare = [scan["case"] for scan in scans if own.lesion_masks and "label" not in scan]
+    if bare:
+        raise ValueError(f"Each scan needs its mask in {own.lesion_masks}, {len(bare)} have none: {', '.join(bare)}.")
+    upright = Compose(
+        [
+            LoadScand(KEYS),
+            Orientationd(KEYS, axcodes="LPS", labels=None, allow_missing_keys=True),
+            LesionMaskd("label", allow_missing_keys=True),
+            LungMaskd("lung"),
+        ]
+    )
+    dataset = ScanDataset(scans, upright)
+    progress = tqdm(dataset, desc="Cutting", total=len(scans), unit="scan", leave=False)
+    count = cut(progress, own.output_dir, own.label, own.source, own.window, own.gap, own.patients)
+    print(f"{own.source}: {count} slices of label {own.label} from {len(scans)} scans, in {own.output_dir}/{TABLE}")
+    dataset.finish({})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.excepthook = report_error
+    sys.exit(main(sys.argv[1:]))

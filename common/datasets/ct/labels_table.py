@@ -1,0 +1,84 @@
+"""CT pictures with a label for the whole image, 0 normal or 1 with lesions: a table of your own, China Consortium."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ...readers.ct import PICTURES, UPRIGHT
+
+logger = logging.getLogger(__name__)
+
+Case = dict[str, Any]
+TABLE = "labels.csv"
+NAMED = 5  # lines or files in a message
+
+
+def table(root: Path) -> list[Case]:
+    """A table of 8-bit pictures: labels.csv with columns image, label, and if you like patient, lung, source.
+
+    ``image`` and ``lung`` are paths below the folder; ``label`` is 0 (normal) or 1 (with lesions). Pictures lie
+    upright.
+
+    Raises:
+        ValueError: naming lines and values that cannot be used, or a picture that is listed twice.
+    """
+    path = root / TABLE
+    if not path.is_file():
+        return []
+    cases: list[Case] = []
+    faults: list[str] = []
+    lines: dict[Path, str] = {}  # of each picture, with its patient
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = [str(name).strip() for name in reader.fieldnames or []]
+        if not {"image", "label"} <= set(columns):
+            raise ValueError(
+                f"{path}, line 1: the columns image and label are needed, got {', '.join(columns) or 'none'}. Add them."
+            )
+        reader.fieldnames = columns
+        for row in reader:
+            given = {name: (row.get(name) or "").strip() for name in ("image", "label", "patient", "lung", "source")}
+            image = root / given["image"]
+            fault = _fault(root, given, lines.get(image.resolve()))
+            if fault:
+                faults.append(f"line {reader.line_num}: {fault}")
+                continue
+            lines[image.resolve()] = f"line {reader.line_num} (patient {given['patient'] or 'not named'})"
+            name = PurePosixPath(given["image"]).with_suffix("").as_posix()
+            cases.append(
+                picture_case(image, int(given["label"]), name, given["patient"] or None, given["source"] or "table")
+                | ({"lung": root / given["lung"]} if given["lung"] else {})
+            )
+    if faults:
+        more = "; ..." if len(faults) > NAMED else ""
+        raise ValueError(
+            f"{path}: {len(faults)} lines cannot be used: {'; '.join(faults[:NAMED])}{more}. Correct them."
+        )
+    return cases
+
+
+def _fault(root: Path, given: Mapping[str, str], earlier: str | None) -> str:
+    """What is wrong with a row, nothing where it can be used."""
+    for column in ("image", "lung"):
+        name = given[column]
+        if (name or column == "image") and not name.lower().endswith(PICTURES):
+            return f"{column} is a picture ({', '.join(PICTURES)}), got {name!r}"
+        if name and not (root / name).is_file():
+            return f"no such {column}: {name}"
+    if given["label"] not in ("0", "1"):
+        return f"label is 0 (normal) or 1 (with lesions), got {given['label']!r} for {given['image']}"
+    if earlier:
+        patient = given["patient"] or "not named"
+        return f"a picture is listed once, got {given['image']} (patient {patient}) again after {earlier}"
+    return ""
+
+
+def picture_case(image: Path, label: int, name: str, patient: str | None, source: str) -> Case:
+    return {
+        **{"image": image, "label": label, "case": name, "patient": patient, "source": source},
+        **{"intensity": "8bit", "picture_axes": UPRIGHT},
+    }

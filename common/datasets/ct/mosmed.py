@@ -1,0 +1,65 @@
+"""MosMedData: 1110 chest CT studies, 50 of them with masks (Morozov et al. 2020, arXiv:2005.06465)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ...severity import folder_severity
+from ..pairs import named
+
+logger = logging.getLogger(__name__)
+
+NIFTI = (".nii.gz", ".nii")
+MASK = "_mask"
+NAMED = 5  # studies in a message
+
+
+def volumes(root: Path) -> list[dict[str, Any]]:
+    """MosMedData: studies/CT-1/study_N.nii.gz, masks/study_N_mask.nii.gz.
+
+    HU; each study is one patient; masks are 1 where there is ground-glass or consolidation. Lung masks there are none.
+    Most studies have no mask: they are left out, and the first of them named. ``severity`` is the folder's class, CT-0
+    to CT-4; None for studies in other folders or directly in ``studies/``, where your own may lie.
+
+    Raises:
+        FileNotFoundError: naming every mask without its study, or where there are no masks at all.
+        ValueError: naming both files of every study that is there twice.
+    """
+    top = root / "studies"
+    if not top.is_dir():
+        return []
+    studies = _studies(top)
+    masks = {name.removesuffix(MASK): file for name, file in named(root / "masks", NIFTI).items()}
+    lonely = [f"{masks[name]} has no {name}.nii.gz in studies/" for name in sorted(masks.keys() - studies.keys())]
+    if lonely:
+        raise FileNotFoundError(f"Every mask needs its study, {len(lonely)} have none: {'; '.join(lonely)}.")
+    if not masks:
+        raise FileNotFoundError(f"{root} needs masks, got {len(studies)} studies and no masks/study_N_mask.nii.gz.")
+    bare = sorted(studies.keys() - masks.keys())
+    if bare:
+        names = ", ".join([*bare[:NAMED], "..."] if len(bare) > NAMED else bare)
+        logger.info("%d studies without mask are left out: %s", len(bare), names)
+    return [
+        {
+            **{"image": studies[name], "label": masks[name], "case": name, "patient": name},
+            **{"severity": folder_severity(studies[name].relative_to(top)), "source": "mosmed", "intensity": "HU"},
+        }
+        for name in sorted(masks)
+    ]
+
+
+def _studies(top: Path) -> dict[str, Path]:
+    """Files in a folder and in the folders in it, by name; ValueError for names that occur twice."""
+    files: dict[str, list[Path]] = {}
+    for folder in (top, *sorted(folder for folder in top.iterdir() if folder.is_dir())):
+        for ending in NIFTI:
+            for name, file in named(folder, [ending]).items():
+                files.setdefault(name, []).append(file)
+    twice = [" and ".join(map(str, found)) for _, found in sorted(files.items()) if len(found) > 1]
+    if twice:
+        raise ValueError(
+            f"Every study has a name of its own, {len(twice)} have not: {'; '.join(twice)}. Rename or remove one."
+        )
+    return {name: found[0] for name, found in files.items()}

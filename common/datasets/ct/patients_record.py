@@ -1,0 +1,86 @@
+"""Which patients the weights have seen: ``patients.csv`` beside them."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ...files import sha256
+from .slice_sets import Case
+
+logger = logging.getLogger(__name__)
+RECORD = "patients.csv"
+
+
+def record_sets(sets: Mapping[str, Sequence[Case]], folder: str | Path, start: str | Path = "") -> None:
+    """Write beside the weights whom they have seen: ``patients.csv`` with source, patient, set, slices and digest.
+
+    Args:
+        sets: from ``slice_sets``; the test is not written.
+        folder: of the weights.
+        start: weights that training started from, whose own record is taken over.
+
+    Raises:
+        ValueError: where there is nothing to train on, for they were split for a test alone.
+    """
+    if not sets["training"]:
+        raise ValueError("--split all leaves nothing to train on, for it is meant to evaluate. Give patient or paper.")
+    rows = read_record(start) if str(start) else []
+    for name in ("training", "validation"):
+        files: dict[str, list[Case]] = {}
+        for case in sets[name]:
+            files.setdefault(str(case["image"]), []).append(case)
+        rows += [
+            {
+                **{"source": cases[0]["source"], "patient": cases[0]["patient"], "set": name},
+                **{"slices": str(len(cases)), "sha256": sha256(Path(path))},
+            }
+            for path, cases in files.items()
+        ]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with (Path(folder) / RECORD).open("w", newline="") as file:
+        table = csv.DictWriter(file, ["source", "patient", "set", "slices", "sha256"])
+        table.writeheader()
+        table.writerows(rows)
+
+
+def read_record(weights: str | Path) -> list[dict[str, str]]:
+    """Rows of the ``patients.csv`` beside the weights, none where there is no such file."""
+    path = Path(weights).with_name(RECORD)
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def warn_of_shared_patients(cases: Sequence[Case], weights: str | Path, use: str = "test") -> list[str]:
+    """Name the patients that the weights were trained or validated on.
+
+    A patient is the same where the image file is, whatever its name.
+
+    Args:
+        cases: about to be used, with ``image``, ``source`` and ``patient``.
+        weights: the checkpoint; ``patients.csv`` beside it tells whom it has seen.
+        use: what the cases are for, in the message.
+
+    Returns:
+        The names, source/patient.
+    """
+    seen = {row["sha256"]: f"{row['source']}/{row['patient']}" for row in read_record(weights)}
+    if not seen:
+        logger.info("%s has no %s beside it: whether it has seen these patients cannot be told.", weights, RECORD)
+        return []
+    shared = []
+    for path, case in {str(case["image"]): case for case in cases}.items():
+        earlier = seen.get(sha256(Path(path)))
+        if earlier is not None:
+            name = f"{case['source']}/{case['patient']}"
+            shared.append(name if name == earlier else f"{name} (there {earlier})")
+    if shared:
+        logger.warning(
+            "The weights have seen %d patients of the %s, so that scores flatter: %s. Take other patients for them.",
+            *(len(shared), use, ", ".join(shared)),
+        )
+    return shared

@@ -1,0 +1,168 @@
+"""Training, validation and test slices of Maganaris et al., *Evaluating transferability*, section 3.1 and table 1."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from monai.data import partition_dataset
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+Case = dict[str, Any]
+SHARES = {"training": 440, "validation": 60, "test": 214}  # of the lung slices of CT 1-9, table 1
+
+
+def lung_slices(datalist: Sequence[Case], masks: Callable[[Case], Mapping[Any, Any]]) -> list[Case]:
+    """Cases of one slice each, for the slices that hold lung.
+
+    Args:
+        datalist: volumes.
+        masks: transform that gives ``label`` and ``lung``, 0 or 1, (1, X, Y, Z) in LPS order. It is not given the image
+            of a case that has a lung mask.
+
+    Returns:
+        The cases, with ``slice``, and ``infected``: whether it holds infection.
+
+    Raises:
+        ValueError: naming every case that cannot be used, or where no slice holds lung.
+    """
+    slices: list[Case] = []
+    failures: list[str] = []
+    count = 0
+    for case in tqdm(datalist, desc="Looking for slices with lung", unit="volume", leave=False):
+        try:
+            item = masks({key: value for key, value in case.items() if key != "image" or not case.get("lung")})
+        except (ValueError, FileNotFoundError, RuntimeError) as error:
+            failures.append(str(error.__cause__ or error))  # MONAI wraps what a transform raises
+            continue
+        lung: list[bool] = np.asarray(item["lung"]).any(axis=(0, 1, 2)).tolist()  # type: ignore[assignment]
+        infection: list[bool] = np.asarray(item["label"]).any(axis=(0, 1, 2)).tolist()  # type: ignore[assignment]
+        count += len(lung)
+        slices += [
+            {**case, "slice": index, "infected": ill}
+            for index, (inside, ill) in enumerate(zip(lung, infection, strict=True))
+            if inside
+        ]
+    if failures:
+        raise ValueError(f"{len(failures)} of {len(datalist)} cases cannot be used: {' '.join(failures)}")
+    if not slices:
+        raise ValueError(f"Slices with lung are needed, got none in {len(datalist)} volumes. Look at the lung masks.")
+    logger.info(
+        "%d volumes, %d slices, %d of them with lung, %d with infection.",
+        *(len(datalist), count, len(slices), sum(case["infected"] for case in slices)),
+    )
+    return slices
+
+
+def deal(slices: Sequence[Case], count: int, seed: int) -> list[Case]:
+    """Choose slices at random, half of them with infection; where one kind runs short, the other fills up.
+
+    What is chosen for a smaller ``count`` is part of what is chosen for a larger one, unless a kind runs short.
+    """
+    healthy, ill = shuffled(slices, seed)
+    wanted = min(count, len(slices))
+    infected = min(len(ill), max(wanted // 2, wanted - len(healthy)))
+    return ill[:infected] + healthy[: wanted - infected]
+
+
+def shuffled(slices: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
+    """Slices without and with infection, each in an order that the seed decides."""
+    generator = random.Random(seed)
+    kinds = [[case for case in slices if case["infected"] is ill] for ill in (False, True)]
+    for kind in kinds:
+        generator.shuffle(kind)
+    return kinds[0], kinds[1]
+
+
+def slice_sets(
+    datalist: Sequence[Case],
+    masks: Callable[[Case], Mapping[Any, Any]],
+    kind: str = "patient",
+    fold: int = 0,
+    folds: int = 5,
+    seed: int = 0,
+    training: int = 440,
+    validation: int = 60,
+) -> dict[str, list[Case]]:
+    """Slices to train, validate and test on; only slices that hold lung, half of those to train with infection.
+
+    ``patient``: the patients of fold ``fold`` are the test, those of the next fold give the validation, the others the
+    training. The test is the same for any number of training slices. ``paper``: slices are drawn over all patients, as
+    the text does, so that neighbouring slices of one patient lie in training and test; each fold is another draw, and
+    where a kind has too few slices, it is dealt in the proportions of the text, 440 : 60 : 214. ``all``: every slice is
+    test.
+
+    Args:
+        datalist: volumes, with ``patient``.
+        masks: see ``lung_slices``.
+        kind: ``patient``, ``paper`` or ``all``.
+        fold: which part is the test.
+        folds: into how many parts patients are divided.
+        seed: of folds and draws.
+        training: the most slices to train on.
+        validation: the most slices to validate on.
+
+    Returns:
+        ``training``, ``validation`` and ``test``: cases with ``slice``.
+
+    Raises:
+        ValueError: for an unknown kind, fewer patients than folds, counts below 1, a set that stays empty or
+            without infection, or cases that cannot be used.
+    """
+    if kind not in ("patient", "paper", "all"):
+        raise ValueError(f"Unknown split {kind!r}. Choose 'patient' or 'paper', or to evaluate 'all'.")
+    if training < 1 or validation < 1:
+        raise ValueError(f"Slices to train and to validate are 1 or more, got {training} and {validation}.")
+    patients = sorted({str(case["patient"]) for case in datalist})
+    if kind == "patient" and not (3 <= folds <= len(patients) and 0 <= fold < folds):
+        raise ValueError(
+            "Folds are 3 or more, for training, validation and test, and at most as many as patients; fold is below "
+            f"them. Got {len(patients)} patients, {folds} folds, fold {fold}. Change --folds, --fold, or add patients."
+        )
+    slices = lung_slices(datalist, masks)
+    if kind == "all":
+        return {"training": [], "validation": [], "test": slices}
+    wanted = {"training": training, "validation": validation}
+    if kind == "patient":
+        parts = partition_dataset(patients, num_partitions=folds, shuffle=True, seed=seed)
+        sets = _by_patient(slices, parts[fold], parts[(fold + 1) % folds], wanted, seed)
+    else:
+        sets = _by_slice(slices, wanted, seed + 1000 * fold)
+    for name, members in sets.items():
+        if not members:
+            raise ValueError(f"No slice is left for {name}, of {len(slices)} with lung. Give more patients or slices.")
+        infected, people = sum(case["infected"] for case in members), len({case["patient"] for case in members})
+        logger.info(
+            "%s: %d slices of %d patients, %d with infection.", name.capitalize(), len(members), people, infected
+        )
+    return sets
+
+
+def _by_patient(
+    slices: Sequence[Case], tested: Sequence[str], validated: Sequence[str], wanted: Mapping[str, int], seed: int
+) -> dict[str, list[Case]]:
+    """Draw from the patients of each set; the test is all slices of its patients."""
+    sets: dict[str, list[Case]] = {name: [] for name in SHARES}
+    for case in slices:
+        patient = str(case["patient"])
+        sets["test" if patient in tested else "validation" if patient in validated else "training"].append(case)
+    return {name: deal(cases, wanted[name], seed) if name in wanted else cases for name, cases in sets.items()}
+
+
+def _by_slice(slices: Sequence[Case], wanted: Mapping[str, int], seed: int) -> dict[str, list[Case]]:
+    """Draw from all slices, each kind by itself, so that a test with both kinds remains."""
+    sets: dict[str, list[Case]] = {name: [] for name in SHARES}
+    for cases in shuffled(slices, seed):
+        numbers = {name: count // 2 for name, count in wanted.items()}
+        if sum(numbers.values()) >= len(cases):
+            numbers = {name: len(cases) * SHARES[name] // sum(SHARES.values()) for name in wanted}
+        ends = numbers["training"], numbers["training"] + numbers["validation"]
+        sets["training"] += cases[: ends[0]]
+        sets["validation"] += cases[ends[0] : ends[1]]
+        sets["test"] += cases[ends[1] :]
+    return sets

@@ -1,0 +1,51 @@
+"""Clips for inference, frame by frame in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from monai.data import list_data_collate
+
+from ..readers.ultrasound.frames import frames
+from .inference import ScanDataset
+
+
+class FrameStream(ScanDataset):
+    """Yields batches of frames, each batch of one clip or picture, and remembers the cases that could not be read.
+
+    The last frame of a case says so (``last``): a case that breaks off has none, and whoever writes its results knows.
+
+    Args:
+        data: cases, as ``common.datasets.ultrasound.folder.inference_cases`` gives them.
+        transform: of one frame: a case with ``image`` as uint8 (rows, columns), ``frame`` (number in the clip),
+            ``seconds`` and ``last``.
+        frames_per_second: sampling rate of clips; None takes every frame.
+        crop: pixels to cut off; see ``common.readers.ultrasound.frames.frames``.
+        batch_size: frames at once.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Callable[[Mapping[str, Any]], Any],
+        frames_per_second: float | None = None,
+        crop: Sequence[int] | None = None,
+        batch_size: int = 1,
+    ) -> None:
+        super().__init__(data, transform)
+        self.frames_per_second, self.crop, self.batch_size = frames_per_second, crop, batch_size
+
+    def items(self, case: Mapping[str, Any]) -> Iterator[Any]:
+        """Batches of one case, collated: its last frame is known only when the clip has ended."""
+        batch: list[Any] = []
+        waiting: dict[str, Any] | None = None
+        for frame in frames(case["image"], self.frames_per_second, self.crop):
+            if waiting is not None:
+                batch.append(self.transform({**waiting, "last": False}))  # type: ignore[misc]
+            if len(batch) == self.batch_size:
+                yield list_data_collate(batch)
+                batch = []
+            waiting = {**case, "image": frame.pixels, "frame": frame.index, "seconds": frame.seconds}
+        if waiting is not None:
+            yield list_data_collate([*batch, self.transform({**waiting, "last": True})])  # type: ignore[misc]

@@ -1,0 +1,88 @@
+"""Cases for inference, where one bad case must not lose the others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from monai.data import IterableDataset
+from monai.transforms import Compose
+
+logger = logging.getLogger(__name__)
+
+
+class KeepGoing(Compose):
+    """MONAI's ``Compose``, which remembers a case that fails and gives it back as it was.
+
+    Args:
+        transforms: of one case, a dict with ``case``.
+
+    Raises:
+        OSError: when the output cannot be written, which no other case would survive.
+    """
+
+    def __init__(self, transforms: Sequence[Callable[..., Any]]) -> None:
+        super().__init__(transforms)
+        self.failures: dict[str, str] = {}
+
+    def __call__(self, input_: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """The transformed case, or the case itself where a transform failed."""
+        try:
+            return super().__call__(input_, *args, **kwargs)
+        except Exception as error:  # whatever is wrong with one case, the others are wanted
+            if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
+                raise
+            self.failures[str(input_["case"])] = failure(input_, error)
+            return input_
+
+
+def failure(case: Mapping[Any, Any], error: BaseException) -> str:
+    """The message of a case that failed, logged at once."""
+    while error.__cause__ is not None and not isinstance(error, (ValueError, FileNotFoundError)):
+        error = error.__cause__  # MONAI wraps what a transform raises
+    message = str(error) if str(error).startswith(f"{case['case']}:") else f"{case['case']}: {error}"
+    logger.error("Left out. %s", message)
+    return message
+
+
+class ScanDataset(IterableDataset):
+    """Yields the cases that can be read, and remembers the others.
+
+    Args:
+        data: as ``common.datasets.ct.folder.inference_cases`` gives it.
+        transform: preprocessing of one case.
+    """
+
+    def __init__(self, data: Sequence[Mapping[str, Any]], transform: Callable[[Mapping[str, Any]], Any]) -> None:
+        super().__init__(data, transform)
+        self.count = len(data)
+        self.failures: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[Any]:
+        for case in self.data:
+            try:
+                if "error" in case:
+                    raise ValueError(case["error"])
+                yield from self.items(case)
+            except Exception as error:  # whatever is wrong with one scan, the others are wanted
+                self.failures[str(case["case"])] = failure(case, error)
+
+    def items(self, case: Mapping[str, Any]) -> Iterator[Any]:
+        """What one case gives: itself, transformed."""
+        yield self.transform(case)  # type: ignore[misc]
+
+    def finish(self, later: Mapping[str, str]) -> None:
+        """Last step of a run.
+
+        Args:
+            later: messages of the cases that failed after they were read.
+
+        Raises:
+            ValueError: when any case failed, so that the exit code tells; all others are done by then.
+        """
+        failures = {**self.failures, **later}
+        if failures:
+            listing = "\n".join(f"  {message}" for message in failures.values())
+            raise ValueError(f"{len(failures)} of {self.count} cases could not be done:\n{listing}")
+        logger.info("Done: %d of %d cases.", self.count, self.count)

@@ -1,0 +1,47 @@
+"""Axial slices out of volumes and pictures, each file decoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+from monai.utils import convert_to_tensor
+
+from .planes import Case, PlaneDataset
+
+
+class SliceDataset(PlaneDataset):
+    """Axial slices of volumes and pictures; a case without ``slice`` gives all its slices.
+
+    The transform is of a whole volume: it reads ``keys`` and gives tensors (1, X, Y, Z), all of one shape, in LPS
+    order. Items are dicts with ``keys`` as (1, X, Y), ``case``, ``slice``, and ``fields`` where the case has them.
+
+    Args:
+        data, transform, augmentation, keys, when_empty: see ``PlaneDataset``.
+        fields: what else of a case its items keep as it is, such as the label of the whole image.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Case],
+        transform: Callable[[Case], Mapping[Hashable, Any]],
+        augmentation: Callable[[Case], Case] | None = None,
+        keys: Sequence[str] = ("image", "label"),
+        fields: Sequence[str] = (),
+        when_empty: Sequence[Case] = (),
+    ) -> None:
+        self.fields = tuple(fields)
+        super().__init__(data, transform, augmentation, keys, when_empty)
+
+    def planes_of(self, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
+        """Read the volume, cut it."""
+        volume = self.read({key: value for key, value in cases[0].items() if key != "slice"})
+        for case in cases:
+            depth = volume[self.keys[0]].shape[-1]
+            extra = {field: case[field] for field in self.fields if field in case}
+            for index in [case["slice"]] if "slice" in case else range(depth):
+                # A contiguous copy: a view would keep the whole volume, and strides slow every epoch.
+                tensors = {
+                    key: convert_to_tensor(volume[key], track_meta=False)[..., index].contiguous() for key in self.keys
+                }
+                yield {**extra, **tensors, "case": case.get("case", str(case["image"])), "slice": index}

@@ -1,0 +1,65 @@
+"""Lung ultrasound with pixel labels: the Semantic Lung layout, frames with CVAT masks, and the text's augmentation."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from ..pairs import partners
+
+logger = logging.getLogger(__name__)
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+CVAT_VALUES = {"background": 0, "pleural line": 1, "A-line": 2}
+CVAT_NAMES = {"lungslidingpresent": "pleural line", "aline": "A-line"}  # CVAT's label names in annotations.json
+
+
+def semantic_lung(root: Path) -> list[dict[str, Any]]:
+    """Semantic Lung (Gare et al., section 2.2): images/<patient>_*.png, labels/<patient>_*.png.
+
+    Labels are index pictures; which index is which class, the config declares. The patient is the name's part before
+    the first underscore.
+
+    Raises:
+        ValueError: for a name without underscore.
+    """
+    if not (root / "images").is_dir() or not (root / "labels").is_dir():
+        return []
+    cases = []
+    for name, (image, label) in sorted(partners(root / "images", root / "labels", PICTURES, (".png",)).items()):
+        patient, underscore, _ = name.partition("_")
+        if not underscore:
+            raise ValueError(f"{image}: a name begins with the patient and an underscore, as in A_01.png. Rename it.")
+        cases.append({"image": image, "label": label, "patient": patient, "case": name, "source": "semantic lung"})
+    return cases
+
+
+def cvat_frames(root: Path) -> list[dict[str, Any]]:
+    """Frames of one clip with masks drawn in CVAT (Hliboky et al.): frames/fNNN.png, masks/fNNN.png, annotations.json.
+
+    Masks hold 0 background, 1 pleural line, 2 A-line. The pleural line is drawn in some frames only; in the others its
+    pixels would count as background, so these frames are left out. One clip is one patient, whom the source does not
+    name.
+    """
+    annotations = root / "annotations.json"
+    if not annotations.is_file() or not (root / "frames").is_dir():
+        return []
+    shapes = json.loads(annotations.read_text())[0]["shapes"]
+    drawn: dict[int, set[str]] = {}
+    for shape in shapes:
+        drawn.setdefault(shape["frame"], set()).add(CVAT_NAMES.get(shape["label"], shape["label"]))
+    complete = {f"f{frame:03d}" for frame, names in drawn.items() if names >= set(CVAT_NAMES.values())}
+    pairs = partners(root / "frames", root / "masks", PICTURES, (".png",))
+    left_out = sorted(set(pairs) - complete)
+    if left_out:
+        logger.info("%d of %d frames lack the pleural line's label and are left out.", len(left_out), len(pairs))
+    return [
+        {
+            **{"image": image, "label": label, "case": name, "patient": None, "source": "cvat"},
+            "label_values": CVAT_VALUES,
+        }
+        for name, (image, label) in sorted(pairs.items())
+        if name in complete
+    ]

@@ -1,0 +1,113 @@
+"""Checkpoints to resume from, and the best weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from ..run.distributed import gathered, is_main
+from ..transfer import load_weights, save_whole
+
+logger = logging.getLogger(__name__)
+
+PROGRESS = ("epoch", "best_metric", "best_metric_epoch")  # of a checkpoint, beside states
+
+
+class Checkpoint:
+    """``last.pt`` after every epoch, enough to resume; ``model.pt``, weights alone, whenever the key metric is best.
+
+    Files are written beside and renamed, so that a run killed at any moment leaves whole ones. Of several processes the
+    first one writes, and all read; any number of them goes on from what any other number has left.
+
+    Args:
+        save_dir: folder of both files; processes on several machines must share it.
+        network, optimizer: what to save and restore.
+        evaluator: the validation engine, whose key metric decides what is best.
+        resume: continue from ``last.pt``; where there is none yet, start from the beginning.
+        others: further objects with ``state_dict``, such as a critic, its optimiser, or a learning-rate scheduler;
+            those that are None are left out.
+    """
+
+    def __init__(
+        self,
+        save_dir: str | Path,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        evaluator: Engine,
+        resume: bool = False,
+        others: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.save_dir, self.network, self.evaluator, self.resume = Path(save_dir), network, evaluator, resume
+        given = {"optimizer": optimizer, **(others or {})}
+        self.states = {name: target for name, target in given.items() if target is not None}
+
+    @property
+    def last(self) -> Path:
+        """Path of the checkpoint to resume from."""
+        return self.save_dir / "last.pt"
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer, after its validation handler."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def start(self, engine: Engine) -> None:
+        """Restore the state of the last completed epoch.
+
+        Raises:
+            ValueError: where ``last.pt`` is of another network, or of a training with other objects, such as one
+                without critic; where not all processes see it.
+        """
+        if engine.state.epoch > 0:  # a further round of a federated client, from the server's weights
+            return
+        if not self.resume:
+            if self.last.exists():
+                logger.warning("Starting anew: %s will be overwritten. Use --resume True to go on with it.", self.last)
+            return
+        seen = gathered([self.last.exists()])
+        if any(seen) and not all(seen):
+            raise ValueError(
+                f"All processes must see {self.last}, got {sum(seen)} of {len(seen)} that do. Give a --ckpt_dir that "
+                "all machines share."
+            )
+        if not any(seen):
+            logger.warning("Resume: no %s yet, so training starts from the beginning.", self.last)
+            return
+        load_weights(self.network, self.last)
+        content = torch.load(self.last, map_location="cpu", weights_only=True)
+        held = content.keys() - {"network", *PROGRESS}
+        if held != self.states.keys():
+            raise ValueError(
+                f"{self.last} must hold the state of {', '.join(self.states)}, got {', '.join(sorted(held))}. "
+                "Resume with the settings that it was trained with."
+            )
+        for name, target in self.states.items():
+            target.load_state_dict(content[name])
+        engine.state.epoch = content["epoch"]
+        engine.state.iteration = content["epoch"] * engine.state.epoch_length  # type: ignore[operator]
+        state: Any = self.evaluator.state  # MONAI adds its own attributes to ignite's State
+        state.best_metric, state.best_metric_epoch = content["best_metric"], content["best_metric_epoch"]
+        logger.info("Resume: after epoch %d of %d.", content["epoch"], engine.state.max_epochs)
+
+    def save(self, engine: Engine) -> None:
+        """Write ``last.pt``, and ``model.pt`` if this epoch validated best."""
+        if not is_main():
+            return
+        state: Any = self.evaluator.state
+        weights = self.network.state_dict()
+        if state.best_metric_epoch == engine.state.epoch:
+            save_whole(weights, self.save_dir / "model.pt")
+        content = {
+            "network": weights,
+            **{name: target.state_dict() for name, target in self.states.items()},
+            "epoch": engine.state.epoch,
+            "best_metric": float(state.best_metric),
+            "best_metric_epoch": state.best_metric_epoch,
+        }
+        save_whole(content, self.last)

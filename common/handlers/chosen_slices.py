@@ -1,0 +1,109 @@
+"""Slices of an evaluation, kept to be drawn beside those of other networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+
+from ..files import whole_file
+from ..run.distributed import gathered, is_main
+from .slice_table import decollated
+
+Planes = dict[int, tuple[np.ndarray, ...]]  # image, truth and prediction by number of the slice
+
+
+class ChosenSlices:
+    """Some slices of one case with truth and prediction: ``chosen_slices.npz``.
+
+    It holds, for N slices, ``images`` (N, X, Y) float16, channel 0 of ``image`` as the network takes it; ``truths`` and
+    ``predictions`` (N, X, Y) uint8, channel 0, 0 and 1; ``titles`` (N), case and number. See
+    ``common.reproduce.sheet`` for the picture.
+
+    Args:
+        output_dir: folder of the file.
+        case: whose slices; by default the first one with the most positive pixels in its truth.
+        slices: numbers from 0; by default some that are evenly spread from the case's first slice to its last, so that
+            slices with and without lesions are among them.
+        count: how many these are.
+
+    Raises:
+        ValueError: for ``count`` below 1.
+    """
+
+    def __init__(self, output_dir: str | Path, case: str = "", slices: Sequence[int] = (), count: int = 7) -> None:
+        if count < 1:
+            raise ValueError(f"One slice or more is kept, got count={count}.")
+        self.path, self.case = Path(output_dir) / "chosen_slices.npz", str(case)
+        self.slices, self.count = [int(number) for number in slices], count
+        self.seen: list[str] = []
+        self.kept: list[tuple[str, Planes]] = []  # the first case, the best one between, the current one
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator whose output holds ``image``, ``label`` and thresholded ``pred``, case after case."""
+        engine.add_event_handler(Events.STARTED, self.clear)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.remember)
+        engine.add_event_handler(Events.COMPLETED, self.save)
+
+    def clear(self) -> None:
+        """Forget what an earlier evaluation left."""
+        self.seen, self.kept = [], []
+
+    def remember(self, engine: Engine) -> None:
+        """Keep the slices of the current case, of the best before it, and of the first.
+
+        The slices of the first and of the last one may be shared with other processes.
+
+        Raises:
+            ValueError: where the slices of a case do not come together.
+        """
+        output: Any = engine.state.output
+        for sample, source in zip(output, decollated(engine), strict=True):
+            case = str(source["case"])
+            if case not in self.seen[-1:]:
+                if case in self.seen:
+                    raise ValueError(f"{case}: its slices must come together, got {self.seen[-1]}'s between them.")
+                self.kept[1:] = sorted(self.kept[1:], key=_area, reverse=True)[:1]
+                self.kept.append((case, {}))
+                self.seen.append(case)
+            if case == self.case or not self.case:
+                image, truth, pred = (
+                    sample[key][0].detach().float().cpu().numpy() for key in ("image", "label", "pred")
+                )
+                masks = ((mask > 0.5).astype(np.uint8) for mask in (truth, pred))
+                self.kept[-1][1][int(source["slice"])] = (image.astype(np.float16), *masks)
+
+    def save(self) -> None:
+        """Write the file.
+
+        Raises:
+            ValueError: for a case that was not evaluated, or a slice that it lacks.
+        """
+        cases: dict[str, Planes] = {}
+        for case, planes in gathered(self.kept):
+            cases.setdefault(case, {}).update(planes)
+        seen = list(dict.fromkeys(gathered(self.seen)))
+        if not is_main():
+            return
+        case, kept = max(cases.items(), key=_area, default=("", {}))
+        if not kept:
+            raise ValueError(f"No case {self.case!r} was evaluated. Give one of {', '.join(seen) or 'none'}.")
+        present = sorted(kept)
+        missing = [number for number in self.slices if number not in kept]
+        if missing:
+            which = f"{len(present)} slices, with numbers from {present[0]} to {present[-1]}"
+            raise ValueError(f"{case} has no slice {', '.join(map(str, missing))}. Choose from its {which}.")
+        spread = np.linspace(0, len(present) - 1, min(self.count, len(present))).round().astype(int)
+        numbers = self.slices or [present[position] for position in spread]
+        images, truths, predictions = (np.stack(each) for each in zip(*(kept[n] for n in numbers), strict=True))
+        titles = np.array([f"{case}, slice {number}" for number in numbers])
+        with whole_file(self.path) as part:
+            np.savez_compressed(part, images=images, truths=truths, predictions=predictions, titles=titles)
+
+
+def _area(kept: tuple[str, Planes]) -> int:
+    """Positive pixels in the truth of a case; -1 where none of its slices is kept."""
+    return sum(int(truth.sum()) for _, truth, _ in kept[1].values()) if kept[1] else -1

@@ -1,0 +1,1 @@
+"""Files of scans, images and clips, read into one form."""

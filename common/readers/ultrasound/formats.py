@@ -1,0 +1,80 @@
+"""Which files hold ultrasound, and which of them are clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...files import reason
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+CLIPS = (".mp4", ".avi", ".mov", ".gif", ".mpeg", ".mpg", ".m4v", ".mkv", ".webm")
+DICOM = (".dcm", ".dicom", ".ima")
+
+
+class Refused(ValueError):
+    """A rule that a file breaks: rule, value, remedy; whoever knows the file's path puts it in front."""
+
+
+def kind_of(path: Path) -> str:
+    """``picture``, ``clip``, ``dicom`` or nothing, by name or, without suffix, by content."""
+    suffix = path.suffix.lower()
+    for kind, suffixes in (("picture", PICTURES), ("clip", CLIPS), ("dicom", DICOM)):
+        if suffix in suffixes:
+            return kind
+    if path.is_file() and without_suffix(path):
+        with open(path, "rb") as file:
+            return "dicom" if file.read(132)[128:] == b"DICM" else ""  # the DICOM file preamble
+    return ""
+
+
+def without_suffix(path: Path) -> bool:
+    return path.suffix in ("", ".") or path.suffix[1:].isdigit()  # 1.2.840.1 is a UID, the usual name of a DICOM file
+
+
+def existing(path: str | Path) -> Path:
+    """The path of a file that exists.
+
+    Raises:
+        FileNotFoundError: when it does not, or is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise FileNotFoundError(f"{path}: frames are read from a file, got a folder. List its files with datalist.")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file. Give an existing picture or clip.")
+    return path
+
+
+def refuse_other_modality(header: Any) -> None:
+    """Ultrasound bundles must not judge a CT.
+
+    Raises:
+        Refused: when the DICOM header states a modality other than US.
+    """
+    modality = header.get("Modality") or "US"  # exports of single frames leave it out
+    if modality != "US":
+        raise Refused(
+            f"an ultrasound bundle reads DICOM of modality US, got {modality}. Leave the file out with exclude, or, "
+            "if it is ultrasound, set its Modality (0008,0060) to US."
+        )
+
+
+def is_clip(path: str | Path) -> bool:
+    """Whether more than one frame is expected: the suffix of a clip, or DICOM with NumberOfFrames above 1.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for a DICOM file whose header cannot be read; the message names the file.
+    """
+    path = existing(path)
+    kind = kind_of(path)
+    if kind != "dicom":
+        return kind == "clip"
+    import pydicom
+
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["NumberOfFrames"])
+        return int(header.get("NumberOfFrames") or 1) > 1
+    except Exception as error:  # pydicom raises dozens of types; the user needs the file and the reason
+        raise ValueError(f"{path}: cannot be read: {reason(error)}") from error

@@ -1,0 +1,110 @@
+"""A paper's figure of curves: one of each variant."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..report.canvas import FAINT, LINES, MARGIN, TEXT, add_plot, new_figure, save, write
+from .items import check_entry, chosen_runs, found_files
+
+NEEDED, MAYBE = ("name", "file", "x", "y"), ("title", "variants", "run", "xlabel", "ylabel", "steps")
+
+
+@dataclass(frozen=True)
+class PaperCurves:
+    """Curves of scores in 0..1, as a bundle's ``reproduce.yaml`` declares them.
+
+    Args:
+        name: of their file.
+        title: line above them.
+        file: the CSV that each run leaves.
+        x, y: its columns, in 0..1.
+        variants: whose curves are drawn, in order.
+        run: of each variant, ``fold0`` and so on.
+        xlabel, ylabel: of the axes.
+        steps: a value holds back to the point before it, as precision does over recall; else points are joined.
+    """
+
+    name: str
+    title: str
+    file: str
+    x: str
+    y: str
+    variants: Sequence[str]
+    run: str
+    xlabel: str
+    ylabel: str
+    steps: bool = False
+
+
+def read_curves(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> PaperCurves:
+    """Read one item of ``curves:``.
+
+    Raises:
+        ValueError: for a key, variant or run that is missing or unknown, or a value of another form.
+    """
+    where = check_entry(entry, "curves", NEEDED, MAYBE, each="of curves")
+    shown, run = chosen_runs(entry, variants, runs, where)
+    steps = entry.get("steps", False)
+    if not isinstance(steps, bool):
+        raise ValueError(f"{where}: steps is true or false, got {steps!r}.")
+    file, x, y = (str(entry[key]) for key in ("file", "x", "y"))
+    words = {
+        key: str(entry.get(key, entry[other])) for key, other in (("title", "name"), ("xlabel", "x"), ("ylabel", "y"))
+    }
+    return PaperCurves(entry["name"], file=file, x=x, y=y, variants=shown, run=run, steps=steps, **words)
+
+
+def write_curves(path: Path, curves: PaperCurves, files: Mapping[str, Path | None], facts: Sequence[str]) -> None:
+    """Draw the curves in one pair of axes.
+
+    Args:
+        path: PNG to write.
+        curves: what is shown.
+        files: of each variant; None where it is not done. Those that are missing are named below the title.
+        facts: sentences on the data; the first stands below the title.
+
+    Raises:
+        FileNotFoundError: where no variant has left its file.
+        ValueError: for a file that lacks a column.
+    """
+    files = {name: files.get(name) for name in curves.variants}
+    found, notes = found_files(curves.name, curves.run, files, curves.file, "Evaluate them first.")
+    figure = new_figure(900, 560)
+    write(figure, MARGIN, 22, curves.title, 13)
+    write(figure, MARGIN, 46, " ".join([*facts[:1], *notes]), 10.5, FAINT)
+    axes = add_plot(figure, 70, 88, 580, 410, curves.ylabel, curves.xlabel)
+    for number, variant in enumerate(curves.variants):  # a variant keeps its colour while others are not done
+        if variant in found:
+            points = _read(found[variant], curves.x, curves.y)
+            axes.plot(
+                *points,
+                color=LINES[number % len(LINES)],
+                ls="-" if number < len(LINES) else "--",
+                lw=1.8,
+                drawstyle="steps-pre" if curves.steps else "default",
+                label=variant if points.size else f"{variant}: no numbers",
+            )
+    for limit in (axes.set_xlim, axes.set_ylim):
+        limit(-0.02, 1.02)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=10, labelcolor=TEXT)
+    save(figure, path)
+
+
+def _read(path: Path, x: str, y: str) -> np.ndarray:
+    """Both columns (2, points), without rows where one is blank."""
+    with path.open(newline="") as file:
+        table = csv.DictReader(file)
+        absent = [column for column in (x, y) if column not in (table.fieldnames or [])]
+        if absent:
+            raise ValueError(
+                f"{path}: no column is called {absent[0]!r}; there are {', '.join(table.fieldnames or [])}."
+            )
+        rows = [(float(row[x]), float(row[y])) for row in table if row[x] and row[y]]
+    return np.array(rows).reshape(-1, 2).T

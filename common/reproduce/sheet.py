@@ -1,0 +1,117 @@
+"""A paper's figure of chosen slices: image, truth, and what each variant predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from ..files import reason
+from ..report.comparison import comparison
+from ..report.styles import class_styles
+from .items import check_entry, chosen_runs, found_files
+
+SHARED = ("images", "truths", "titles")  # what the files of all variants have in common
+
+
+@dataclass(frozen=True)
+class PaperSheet:
+    """A sheet as a bundle's ``reproduce.yaml`` declares it.
+
+    Args:
+        name: of its file.
+        title: line above it.
+        variants: its rows below image and truth, in order.
+        run: whose predictions are shown, ``fold0`` and so on.
+        file: what ``common.handlers.chosen_slices.ChosenSlices`` leaves of each run.
+        classes: name of the class that the masks hold.
+        window: values that are drawn black and white; None takes each image's 1st and 99th percentile.
+    """
+
+    name: str
+    title: str
+    variants: Sequence[str]
+    run: str
+    file: str
+    classes: Sequence[str]
+    window: tuple[float, float] | None = None
+
+
+def read_sheet(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> PaperSheet:
+    """Read one item of ``sheets:``.
+
+    Raises:
+        ValueError: for a key, variant or run that is missing or unknown, or a value of another form.
+    """
+    maybe = ("title", "variants", "run", "slices", "window")
+    where = check_entry(entry, "sheet", ("name", "classes"), maybe)
+    rows, run = chosen_runs(entry, variants, runs, where)
+    classes = entry["classes"]
+    if not isinstance(classes, list) or len(classes) != 1:
+        raise ValueError(f"{where}: classes is a list of one name, for the masks are 0 and 1; got {classes!r}.")
+    title, file = str(entry.get("title", entry["name"])), str(entry.get("slices", "chosen_slices.npz"))
+    window = _window(entry.get("window"), f"{where}: window")
+    return PaperSheet(entry["name"], title, rows, run, file, classes, window)
+
+
+def _window(value: Any, where: str) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    numbers = isinstance(value, list) and all(isinstance(number, (int, float)) for number in value)
+    if not numbers or len(value) != 2 or not value[0] < value[1]:
+        raise ValueError(f"{where} is [black, white], two numbers that rise, got {value!r}.")
+    return value[0], value[1]
+
+
+def write_sheet(
+    path: Path, sheet: PaperSheet, files: Mapping[str, Path | None], metadata: Path, facts: Sequence[str]
+) -> None:
+    """Draw the slices, one a column.
+
+    Args:
+        path: PNG to write.
+        sheet: what is shown.
+        files: of each variant, as ``handlers.chosen_slices.ChosenSlices`` leaves them; None where it is not done. Those
+            that are missing are named below the title.
+        metadata: the bundle's ``metadata.json``, which holds the class's colour.
+        facts: sentences on the data; the first stands below the title.
+
+    Raises:
+        FileNotFoundError: where no variant has left its slices.
+        ValueError: for a file that cannot be read, or holds other slices than that of the first variant.
+    """
+    files = {name: files.get(name) for name in sheet.variants}
+    found, notes = found_files(sheet.name, sheet.run, files, sheet.file, "Evaluate with ChosenSlices.")
+    contents = {name: _read(file) for name, file in found.items()}
+    first = next(iter(contents))
+    for name, content in contents.items():
+        differing = [key for key in SHARED if not np.array_equal(content[key], contents[first][key])]
+        if differing:
+            raise ValueError(
+                f"{sheet.name}: {', '.join(differing)} of {name} ({found[name]}) differ from those of {first}. "
+                "Run both on the same data, with the same seed."
+            )
+    styles = class_styles(metadata, sheet.classes)
+    comparison(
+        path,
+        list(contents[first]["images"].astype(np.float32)),
+        list(contents[first]["truths"] * styles[0].value),
+        {name: list(content["predictions"] * styles[0].value) for name, content in contents.items()},
+        styles,
+        contents[first]["titles"].tolist(),
+        window=sheet.window,
+        title=sheet.title,
+        note=" ".join([*facts[:1], *notes]),
+    )
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in (*SHARED, "predictions")}
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read: {reason(error)} Evaluate again.") from error

@@ -1,0 +1,1 @@
+"""What every run has in common: how it starts, how a step is run from Python, several processes."""

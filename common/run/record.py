@@ -1,0 +1,80 @@
+"""What it takes to run the same again: ``run.json`` and ``config.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .distributed import world_size
+from .monai_command import given_arguments
+
+PACKAGES = (
+    "av",
+    "monai",
+    "torch",
+    "numpy",
+    "pytorch-ignite",
+    "nibabel",
+    "pydicom",
+    "highdicom",
+    "itk",
+    "scikit-image",
+    "scikit-learn",
+    "scipy",
+    "vtk",
+)
+
+
+def record(output_dir: Path, name: str, seed: int | None, config: Mapping[str, Any]) -> None:
+    """Write ``run.json`` and ``config.json``, or ``run_<name>.json`` and so on: what it takes to run the same again."""
+    suffix = "" if name == "run" else f"_{name}"
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    facts = {
+        "command": shlex.join([*launcher(), "-m", "monai.bundle", *given_arguments()]),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seed": seed,
+        "commit": git_commit(),
+        "python": platform.python_version(),
+        "processor": platform.processor() or platform.machine(),
+        "versions": versions,
+    }
+    (output_dir / f"run{suffix}.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (output_dir / f"config{suffix}.json").write_text(json.dumps(config, indent=2, default=str) + "\n")
+
+
+def launcher() -> list[str]:
+    """What started this process: ``python``, or torchrun with its numbers of machines and processes."""
+    if world_size() == 1:
+        return ["python"]
+    machines, processes = (os.environ.get(name, "1") for name in ("GROUP_WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    return ["torchrun", f"--nnodes={machines}", f"--nproc_per_node={processes}"]
+
+
+def git_commit() -> str | None:
+    """The commit of this code, with ``-dirty`` where files differ from it; None outside a git checkout."""
+    command = [
+        "git",
+        "-C",
+        os.path.dirname(os.path.abspath(__file__)),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+    ]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or None
+    except (OSError, subprocess.CalledProcessError):
+        return None
