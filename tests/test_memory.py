@@ -92,7 +92,7 @@ def test_a_volume_of_400_slices_is_shown_in_3d_within_4_gib(tmp_path: Path) -> N
     files = ["case_mask.nii.gz", "--image", "case.nii.gz", "--truth", "case_truth.nii.gz"]
     files = [name if name.startswith("--") else str(tmp_path / name) for name in files]
     began = time.monotonic()
-    command = [sys.executable, "-m", "common.view.command", *files, "--output", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "common.view", *files, "--output", str(tmp_path / "out")]
     peak = peak_of_command(command, children=True)
     seconds = time.monotonic() - began
     print(f"{seconds:.0f} s")

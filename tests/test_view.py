@@ -23,7 +23,7 @@ from common.phantoms.ct.chest_ct import chest_ct
 from common.phantoms.ct.layouts import lps_affine
 from common.view import export as case
 from common.view import rendering
-from common.view.command import main
+from common.view import main
 from common.view.export import View3Dd, to_lps
 from common.view.point_tables import point_table, save_volume
 from common.view.rendering import render
@@ -493,7 +493,7 @@ def test_the_command_refuses_what_it_cannot_show(tmp_path: Path, rng: np.random.
 
 
 def test_a_mistake_is_one_line_without_a_traceback() -> None:
-    command = [sys.executable, "-m", "common.view.command", "nowhere.nii.gz"]
+    command = [sys.executable, "-m", "common.view", "nowhere.nii.gz"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.strip() == "ERROR  No such file: nowhere.nii.gz. Give a saved mask, such as case_mask.nii.gz."
