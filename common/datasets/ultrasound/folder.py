@@ -8,17 +8,8 @@ from typing import Any
 
 from ...files import matches, reason, unique
 from ...phantoms.ultrasound.folder import phantom_dir
-from ...readers.ultrasound.formats import (
-    CLIPS,
-    DICOM,
-    PICTURES,
-    Refused,
-    kind_of,
-    refuse_other_modality,
-    without_suffix,
-)
+from ...readers.ultrasound.formats import FORMATS, Refused, kind_of, refuse_other_modality, without_suffix
 
-FORMATS = f"{', '.join(PICTURES + CLIPS + DICOM)}, DICOM without suffix"
 UNSEEN_PHANTOM = 2021  # seed; training's phantoms have others
 DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, the list of files on a disc
 

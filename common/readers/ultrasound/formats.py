@@ -10,6 +10,7 @@ from ...files import reason
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 CLIPS = (".mp4", ".avi", ".mov", ".gif", ".mpeg", ".mpg", ".m4v", ".mkv", ".webm")
 DICOM = (".dcm", ".dicom", ".ima")
+FORMATS = f"{', '.join(PICTURES + CLIPS + DICOM)}, DICOM without suffix"
 
 
 class Refused(ValueError):

@@ -10,13 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...datasets.ultrasound.folder import FORMATS
-
 # None of these inside functions: MONAI Label drops a bundle's modules between steps, and a later import finds none
 from ...files import reason
 from .clips import clip_frames
 from .dicom_frames import dicom_frames
-from .formats import Refused, existing, kind_of
+from .formats import FORMATS, Refused, existing, kind_of
 from .lazy_frame import LazyFrame
 from .pictures import picture_frame
 
