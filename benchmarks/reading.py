@@ -33,8 +33,8 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader, MetaTensor
 from monai.transforms import Compose
 
+from common.datasets.ct import mosmed_studies
 from common.datasets.slices import SliceDataset
-from common.datasets.sources import datalist
 from common.phantoms.ct.layouts import write_mosmed
 
 CONFIG = "bundles/mosmed_encoders/configs/train.yaml"
@@ -137,7 +137,7 @@ def main() -> None:
         if not arguments.data:  # in a process of its own, whose memory does not count
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
                 pool.submit(write_studies, root, arguments.studies, arguments.size, arguments.slices).result()
-        cases = datalist(root, "MosMedData")[: arguments.studies]
+        cases = mosmed_studies(root)[: arguments.studies]
         files = [Path(case[key]) for case in cases for key in KEYS]
         transform = preprocessing(arguments.size)
         slice_transform = Compose(transform.transforms[1:])  # all but reading

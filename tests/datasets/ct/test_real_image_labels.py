@@ -11,8 +11,8 @@ import pytest
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 
+from common.datasets.ct import image_labels
 from common.datasets.ct.cut import main
-from common.datasets.sources import datalist
 
 CONFIGS = "bundles/ct_weak_gan/configs"
 SEED = 11  # of a split that trains on elastix and validates on ibsi: there are no further patients without lesions
@@ -47,7 +47,7 @@ def test_a_mix_of_real_sources_trains_and_segments_and_is_warned_of(
 ) -> None:
     pytest.importorskip("itk")
     mix = mixed(real_data, tmp_path / "mix")
-    cases = datalist(mix, "image labels", "table")
+    cases = image_labels(mix, "table")
     assert {
         source: [case["label"] for case in cases if case["source"] == source]
         for source in ("medseg", "elastix", "ibsi")

@@ -18,8 +18,8 @@ from monai.transforms import Compose
 from PIL import Image
 
 from common.datasets.frames import FrameDataset
-from common.datasets.sources import datalist
 from common.datasets.splits import split
+from common.datasets.ultrasound import diagnoses, pixel_labels
 from common.datasets.ultrasound.augmented_split import sixfold, split_augmented
 from common.transforms.ultrasound import FlipAndGaind, LabelClassesd, LoadFramed, NameIndexd
 
@@ -65,7 +65,7 @@ def originals(cases: list[dict[str, Any]]) -> set[str]:
 
 
 def test_152_images_become_912_in_three_sets_of_304(semantic_lung: Path) -> None:
-    cases = datalist(semantic_lung, "ultrasound labels")
+    cases = pixel_labels(semantic_lung)
     copies = sixfold(cases)
     assert (len(cases), len(copies)) == (152, 912)
     assert len({case["case"] for case in copies}) == 912
@@ -79,7 +79,7 @@ def test_152_images_become_912_in_three_sets_of_304(semantic_lung: Path) -> None
 
 @pytest.mark.parametrize("fold", [0, 1, 2])
 def test_no_patient_is_on_both_sides_unless_the_text_is_followed(semantic_lung: Path, fold: int) -> None:
-    cases = datalist(semantic_lung, "ultrasound labels")
+    cases = pixel_labels(semantic_lung)
     sides = split_augmented(cases, "patient", fold=fold)
     patients = [{case["patient"] for case in sides[side]} for side in ("training", "validation")]
     assert not patients[0] & patients[1] and patients[0] | patients[1] == set("ABCD")
@@ -147,11 +147,11 @@ def test_an_image_without_label_and_a_name_without_patient_are_named(tmp_path: P
     save(tmp_path / "images" / "A_1.png", np.zeros((2, 2)))
     save(tmp_path / "labels" / "B_1.png", np.ones((2, 2)))
     with pytest.raises(FileNotFoundError, match=r"A_1\.png has no mask in labels/; .*B_1\.png has no image in images/"):
-        datalist(tmp_path, "ultrasound labels")
+        pixel_labels(tmp_path)
     save(tmp_path / "two" / "images" / "one.png", np.zeros((2, 2)))
     save(tmp_path / "two" / "labels" / "one.png", np.ones((2, 2)))
     with pytest.raises(ValueError, match=r"one\.png: a name begins with the patient and an underscore"):
-        datalist(tmp_path / "two", "ultrasound labels")
+        pixel_labels(tmp_path / "two")
 
 
 def test_copies_of_an_image_share_its_tensors(semantic_lung: Path) -> None:
@@ -161,7 +161,7 @@ def test_copies_of_an_image_share_its_tensors(semantic_lung: Path) -> None:
         read.append(str(case["label"]))
         return Compose([LoadFramed("image"), LabelClassesd("label", DENSE, VALUES, MERGE)])(case)
 
-    data = FrameDataset(sixfold(datalist(semantic_lung, "ultrasound labels")[:5]), transform)
+    data = FrameDataset(sixfold(pixel_labels(semantic_lung)[:5]), transform)
     assert len(data) == 30 and len(read) == 5
     assert data[0]["image"].data_ptr() == data[5]["image"].data_ptr()
     assert [data[index]["gain"] for index in range(3)] == [0.8, 1.0, 1.1]
@@ -185,7 +185,7 @@ def pocus(tmp_path: Path) -> Path:
 
 
 def test_pocus_names_give_diagnosis_and_its_table_the_patient(pocus: Path) -> None:
-    cases = datalist(pocus, "ultrasound diagnoses")
+    cases = diagnoses(pocus)
     assert Counter(case["label"] for case in cases) == {"normal": 8, "pneumonia": 16, "COVID-19": 9}
     alone = [case for case in cases if case["patient"] is None]
     assert [case["case"] for case in alone] == ["pocus_images/linear/Cov_alone.png"]
@@ -195,7 +195,7 @@ def test_pocus_names_give_diagnosis_and_its_table_the_patient(pocus: Path) -> No
 
 @pytest.mark.parametrize("fold", [0, 1, 2])
 def test_folds_of_diagnoses_keep_patients_or_clips_together(pocus: Path, fold: int) -> None:
-    cases = [case for case in datalist(pocus, "ultrasound diagnoses") if case["patient"]]
+    cases = [case for case in diagnoses(pocus) if case["patient"]]
     sides = split(cases, "patient", fold=fold, folds=3, stratify="label")
     patients = [{case["patient"] for case in sides[side]} for side in ("training", "validation")]
     assert not patients[0] & patients[1]
@@ -211,7 +211,7 @@ def test_folds_of_diagnoses_keep_patients_or_clips_together(pocus: Path, fold: i
 
 
 def test_all_frames_of_a_clip_are_in_one_fold_and_sampled_as_told(pocus: Path) -> None:
-    sides = split(datalist(pocus, "ultrasound diagnoses"), "paper", folds=3, stratify="label")
+    sides = split(diagnoses(pocus), "paper", folds=3, stratify="label")
     transform = Compose([LoadFramed("image"), NameIndexd("label", ["normal", "pneumonia", "COVID-19"])])
     frames = [
         FrameDataset([case for case in sides[side] if case["case"].endswith("mp4")], transform, frames_per_second=5)
@@ -230,9 +230,9 @@ def test_folders_named_by_class(tmp_path: Path) -> None:
     save_clip(tmp_path / "COVID-19" / "clip.mp4")
     (tmp_path / "pneumonia").mkdir()
     with pytest.raises(FileNotFoundError, match=r"pneumonia holds no picture and no clip. Fill the folder of a class"):
-        datalist(tmp_path, "ultrasound diagnoses")
+        diagnoses(tmp_path)
     (tmp_path / "pneumonia").rmdir()
-    found = {case["case"]: (case["label"], case["patient"]) for case in datalist(tmp_path, "ultrasound diagnoses")}
+    found = {case["case"]: (case["label"], case["patient"]) for case in diagnoses(tmp_path)}
     assert found == {
         "normal/anna/left.mp4": ("normal", "normal/anna"),
         "normal/anna/right.png": ("normal", "normal/anna"),
@@ -245,16 +245,16 @@ def test_a_manifest_is_held_to_its_files_and_words(tmp_path: Path) -> None:
     table = tmp_path / "manifest.csv"
     table.write_text("file,label,patient\na.png,covid,7\nb.png,regular,8\n")
     with pytest.raises(FileNotFoundError, match=r"names 1 files that are not there: b\.png"):
-        datalist(tmp_path, "ultrasound diagnoses")
+        diagnoses(tmp_path)
     table.write_text("file,label,patient\na.png,flu,7\n")
     with pytest.raises(ValueError, match=r"unknown label 'flu' of a\.png"):
-        datalist(tmp_path, "ultrasound diagnoses")
+        diagnoses(tmp_path)
     table.write_text("file,diagnosis\na.png,covid\n")
     with pytest.raises(ValueError, match=r"label, patient is missing, got file, diagnosis"):
-        datalist(tmp_path, "ultrasound diagnoses")
+        diagnoses(tmp_path)
     save(tmp_path / "other" / "videos" / "convex" / "Patient.png", np.zeros((4, 4)))
     with pytest.raises(ValueError, match=r"begins with Cov, Pneu, Vir or Reg"):
-        datalist(tmp_path / "other", "ultrasound diagnoses")
+        diagnoses(tmp_path / "other")
 
 
 def test_a_class_with_too_few_patients_is_named(tmp_path: Path) -> None:
@@ -264,18 +264,18 @@ def test_a_class_with_too_few_patients_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"3 folds need as many patients of every class; COVID-19 has 2. Lower --folds"
     ):
-        split(datalist(tmp_path, "ultrasound diagnoses"), "patient", folds=3, stratify="label")
+        split(diagnoses(tmp_path), "patient", folds=3, stratify="label")
 
 
 def test_a_folder_of_no_known_layout_says_which_are_known(tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
-    for task, known in (("ultrasound labels", "images/<patient>_"), ("ultrasound diagnoses", "manifest.csv with")):
+    for dataset, known in ((pixel_labels, "images/<patient>_"), (diagnoses, "manifest.csv with")):
         with pytest.raises(FileNotFoundError, match=rf"none of the known layouts: .*{re.escape(known)}.*holds: scans"):
-            datalist(tmp_path, task)
+            dataset(tmp_path)
 
 
 def test_real_pocus_splits_by_the_patients_of_its_manifest(real_data: Callable[[str], Path]) -> None:
-    cases = datalist(real_data("lus_pocus_ccby"), "ultrasound diagnoses")
+    cases = diagnoses(real_data("lus_pocus_ccby"))
     assert Counter(case["label"] for case in cases) == {"normal": 32, "COVID-19": 14, "pneumonia": 6}
     held_out = []
     for fold in range(3):
@@ -288,7 +288,7 @@ def test_real_pocus_splits_by_the_patients_of_its_manifest(real_data: Callable[[
 
 
 def test_real_cvat_frames_without_pleural_label_are_left_out(real_data: Callable[[str], Path]) -> None:
-    cases = datalist(real_data("lus_alines_cvat"), "ultrasound labels")
+    cases = pixel_labels(real_data("lus_alines_cvat"))
     assert len(cases) == 17
     transform = Compose([LoadFramed("image"), LabelClassesd("label", SPARSE, VALUES, MERGE)])
     for item in FrameDataset(cases, transform):

@@ -19,6 +19,7 @@ import av
 import numpy as np
 import pydicom
 import pytest
+from conftest import ROOT
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
@@ -39,7 +40,6 @@ from common.datasets.ultrasound.folder import inference_cases
 from common.readers.ultrasound.formats import CLIPS, is_clip
 from common.readers.ultrasound.frames import Frame, frames
 
-ROOT = Path(__file__).resolve().parents[1]
 ROWS, COLUMNS = 64, 96
 BEST = {"qmin": "1", "qmax": "2"}
 

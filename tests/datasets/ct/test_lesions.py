@@ -14,8 +14,8 @@ import pytest
 import torch
 from monai.transforms import Compose, Orientationd
 
+from common.datasets.ct import lesions
 from common.datasets.slices import SliceDataset
-from common.datasets.sources import datalist
 from common.datasets.splits import split
 from common.phantoms.ct.layouts import write_medseg, write_medseg_arrays, write_medseg_pictures, write_radiopaedia
 from common.transforms.ct import LoadScand, WindowCTd
@@ -48,7 +48,7 @@ def preprocessing() -> Compose:
 
 
 def test_layouts_are_recognised(layouts: dict[str, Path]) -> None:
-    found = {name: datalist(root) for name, root in layouts.items()}
+    found = {name: lesions(root) for name, root in layouts.items()}
     assert {name: len(cases) for name, cases in found.items()} == {
         "medseg": 6,
         "arrays": 6,
@@ -62,8 +62,8 @@ def test_layouts_are_recognised(layouts: dict[str, Path]) -> None:
 
 
 def test_nifti_and_arrays_give_the_same_slices(layouts: dict[str, Path]) -> None:
-    nifti = SliceDataset(datalist(layouts["medseg"]), preprocessing())
-    arrays = SliceDataset(datalist(layouts["arrays"]), preprocessing())
+    nifti = SliceDataset(lesions(layouts["medseg"]), preprocessing())
+    arrays = SliceDataset(lesions(layouts["arrays"]), preprocessing())
     for left, right in zip(nifti, arrays, strict=True):
         assert torch.equal(left["label"], right["label"])
         torch.testing.assert_close(left["image"], right["image"])
@@ -77,8 +77,8 @@ def lesions_cropped(label: torch.Tensor) -> torch.Tensor:
 
 
 def test_pictures_lie_as_the_volumes_do(layouts: dict[str, Path]) -> None:
-    nifti = SliceDataset(datalist(layouts["medseg"]), preprocessing())
-    pictures = SliceDataset(datalist(layouts["pictures"]), preprocessing())
+    nifti = SliceDataset(lesions(layouts["medseg"]), preprocessing())
+    pictures = SliceDataset(lesions(layouts["pictures"]), preprocessing())
     for volume, picture in zip(nifti, pictures, strict=True):
         assert torch.equal(lesions_cropped(volume["label"]), lesions_cropped(picture["label"]))
 
@@ -86,7 +86,7 @@ def test_pictures_lie_as_the_volumes_do(layouts: dict[str, Path]) -> None:
 def test_real_pictures_lie_as_declared(real_data: Callable[[str], Path]) -> None:
     """The spine is posterior: the brightest pixels of most chest slices lie in the posterior half."""
     root = real_data("ct_medseg_slices") / "train"
-    data = SliceDataset(datalist(root), preprocessing())
+    data = SliceDataset(lesions(root), preprocessing())
     assert len(data) == 50
     posterior = 0
     for item in data:
@@ -103,7 +103,7 @@ def test_every_file_is_decoded_once(layouts: dict[str, Path], monkeypatch: pytes
     monkeypatch.setattr(
         common.transforms.ct, "read", lambda path, axes: reads.append(str(path)) or original(path, axes)
     )
-    data = SliceDataset(datalist(layouts["medseg"]), preprocessing())
+    data = SliceDataset(lesions(layouts["medseg"]), preprocessing())
     for _ in range(2):
         assert len(list(data)) == 6
     assert len(reads) == 3 and len(set(reads)) == 3  # image, mask, lung
@@ -137,7 +137,7 @@ def test_files_are_read_side_by_side_and_planes_keep_their_order() -> None:
 
 
 def test_volumes_give_all_their_slices_in_one_orientation(layouts: dict[str, Path]) -> None:
-    cases = datalist(layouts["radiopaedia"])
+    cases = lesions(layouts["radiopaedia"])
     stored = {nibabel.aff2axcodes(nibabel.load(case["image"]).affine) for case in cases}
     assert len(stored) == 2, "the phantoms' files lie in two orientations"
     data = SliceDataset(cases, preprocessing())
@@ -148,7 +148,7 @@ def test_volumes_give_all_their_slices_in_one_orientation(layouts: dict[str, Pat
 
 
 def test_no_patient_is_on_both_sides(layouts: dict[str, Path]) -> None:
-    cases = datalist(layouts["radiopaedia"])
+    cases = lesions(layouts["radiopaedia"])
     held_out: list[str] = []
     for fold in range(5):
         sides = split(cases, "patient", fold=fold, folds=5)
@@ -159,7 +159,7 @@ def test_no_patient_is_on_both_sides(layouts: dict[str, Path]) -> None:
 
 
 def test_split_by_slice_is_complete_and_disjoint_and_leaks_patients(layouts: dict[str, Path]) -> None:
-    sides = split(datalist(layouts["radiopaedia"]), "slice", fold=0, folds=5)
+    sides = split(lesions(layouts["radiopaedia"]), "slice", fold=0, folds=5)
     names = {side: {case["case"] for case in members} for side, members in sides.items()}
     assert len(names["training"]) == 16 and len(names["validation"]) == 4
     assert not names["training"] & names["validation"]
@@ -170,15 +170,15 @@ def test_split_is_by_slice_where_no_patients_are_named(
     layouts: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    sides = split(datalist(layouts["medseg"]), "auto", folds=3)
+    sides = split(lesions(layouts["medseg"]), "auto", folds=3)
     assert [len(sides[side]) for side in ("training", "validation")] == [4, 2]
     assert "Split by slice: fold 0 of 3 held out" in caplog.text
     with pytest.raises(ValueError, match=r"names none for 6 cases.*--split slice"):
-        split(datalist(layouts["medseg"]), "patient")
+        split(lesions(layouts["medseg"]), "patient")
 
 
 def test_split_depends_on_the_seed_alone(layouts: dict[str, Path]) -> None:
-    cases = datalist(layouts["medseg"])
+    cases = lesions(layouts["medseg"])
     assert split(cases, folds=3, seed=1) == split(cases, folds=3, seed=1)
     assert any(split(cases, folds=3, seed=1) != split(cases, folds=3, seed=seed) for seed in range(2, 6))
 
@@ -194,7 +194,7 @@ def test_split_depends_on_the_seed_alone(layouts: dict[str, Path]) -> None:
 )
 def test_impossible_splits_are_refused(layouts: dict[str, Path], settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        split(datalist(layouts["radiopaedia"]), **settings)
+        split(lesions(layouts["radiopaedia"]), **settings)
 
 
 def test_missing_partners_are_all_named(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_missing_partners_are_all_named(tmp_path: Path) -> None:
     with pytest.raises(
         FileNotFoundError, match=r"rp_im/1\.nii\.gz has no mask in rp_msk/; .*rp_msk/3\.nii\.gz has no image"
     ):
-        datalist(tmp_path / "data")
+        lesions(tmp_path / "data")
 
 
 def test_unknown_layouts_list_the_known_ones(tmp_path: Path) -> None:
@@ -211,9 +211,9 @@ def test_unknown_layouts_list_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(
         FileNotFoundError, match=r"tr_im\.nii\.gz.*Imgs/\*\.jpg.*rp_im/N\.nii\.gz.*It holds: scan_1\.nii\.gz"
     ):
-        datalist(tmp_path)
+        lesions(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"No such folder: .*or 'phantom'"):
-        datalist(tmp_path / "nothing")
+        lesions(tmp_path / "nothing")
 
 
 def test_every_bad_case_is_reported_not_just_the_first(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_every_bad_case_is_reported_not_just_the_first(tmp_path: Path) -> None:
     rewrite(root / "rp_msk" / "3.nii.gz", lambda mask: np.full_like(mask, 7))
     rewrite(root / "rp_im" / "4.nii.gz", lambda hu: np.clip((hu + 1000) / 6, 0, 255))
     with pytest.raises(ValueError, match="4 of 5 cases cannot be used") as error:
-        SliceDataset(datalist(root), preprocessing())
+        SliceDataset(lesions(root), preprocessing())
     for expected in (
         "1.nii.gz: cannot be read",
         "2.nii.gz: the lesion mask must have",

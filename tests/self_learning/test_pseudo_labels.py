@@ -15,7 +15,7 @@ from monai.data import MetaTensor
 from PIL import Image
 from skimage import morphology
 
-from common.datasets.sources import datalist
+from common.datasets.ct import lesions
 from common.phantoms.ct.layouts import write_radiopaedia
 from common.self_learning.pseudo_labels import main
 from common.self_learning.structuring_elements import disk, line
@@ -269,7 +269,7 @@ def test_the_command_labels_a_folder_as_training_reads_it(tmp_path: Path, capsys
 
     hit, drawn_pixels, lungs = 0, 0, []
     classes = ["ground-glass", "lung", "background"]
-    cases = datalist(out)
+    cases = lesions(out)
     assert [case["case"] for case in cases] == ["1", "2"]
     for number, case in enumerate(cases, start=1):
         item = LoadScand(["image", "label", "lung"])(case)

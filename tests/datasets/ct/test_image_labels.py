@@ -17,10 +17,10 @@ import torch
 from monai.transforms import Compose, Orientationd, Resized, ScaleIntensityRanged
 from PIL import Image
 
+from common.datasets.ct import image_labels
 from common.datasets.ct.cut import main
 from common.datasets.ct.image_label_sets import image_label_sets
 from common.datasets.slices import SliceDataset
-from common.datasets.sources import datalist
 from common.phantoms.ct.layouts import write_coronacases, write_medseg_pictures, write_mosmed, write_radiopaedia
 from common.transforms.ct import LoadScand, WindowCTd
 from common.transforms.masks import LesionMaskd, LungMaskd, OutsideLungd
@@ -109,7 +109,7 @@ def test_a_table_gives_its_pictures_with_what_it_knows_of_them(tmp_path: Path) -
         picture(tmp_path / name)
     write_table(tmp_path, ["a/1.png,0,p,lungs/1.png,north", "a/2.jpg, 1 ,,,"], "image,label,patient,lung,source")
     given = {"intensity": "8bit", "picture_axes": "PL"}
-    assert datalist(tmp_path, "image labels", "table") == [
+    assert image_labels(tmp_path, "table") == [
         {
             **{"image": tmp_path / "a/1.png", "lung": tmp_path / "lungs/1.png", "label": 0, **given},
             **{"case": "a/1", "patient": "p", "source": "north"},
@@ -137,14 +137,14 @@ def test_lines_of_a_table_that_cannot_be_used_are_named(rows: list[str], message
     picture(tmp_path / "a.png")
     picture(tmp_path / "b.png", 1)
     with pytest.raises(ValueError, match=message):
-        datalist(write_table(tmp_path, rows), "image labels")
+        image_labels(write_table(tmp_path, rows))
 
 
 def test_a_table_needs_its_columns(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"labels\.csv, line 1: the columns image and label are needed, got file, class"
     ):
-        datalist(write_table(tmp_path, [], "file,class"), "image labels", "table")
+        image_labels(write_table(tmp_path, [], "file,class"), "table")
 
 
 @pytest.mark.parametrize("heading", [[], ["imgpath"]])
@@ -153,7 +153,7 @@ def test_slices_of_covid_without_lesions_are_not_taken(before: str, heading: lis
     listed = ["NCP/3/100/0001.jpg", "NCP/4/100/0000.png", "CP/4/100/0002.jpg", "NCP/999/1/0000.png"]
     lines = [before + (name.replace("/", "\\") if "\\" in before else name) for name in listed]
     (write_consortium(tmp_path) / "lesions_slices.csv").write_text("\n".join([*heading, *lines]))
-    found = datalist(tmp_path, "image labels")
+    found = image_labels(tmp_path)
     assert [case["case"] for case in found if case["label"] == 1] == ["NCP/3/100/0001", "NCP/4/100/0000"]
     assert [case["patient"] for case in found if case["label"] == 0] == ["1"] * 3 + ["2"] * 3
     assert all(case["image"].is_file() and case["intensity"] == "8bit" for case in found)
@@ -164,7 +164,7 @@ def test_without_a_list_every_slice_of_covid_counts_and_a_warning_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        found = datalist(write_consortium(tmp_path), "image labels", "cc_ccii")
+        found = image_labels(write_consortium(tmp_path), "cc_ccii")
     assert [case["label"] for case in found] == [0] * 6 + [1] * 6
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warned) == 1 and "no lesions_slices.csv: all 6 slices of NCP count as slices with lesions" in warned[0]
@@ -174,7 +174,7 @@ def test_without_a_list_every_slice_of_covid_counts_and_a_warning_says_so(
 def test_a_list_of_another_download_is_refused(tmp_path: Path) -> None:
     (write_consortium(tmp_path) / "lesions_slices.csv").write_text("imgpath\nNCP/77/1/0000.png\n")
     with pytest.raises(ValueError, match=r"lesions_slices\.csv: .*got none of the 6 in .*such as NCP/3/100/0000\.png"):
-        datalist(tmp_path, "image labels")
+        image_labels(tmp_path)
 
 
 def test_slices_with_lung_are_labelled_by_the_mask_and_split_by_patient() -> None:
@@ -373,7 +373,7 @@ def test_a_lesion_mask_does_not_come_into_training_by_another_name(key: str) -> 
 @pytest.mark.parametrize("source", WRITERS)
 def test_no_lesion_mask_reaches_training(source: str, tmp_path: Path) -> None:
     root = WRITERS[source](tmp_path / "data", patients=6, size=(64, 64), slices=6)
-    cases = datalist(root, "image labels", source)
+    cases = image_labels(root, source)
     sets = image_label_sets(cases, MASKS, shares=(3, 1, 1), training_slices=(3, 4))
     assert sorted(item["label"] for item in sets["training"]) == [0, 0, 0, 1, 1, 1, 1]
     lesions = {case["label"] for case in cases}
@@ -408,8 +408,8 @@ def test_the_phantom_needs_no_folder_and_its_patients_have_masks(
         asked.update(settings)
         return write_radiopaedia(tmp_path / "data", patients=3, size=(64, 64), slices=2)
 
-    monkeypatch.setattr("common.phantoms.cache.phantom_dir", made)
-    found = datalist("phantom", "image labels", "phantom")
+    monkeypatch.setattr("common.datasets.ct.phantom_dir", made)
+    found = image_labels("phantom", "phantom")
     assert asked == {"layout": "radiopaedia", "patients": 20, "size": (128, 128), "slices": 24, "seed": 7}
     assert [case["source"] for case in found] == ["phantom"] * 3 and all(case["label"].is_file() for case in found)
 
@@ -483,14 +483,14 @@ def test_cut_slices_are_upright_windowed_and_chosen_by_their_lesions(tmp_path: P
         np.testing.assert_allclose(np.asarray(Image.open(out / row["image"])), grey, atol=0.51)
         lung = volumes[number, "lung_msk"][index] > 0
         np.testing.assert_array_equal(np.asarray(Image.open(out / row["lung"])), 255 * lung)
-    assert len(datalist(out, "image labels", "table")) == len(rows)
+    assert len(image_labels(out, "table")) == len(rows)
 
 
 def test_pictures_that_lie_otherwise_are_turned_and_keep_their_grey(tmp_path: Path) -> None:
     root = write_medseg_pictures(tmp_path / "data", slices=3, size=(64, 64))
     words = ["--picture_axes", "LP", "--label", "1", "--source", "s", "--patients", "unknown"]
     main(["--dataset_dir", str(root / "Imgs"), "--output_dir", str(tmp_path / "mix"), *words])
-    found = datalist(tmp_path / "mix", "image labels", "table")
+    found = image_labels(tmp_path / "mix", "table")
     assert len(found) == 3 and {case["patient"] for case in found} == {None}
     for case, path in zip(found, sorted((root / "Imgs").iterdir()), strict=True):
         with Image.open(path) as before, Image.open(case["image"]) as after:

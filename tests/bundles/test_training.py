@@ -18,7 +18,7 @@ import torch
 from conftest import ROOT
 from scipy import ndimage
 
-from common.datasets.sources import datalist
+from common.datasets.ct import lesions
 from common.datasets.splits import split
 from common.phantoms.ct.layouts import write_medseg_pictures, write_radiopaedia
 
@@ -51,7 +51,7 @@ def test_training_on_phantoms_beats_thresholding_on_unseen_patients(runner: Runn
     assert evaluated.returncode == 0, evaluated.stderr[-2000:]
     with (tmp_path / "eval" / "scores.csv").open() as file:
         scores = {row["class"]: row for row in csv.DictReader(file)}
-    baseline = threshold_baseline(split(datalist(root))["validation"])
+    baseline = threshold_baseline(split(lesions(root))["validation"])
     print({name: row["f1"] for name, row in scores.items()}, "baseline", baseline)
     assert float(scores["lung"]["f1"]) > 0.93
     assert float(scores["ground-glass"]["f1"]) > max(0.6, baseline + 0.15)  # F1 of pooled pixels is pooled Dice
@@ -69,7 +69,7 @@ def test_training_on_phantoms_beats_thresholding_on_unseen_patients(runner: Runn
     assert "class" in evaluated.stdout and "ground-glass" in evaluated.stdout
 
     # The same weights at inference: a held-out patient's mask agrees with its truth as the evaluation said.
-    case = split(datalist(root))["validation"][0]
+    case = split(lesions(root))["validation"][0]
     command = ["--config_file", INFER, "--dataset_dir", case["image"], "--size", "[96,96]"]
     inferred = runner(*command, "--weights", tmp_path / "models" / "model.pt", "--output_dir", tmp_path / "out")
     assert inferred.returncode == 0, inferred.stderr[-2000:]

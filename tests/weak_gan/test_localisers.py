@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from monai.engines import SupervisedEvaluator
-from test_weak_gan import Slices, trainer, watch
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
+from weak_gan_parts import Slices, trainer, watch
 
 from common.inferers import HeatInferer
 from common.networks.localisers import MapNetwork, lesion_classifier

@@ -16,7 +16,7 @@ from monai.engines import SupervisedEvaluator
 from monai.handlers import ConfusionMatrix, MeanDice, MeanIoUHandler, from_engine
 from monai.transforms import Activationsd, AsDiscreted, Compose, RandFlipd
 from sklearn.metrics import f1_score, jaccard_score
-from test_weak_gan import Slices
+from weak_gan_parts import Slices
 
 from common.handlers.checkpoint import Checkpoint
 from common.handlers.class_scores import ClassScores

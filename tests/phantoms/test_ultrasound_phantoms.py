@@ -19,9 +19,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from common.phantoms.cache import phantom_dir
 from common.phantoms.folders import SEED_BLOCK
 from common.phantoms.ultrasound.findings import DIAGNOSES
+from common.phantoms.ultrasound.folder import phantom_dir
 from common.phantoms.ultrasound.image import UltrasoundFrame, lung_ultrasound, lung_ultrasound_clip
 from common.phantoms.ultrasound.labels import INDICES
 from common.phantoms.ultrasound.layouts import COLLECTION_PATIENTS, write_pocus, write_semantic_lung

@@ -15,9 +15,9 @@ import pytest
 import torch
 from monai.transforms import Compose, Orientationd
 
+from common.datasets.ct import infection
 from common.datasets.ct.patients_record import record_sets, warn_of_shared_patients
 from common.datasets.ct.slice_sets import slice_sets
-from common.datasets.sources import datalist
 from common.phantoms.ct.layouts import write_coronacases, write_mosmed, write_radiopaedia
 from common.transforms.ct import LoadScand
 from common.transforms.masks import LesionMaskd, LungMaskd
@@ -128,7 +128,7 @@ def test_coronacases_are_taken_and_grey_levels_refused_by_name(
     for folder in ("COVID-19-CT-Seg_20cases", "Infection_Mask", "Lung_Mask"):
         shutil.copy(root / folder / "coronacases_001.nii.gz", root / folder / "radiopaedia_4_85506_1.nii.gz")
     with caplog.at_level(logging.WARNING):
-        found = datalist(root, "CT infection", "coronacases")
+        found = infection(root, "coronacases")
     assert [case["case"] for case in found] == [f"coronacases_00{number}" for number in (1, 2, 3)]
     assert "0..255" in caplog.text and "radiopaedia_4_85506_1" in caplog.text
     item = MASKS(found[1])
@@ -136,19 +136,19 @@ def test_coronacases_are_taken_and_grey_levels_refused_by_name(
     assert item["lung_from"] == "given"
     (root / "Lung_Mask" / "coronacases_002.nii.gz").unlink()
     with pytest.raises(FileNotFoundError, match=r"coronacases_002.nii.gz has no mask in Lung_Mask/"):
-        datalist(root, "CT infection", "coronacases")
+        infection(root, "coronacases")
 
 
 def test_mosmed_gives_the_studies_with_masks_and_their_lungs_are_found(tmp_path: Path) -> None:
     root = write_mosmed(tmp_path / "data", patients=3, size=(128, 128), slices=6)
-    found = datalist(root, "CT infection", "mosmed")
+    found = infection(root, "mosmed")
     assert [case["case"] for case in found] == ["study_0255", "study_0256"]
     assert all(case["severity"].startswith("CT-") and case["source"] == "mosmed" for case in found)
     item = MASKS(found[0])
     assert item["lung_from"] == "threshold" and item["lung"].any()
     (root / "masks" / "study_0999_mask.nii.gz").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"study_0999_mask.nii.gz has no study_0999.nii.gz"):
-        datalist(root, "CT infection", "mosmed")
+        infection(root, "mosmed")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_mosmed_gives_the_studies_with_masks_and_their_lungs_are_found(tmp_path:
 )
 def test_sources_that_do_not_fit_their_folder(root: str, source: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        datalist(root, "CT infection", source)
+        infection(root, source)
 
 
 def test_bad_cases_are_all_named(tmp_path: Path) -> None:
@@ -173,14 +173,14 @@ def test_bad_cases_are_all_named(tmp_path: Path) -> None:
                  root / "rp_lung_msk" / "2.nii.gz")  # fmt: skip
     nibabel.save(nibabel.Nifti1Image(values * 7, lung.affine), root / "rp_msk" / "3.nii.gz")
     with pytest.raises(ValueError, match="3 of 5 cases cannot be used") as error:
-        slice_sets(datalist(root, "CT infection", "radiopaedia"), MASKS)
+        slice_sets(infection(root, "radiopaedia"), MASKS)
     for part in ("1.nii.gz: the lung mask", "2: a lung mask must be positive", "3.nii.gz: a lesion mask holds"):
         assert part in str(error.value), part
 
 
 def test_the_same_scan_under_another_name_is_the_same_patient(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = write_radiopaedia(tmp_path / "data", patients=5, size=(64, 64), slices=4)
-    volumes = datalist(root, "CT infection", "radiopaedia")
+    volumes = infection(root, "radiopaedia")
     sets = slice_sets(volumes, MASKS, training=6, validation=2)
     record_sets(sets, tmp_path / "models")
     with (tmp_path / "models" / "patients.csv").open() as file:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from monai.transforms import Compose, Orientationd
 
+from common.datasets.ct import mosmed_studies
 from common.datasets.slices import SliceDataset
-from common.datasets.sources import datalist
 from common.datasets.splits import three_way_split
 from common.phantoms.ct.layouts import write_mosmed
 from common.transforms.ct import LoadScand
@@ -44,7 +44,7 @@ def sizes(patients: int, **settings: Any) -> list[int]:
 
 def test_severity_is_the_folders_class_and_none_in_other_places(tmp_path: Path) -> None:
     places = {"study_1": "CT-4", "study_2": "ours", "study_3": "."}
-    found = datalist(lay_out(tmp_path, places, list(places)), "MosMedData")
+    found = mosmed_studies(lay_out(tmp_path, places, list(places)))
     assert {case["patient"]: case["severity"] for case in found} == {
         "study_1": "CT-4",
         "study_2": None,
@@ -65,26 +65,26 @@ def test_studies_without_mask_are_named_in_the_log(
 ) -> None:
     places = {f"study_{number:02d}": "CT-1" for number in range(bare + 1)}
     with caplog.at_level(logging.INFO):
-        found = datalist(lay_out(tmp_path, places, ["study_00"]), "MosMedData")
+        found = mosmed_studies(lay_out(tmp_path, places, ["study_00"]))
     assert [case["case"] for case in found] == ["study_00"]
     assert line in [record.getMessage() for record in caplog.records]
 
 
 def test_nothing_is_said_where_every_study_has_a_mask(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        datalist(lay_out(tmp_path, {"study_1": "."}, ["study_1"]), "MosMedData")
+        mosmed_studies(lay_out(tmp_path, {"study_1": "."}, ["study_1"]))
     assert "without mask" not in caplog.text
 
 
 def test_masks_without_study_are_all_named(tmp_path: Path) -> None:
     lay_out(tmp_path, {"study_1": "CT-1"}, ["study_1", "study_2", "study_3"])
     with pytest.raises(FileNotFoundError, match=r"2 have none: .*study_2_mask.nii.gz has no study_2.*study_3_mask"):
-        datalist(tmp_path, "MosMedData")
+        mosmed_studies(tmp_path)
 
 
 def test_studies_without_any_mask_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"needs masks, got 1 studies"):
-        datalist(lay_out(tmp_path, {"study_1": "CT-1"}, []), "MosMedData")
+        mosmed_studies(lay_out(tmp_path, {"study_1": "CT-1"}, []))
 
 
 @pytest.mark.parametrize("copy", ["CT-2/study_1.nii.gz", "study_1.nii.gz", "CT-1/study_1.nii"])
@@ -92,7 +92,7 @@ def test_a_study_that_is_there_twice_is_refused_with_both_files(copy: str, tmp_p
     studies = lay_out(tmp_path, {"study_1": "CT-1", "study_2": "CT-2"}, ["study_1"]) / "studies"
     shutil.copy(studies / "CT-1" / "study_1.nii.gz", studies / copy)
     with pytest.raises(ValueError, match="Every study has a name of its own, 1 have not") as error:
-        datalist(tmp_path, "MosMedData")
+        mosmed_studies(tmp_path)
     assert str(studies / "CT-1" / "study_1.nii.gz") in str(error.value) and str(studies / copy) in str(error.value)
 
 
@@ -104,7 +104,7 @@ def test_a_mask_of_another_shape_is_refused_by_name(tmp_path: Path) -> None:
     keys = ["image", "label"]
     preprocessing = Compose([LoadScand(keys), Orientationd(keys, axcodes="LPS", labels=None), LesionMaskd("label")])
     with pytest.raises(ValueError, match=r"1 of 2 cases cannot be used: .*study_0255_mask\.nii\.gz: .*\(64, 64, 3\)"):
-        SliceDataset(datalist(root, "MosMedData"), preprocessing)
+        SliceDataset(mosmed_studies(root), preprocessing)
 
 
 def test_fifty_studies_are_split_35_5_10() -> None:

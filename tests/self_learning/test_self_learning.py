@@ -17,8 +17,8 @@ import torch
 from conftest import ROOT
 from monai.bundle import ConfigWorkflow
 
+from common.datasets.ct import lesions
 from common.datasets.ct.folder import inference_cases as scans
-from common.datasets.sources import datalist
 from common.handlers.checkpoint import Checkpoint
 from common.networks.by_name import segmentation_network
 from common.networks.drsegunet import DRSegUNet
@@ -87,7 +87,7 @@ def test_stages_come_in_order_and_leave_labels_scores_and_weights(finished: tupl
         *("training level_2", "evaluating level_2", "inference masks"),
     ]
     for labels in (folder / "pseudo_labels", folder / "level_1" / "labels", folder / "level_2" / "labels"):
-        cases = datalist(labels)
+        cases = lesions(labels)
         assert len(cases) == 6 and all(case["lung"].is_file() for case in cases)
         for case in cases:
             image, label, lung = (np.asarray(nibabel.load(case[key]).dataobj) for key in ("image", "label", "lung"))

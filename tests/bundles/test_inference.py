@@ -11,9 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from ct_files import write_dicom, write_series
 from monai.bundle import ConfigWorkflow
 from PIL import Image
-from test_scans import write_dicom, write_series
 
 from common.report import case
 

@@ -26,7 +26,7 @@ import pytest
 import torch
 from conftest import ROOT
 from monai.bundle import ConfigParser, ConfigWorkflow
-from packages import TINY, alone, build, commit_copy, git, write_models
+from small_packages import TINY, alone, build, commit_copy, git, write_models
 
 from common.package import build as building
 from common.package.archive import SUMS, WEIGHTS, size_without_weights, write_zip

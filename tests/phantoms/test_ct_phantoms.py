@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from common.phantoms.cache import phantom_dir
 from common.phantoms.ct import layouts
 from common.phantoms.ct.chest_ct import ChestCT, chest_ct
+from common.phantoms.ct.folder import phantom_dir
 from common.phantoms.ct.layouts import write_medseg, write_medseg_arrays, write_medseg_pictures, write_radiopaedia
 from common.phantoms.ct.scanner import SECOND, STANDARD, Scanner
 from common.phantoms.ct.sheet import sheet

@@ -23,7 +23,7 @@ from common.phantoms.ct.chest_ct import chest_ct
 from common.phantoms.ct.layouts import lps_affine
 from common.view import export as case
 from common.view import rendering
-from common.view import main
+from common.view.command import main
 from common.view.export import View3Dd, to_lps
 from common.view.point_tables import point_table, save_volume
 from common.view.rendering import render
