@@ -21,10 +21,11 @@ from ..files import whole_file
 from ..report.styles import class_styles
 from ..run.start import writable
 from ..run.steps import run_step
+from .figure import draw_held_out_slices
 from .label_folders import write_labels, write_truth
 from .levels import check_levels, check_same, check_shares, draw_sets
 from .pseudo_labels import label_cases, name_for_training, pseudo_labelling
-from .results import write_agreement, write_scores, write_sheet
+from .results import write_agreement, write_scores
 
 logger = logging.getLogger(__name__)
 
@@ -221,7 +222,7 @@ class SelfLearning:
         print("\n" + write_agreement(self.output_dir, {name: path.parent for name, path in [*labels.items()][1:]}))
         print("\n" + write_scores(self.output_dir, labels, shown))
         metadata = self.configs / "metadata.json"
-        write_sheet(self.output_dir / TOLD[2], self.output_dir / "truth", labels, shown["held out"], metadata)
+        draw_held_out_slices(self.output_dir / TOLD[2], self.output_dir / "truth", labels, shown["held out"], metadata)
         left = [name for name in TOLD if (self.output_dir / name).is_file()]
         print(f"\nTables and picture: {self.output_dir}/{', '.join(left)}")
         left_out = self.record["left_out"]
