@@ -203,16 +203,3 @@ class ProbabilityInferer(SlicesInferer):
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """(B, classes, H, W) to probabilities of the same shape, float32."""
         return logits.sigmoid()
-
-
-class HeatInferer(SlicesInferer):
-    """Heat of a network that parts lesions from normal lung, beside its normal version; for slices and volumes.
-
-    Heat is max(lesions, 0), at most 1: a pixel without lesion scores 0. *Towards unbiased COVID-19 lesion localisation*
-    (section 3.1) normalises from -1..1 to 0..1; as an affine map that would give such a pixel 0.5.
-    """
-
-    def decide(self, logits: torch.Tensor) -> torch.Tensor:
-        """Normal version and lesions (B, 2, H, W) to heat in 0..1 and normal version, (B, 2, H, W)."""
-        normal_version, lesions = logits.split(1, dim=1)
-        return torch.cat([lesions.clamp(0, 1), normal_version], dim=1)

@@ -9,11 +9,12 @@ import torch
 from monai.inferers import Inferer
 from torch import nn
 
-from ..inferers import HeatInferer
-from ..networks.localisers import MapNetwork, lesion_classifier
+from ..networks.lesion_classifier import lesion_classifier
+from ..networks.va_gan import MapNetwork
 from ..networks.weak_gan import LesionSeparator
 from ..transfer import load_weights
 from .cam import CamInferer
+from .heatmap import HeatmapInferer
 from .losses import BiomarkerLoss, ClassificationLoss, MapLoss, SeparationLoss
 
 METHODS = ("separation", "vagan", "biomarker", "cam", "gradcam")  # sections 2 and 3.2
@@ -116,4 +117,4 @@ def inferer(method: str, amp: bool = False, slices_at_once: int = 1) -> Inferer:
     check(method)
     if method in CLASSIFIERS:
         return CamInferer(method, slices_at_once=slices_at_once)
-    return HeatInferer(slices_at_once=slices_at_once, amp=amp)
+    return HeatmapInferer(slices_at_once=slices_at_once, amp=amp)

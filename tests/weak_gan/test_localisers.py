@@ -14,10 +14,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from weak_gan_parts import Slices, trainer, watch
 
-from common.inferers import HeatInferer
-from common.networks.localisers import MapNetwork, lesion_classifier
+from common.networks.lesion_classifier import lesion_classifier
+from common.networks.va_gan import MapNetwork
 from common.networks.weak_gan import LesionSeparator
 from common.weak_gan.cam import CamInferer
+from common.weak_gan.heatmap import HeatmapInferer
 from common.weak_gan.losses import BiomarkerLoss, MapLoss
 
 SQUARE = 11.5  # centre of the square of Slices, in both directions; it is 8 pixels wide
@@ -132,7 +133,7 @@ def test_volumes_have_the_heat_of_their_slices(classifier: nn.Module) -> None:
     torch.manual_seed(0)
     volume = torch.rand(2, 1, 32, 48, 3) * 2 - 1
     for inferer, network in (
-        (HeatInferer(slices_at_once=2), LesionSeparator(filters=2).eval()),
+        (HeatmapInferer(slices_at_once=2), LesionSeparator(filters=2).eval()),
         (CamInferer("cam", slices_at_once=2), classifier),
     ):
         with torch.no_grad():
@@ -143,7 +144,7 @@ def test_volumes_have_the_heat_of_their_slices(classifier: nn.Module) -> None:
 
 def test_heat_is_what_is_positive_in_the_lesions_with_the_normal_version_beside_it() -> None:
     outputs = torch.tensor([[-0.9, 0.1, 0.2, 0.3], [-0.5, 0.0, 0.4, 1.5]]).view(1, 2, 2, 2)  # VA-GAN's may exceed 1
-    heat, normal_version = HeatInferer()(torch.zeros(1, 1, 2, 2), lambda x: outputs)[0]
+    heat, normal_version = HeatmapInferer()(torch.zeros(1, 1, 2, 2), lambda x: outputs)[0]
     torch.testing.assert_close(heat.flatten(), torch.tensor([0.0, 0.0, 0.4, 1.0]))
     assert torch.equal(normal_version, outputs[0, 0])
 
