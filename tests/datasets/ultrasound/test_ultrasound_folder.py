@@ -1,0 +1,99 @@
+"""Folders of images, clips and DICOM are listed as cases; one bad file affects no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pydicom
+import pytest
+from PIL import Image
+from ultrasound_files import GREY, dicom, pixels_of, ramp, save, write_clip, write_gif
+
+from common.datasets.ultrasound.folder import inference_cases
+
+
+def test_a_mixed_folder_is_listed(tmp_path: Path) -> None:
+    for name in ("b/x.png", "b/x.mp4", "b/x.PNG", "a.mpeg", ".hidden.png", ".git/y.png", "notes.txt", "b/._x.mp4"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    save(dicom(GREY), tmp_path / "c" / "1.2.840.1")
+    save(dicom(GREY), tmp_path / "c" / "1.2.840.2")
+    save(dicom(GREY[:1]), tmp_path / "c" / "IM0001")
+    save(dicom(GREY[:1], Modality="CT"), tmp_path / "ct.dcm")
+    (tmp_path / "text.dcm").write_text("text")
+    (tmp_path / "no_dicom").write_text("text")
+    listed = inference_cases(tmp_path)
+    assert [case["case"] for case in listed] == sorted(case["case"] for case in listed)
+    found = {case["case"]: (case["image"].relative_to(tmp_path).as_posix(), case["kind"]) for case in listed}
+    assert found == {
+        "a": ("a.mpeg", "clip"),
+        "b/x": ("b/x.PNG", "picture"),
+        "b/x_mp4": ("b/x.mp4", "clip"),
+        "b/x_png": ("b/x.png", "picture"),
+        "c/1.2.840.1": ("c/1.2.840.1", "dicom"),
+        "c/1.2.840.2": ("c/1.2.840.2", "dicom"),
+        "c/IM0001": ("c/IM0001", "dicom"),
+        "ct": ("ct.dcm", "dicom"),
+        "text": ("text.dcm", "dicom"),
+    }
+    errors = {case["case"]: case["error"] for case in listed if "error" in case}
+    assert set(errors) == {"ct", "text"}
+    assert errors["ct"].startswith(f"{tmp_path / 'ct.dcm'}: an ultrasound bundle reads DICOM of modality US, got CT.")
+    assert errors["text"].startswith(f"{tmp_path / 'text.dcm'}: cannot be read: ")
+
+
+def test_case_names_are_unique(tmp_path: Path) -> None:
+    for name in ("x.mp4", "x.png", "x_png.jpg", "x_png.bmp"):
+        (tmp_path / name).write_bytes(b"x")
+    names = [case["case"] for case in inference_cases(tmp_path)]
+    assert len(set(names)) == 4
+
+
+def test_cases_are_included_and_excluded_by_pattern_or_given_as_one_file(tmp_path: Path) -> None:
+    for name in ("convex/a.mp4", "convex/b.png", "linear/a.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    names = lambda **options: [case["case"] for case in inference_cases(tmp_path, **options)]  # noqa: E731
+    assert names(include="convex/*") == ["convex/a", "convex/b"]
+    assert names(exclude="*/b,linear/*") == ["convex/a"]
+    assert names(include=["*/b", "linear/*"]) == ["convex/b", "linear/a"]
+    (case,) = inference_cases(tmp_path / "convex" / "a.mp4")
+    assert case == {"case": "a", "image": tmp_path / "convex" / "a.mp4", "kind": "clip"}
+    with pytest.raises(
+        FileNotFoundError, match=r"3 files, 3 of them pictures or clips, none left by include='z'.*\.mp4"
+    ):
+        inference_cases(tmp_path, include="z")
+    with pytest.raises(FileNotFoundError, match="No such folder"):
+        inference_cases(tmp_path / "none")
+
+
+def test_a_dicomdir_file_is_not_listed(tmp_path: Path) -> None:
+    save(dicom(GREY), tmp_path / "IM1")
+    listing = dicom(GREY)
+    del listing.PixelData, listing.Modality
+    listing.SOPClassUID = listing.file_meta.MediaStorageSOPClassUID = pydicom.uid.MediaStorageDirectoryStorage
+    save(listing, tmp_path / "DICOMDIR")
+    assert [case["case"] for case in inference_cases(tmp_path)] == ["IM1"]
+
+
+def test_one_bad_file_affects_no_other(tmp_path: Path) -> None:
+    Image.fromarray(ramp(1)).save(tmp_path / "a.png")
+    (tmp_path / "b.mp4").write_text("text")
+    write_clip(tmp_path / "c.avi", [ramp(step) for step in range(4)])
+    save(dicom(GREY, Modality="MR"), tmp_path / "d.dcm")
+    save(dicom(GREY), tmp_path / "e")
+    (tmp_path / "f.gif").touch()
+    write_gif(tmp_path / "g.gif", [50, 50])
+    counts: dict[str, int] = {}
+    failed = set()
+    for case in inference_cases(tmp_path):
+        try:
+            if "error" in case:
+                raise ValueError(case["error"])
+            counts[case["case"]] = len(pixels_of(case["image"]))
+        except ValueError as error:
+            assert str(error).startswith(f"{case['image']}: ")
+            failed.add(case["case"])
+    assert counts == {"a": 1, "c": 4, "e": 5, "g": 2}
+    assert failed == {"b", "d", "f"}
