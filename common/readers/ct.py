@@ -1,7 +1,7 @@
-"""Read CT scans and pictures of any usual format.
+"""Read CT scans and images of any usual format.
 
-Every format arrives as one shape: (1, X, Y, Z) in the file's own axis order, with an affine (RAS, mm) that tells how
-it is turned, so that one chain of transforms serves them all and a mask can go back to the file's grid.
+Every format is read into one form: (1, X, Y, Z) in the file's own axis order, with an affine (RAS, mm) for its
+orientation. One chain of transforms then serves all formats, and a mask can return to the file's grid.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import torch
 from monai.data import ITKReader, MetaTensor
+from PIL import Image
 
 from ..files import reason
 from .dicom import check_pydicom
@@ -27,7 +29,7 @@ DIRECTIONS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0)} 
 
 
 def kind_of(path: str | Path) -> str:
-    """``nifti``, ``itk``, ``picture``, ``array``, ``dicom`` or nothing, by name or, without suffix, by content."""
+    """Return ``nifti``, ``itk``, ``picture``, ``array``, ``dicom`` or "", by suffix or, without one, by content."""
     name = str(path).lower()
     for kind, endings in (
         ("nifti", NIFTI),
@@ -45,16 +47,20 @@ def kind_of(path: str | Path) -> str:
 
 
 def picture_affine(axes: str) -> np.ndarray:
-    """RAS affine (4, 4) of a picture array [row, column, 0] whose rows and columns run as ``axes`` says.
+    """Return the RAS affine (4, 4) of an image array [row, column, 0].
 
     Args:
-        axes: two letters out of R, L, A, P: where rows and columns run to. ``PL`` is upright. Pixels count as 1 mm.
+        axes: two letters of R, L, A, P: the directions in which rows and columns run. ``PL`` is upright. A pixel counts
+            as 1 mm.
 
     Raises:
         ValueError: for letters that do not span an axial plane.
+
+    Example:
+        >>> picture_affine("PL")[:2, :2]
     """
     if len(axes) != 2 or not set(axes) <= set(DIRECTIONS) or (axes[0] in "RL") == (axes[1] in "RL"):
-        raise ValueError(f"Picture axes are one letter of R, L and one of A, P, got {axes!r}. Upright is 'PL'.")
+        raise ValueError(f"Image axes are one letter of R, L and one of A, P, got {axes!r}. Upright is 'PL'.")
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = DIRECTIONS[axes[0]], DIRECTIONS[axes[1]]
     return affine
@@ -62,12 +68,12 @@ def picture_affine(axes: str) -> np.ndarray:
 
 def _read_nifti(path: Path) -> MetaTensor:
     image: Any = nibabel.load(path)
-    # Kept in the file's order, in which a slice lies in one piece; MONAI's reader turns the whole volume over
+    # In the file's memory order, where a slice is contiguous; MONAI's reader copies the whole volume
     return MetaTensor(torch.from_numpy(np.asarray(image.dataobj, np.float32)), affine=torch.from_numpy(image.affine))
 
 
 def _read_itk(path: Path) -> MetaTensor:
-    reader = ITKReader()  # imports itk, which takes a second, only here
+    reader = ITKReader()  # imports itk here, because it takes a second and only MetaImage and NRRD need it
     values, meta = reader.get_data(reader.read(path))
     return MetaTensor(
         torch.from_numpy(np.ascontiguousarray(values, np.float32)), affine=torch.as_tensor(meta["affine"])
@@ -75,17 +81,15 @@ def _read_itk(path: Path) -> MetaTensor:
 
 
 def _read_picture(path: Path, axes: str) -> MetaTensor:
-    from PIL import Image
-
     with Image.open(path) as picture:
         if picture.mode not in ("L", "P", "1", "RGB", "RGBA"):
             raise ValueError(
-                f"a picture must be 8-bit grey, got mode {picture.mode}; convert it, or give DICOM or NIfTI"
+                f"an image must be 8-bit grey, got mode {picture.mode}; convert it, or give DICOM or NIfTI"
             )
-        pixels = np.asarray(picture)  # palette pictures stay indices, which is what label pictures hold
+        pixels = np.asarray(picture)  # palette images stay indices, which label images hold
     if pixels.ndim == 3:
         if not (pixels[..., :3] == pixels[..., :1]).all():
-            raise ValueError("a CT picture must be grey, got colours; export it without overlays")
+            raise ValueError("a CT image must be grey, got colours; export it without overlays")
         pixels = pixels[..., 0]
     return MetaTensor(
         torch.from_numpy(pixels.astype(np.float32))[..., None], affine=torch.from_numpy(picture_affine(axes))
@@ -94,8 +98,7 @@ def _read_picture(path: Path, axes: str) -> MetaTensor:
 
 def _read_dicom(paths: Sequence[Path]) -> MetaTensor:
     check_pydicom()
-    import highdicom  # takes a second to import, so only where there is DICOM
-    import pydicom
+    import highdicom  # here, because it takes a second to import and only DICOM needs it
 
     datasets = [pydicom.dcmread(path) for path in paths]
     # highdicom sorts by position, applies the rescale slope, and refuses gaps and slices of differing geometry
@@ -103,7 +106,7 @@ def _read_dicom(paths: Sequence[Path]) -> MetaTensor:
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine  # DICOM is LPS
     affine = affine[:, [2, 1, 0, 3]]  # (slice, row, column) to (column, row, slice)
     thickness = datasets[0].get("SliceThickness") if len(datasets) == 1 else None
-    if thickness:  # a slice alone has no distance to the next
+    if thickness:  # a single slice has no distance to the next
         affine[:3, 2] *= float(thickness) / np.linalg.norm(affine[:3, 2])
     meta = {"spacing_known": len(datasets) > 1 or bool(thickness)}
     return MetaTensor(torch.from_numpy(volume.array).permute(2, 1, 0), affine=torch.from_numpy(affine), meta=meta)
@@ -114,25 +117,29 @@ def _read_array(path: Path) -> MetaTensor:
     if stack.ndim != 4:
         raise ValueError(f"a stack of slices has shape (slices, rows, columns, channels), got {stack.shape}")
     stack = stack[..., 0] if stack.shape[-1] == 1 else stack.argmax(-1)
-    affine = picture_affine(UPRIGHT)  # how the public arrays lie
+    affine = picture_affine(UPRIGHT)  # orientation of the public arrays
     return MetaTensor(torch.from_numpy(np.moveaxis(stack, 0, -1).astype(np.float32)), affine=torch.from_numpy(affine))
 
 
 def read(path: str | Path | Sequence[str | Path], picture_axes: str = UPRIGHT) -> MetaTensor:
-    """Read a volume, a DICOM series, a single DICOM slice, a stack of arrays, or a picture.
+    """Read a volume, a DICOM series, a single DICOM slice, an array of slices, or an image.
 
     Args:
         path: a file, or the files of one DICOM series in any order.
-        picture_axes: where rows and columns of a picture run to; see ``picture_affine``.
+        picture_axes: directions of an image's rows and columns; see ``picture_affine``.
 
     Returns:
         float32 (1, X, Y, Z) in the file's own axis order, with its RAS affine in mm. ``meta["spacing_known"]`` is False
-        for pictures and arrays, whose pixel size no file tells, and for a DICOM slice alone that states no thickness.
-        One-hot arrays come as channel indices.
+        for images and arrays, which record no pixel size, and for a single DICOM slice that states no thickness.
+        One-hot arrays become channel indices.
 
     Raises:
         FileNotFoundError: when there is no such file.
         ValueError: when it cannot be read, or is not one scan; the message names the file.
+
+    Example:
+        >>> scan = read("study_0255.nii.gz")
+        >>> scan.shape, scan.affine
     """
     paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(one) for one in path]
     name = paths[0] if len(paths) == 1 else paths[0].parent

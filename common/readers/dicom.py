@@ -1,4 +1,4 @@
-"""Which pydicom reads DICOM here."""
+"""The version of pydicom that DICOM needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ OLDEST = 3
 
 
 def check_pydicom() -> None:
-    """MONAI Label's environment holds pydicom 2, and with it a highdicom that makes no volumes.
+    """Refuse pydicom 2, which MONAI Label's environment holds with a highdicom that cannot read volumes.
 
     Raises:
         ValueError: where pydicom is too old.
@@ -16,6 +16,6 @@ def check_pydicom() -> None:
     found = version("pydicom")
     if int(found.partition(".")[0]) < OLDEST:
         raise ValueError(
-            f"DICOM is read with pydicom {OLDEST} or later, got {found}. Update pydicom and highdicom, or give NIfTI "
+            f"DICOM needs pydicom {OLDEST} or later, got {found}. Update pydicom and highdicom, or give NIfTI "
             "(pictures and clips for ultrasound); MONAI Label itself converts what a DICOMweb server gives it."
         )

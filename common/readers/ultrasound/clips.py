@@ -1,103 +1,99 @@
-"""Clips, decoded by libav."""
+"""Ultrasound clips, decoded by libav (PyAV)."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import av
 import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
 
 from .formats import Refused
 from .lazy_frame import LazyFrame
 
-if TYPE_CHECKING:
-    from av.container import InputContainer
-    from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
-
-# Only what the suffixes stand for: libav would also follow playlists to other files
+# Only the formats of the suffixes: libav would also follow playlists to other files
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,avi,gif,mpeg,mpegvideo,mpegts,m4v,matroska,webm"
-GUESSED_RATE = 25.0  # frames per second of a file that states neither times nor rate
-QUARTER = 100  # in the matrix of a quarter turn, two entries are larger than the others by more than this factor
+GUESSED_RATE = 25.0  # frames per second, for a file that states neither times nor rate
+QUARTER = 100  # in the matrix of a 90-degree rotation, two entries exceed the others by more than this factor
 
 
 class Damaged(Exception):
-    """What is wrong with the rest of a clip."""
+    """The rest of a clip cannot be read; the message says why."""
 
 
 def clip_frames(path: Path) -> Iterator[LazyFrame]:
-    """The frames of a clip, decoded once, front to back.
+    """Decode the frames of a clip once, from first to last.
 
     Raises:
-        Refused: when it cannot be opened, holds no pictures, or one only, and after the readable frames of a damaged
-            clip.
+        Refused: when the clip cannot be opened or holds fewer than two frames, and after the readable frames of a
+            damaged clip.
     """
     convert = Converter()
     with _opened(path) as clip:
-        stream = _pictures_of(clip)
-        stated = 0 if clip.format.name == "gif" else stream.frames  # for gif, libav counts what is there
+        stream = _video_stream(clip)
+        stated = 0 if clip.format.name == "gif" else stream.frames  # for gif, libav counts the frames that are there
         held_back: LazyFrame | None = None  # the first, until there is a second
         count = 0
         try:
             for seconds, frame in _timed(_intact(clip, stream, path), stream):
                 count += 1
-                shot = LazyFrame(seconds, lambda frame=frame: convert(frame))  # type: ignore[misc]
+                lazy = LazyFrame(seconds, lambda frame=frame: convert(frame))  # type: ignore[misc]
                 if count == 1:
-                    held_back = shot
+                    held_back = lazy
                     continue
                 if held_back:
                     yield held_back
                     held_back = None
-                yield shot
+                yield lazy
         except Damaged as error:
             if held_back:
                 yield held_back
             share = f"{count} of {stated}" if stated > count else f"the first {count}"
             raise Refused(
-                f"a clip must be whole, but only {share} frames could be read: {error} Copy or export it again."
+                f"a clip must be complete, but only {share} frames could be read: {error} Copy or export it again."
             ) from error
         if count < 2:
             raise Refused(
                 f"a clip has two frames or more, got {count}"
                 + (
-                    "; save it as png to have it read as a picture."
+                    "; save it as png to have it read as an image."
                     if count
-                    else ". It may be cut short: copy it again."
+                    else ". It may be truncated: copy it again."
                 )
             )
 
 
 def _opened(path: Path) -> InputContainer:
-    import av
-
     try:
         # An absolute path has no colon that libav would take for a protocol
         return av.open(str(path.resolve()), options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"})
     except av.FFmpegError as error:
         raise Refused(
-            f"a file of suffix {path.suffix} must hold a whole clip, got what cannot be opened ({error.strerror}): "
-            "other content, or cut short. Copy or export it again."
+            f"a file of suffix {path.suffix} must hold a complete clip, but it cannot be opened ({error.strerror}): it "
+            "has other content, or is truncated. Copy or export it again."
         ) from error
 
 
-def _pictures_of(clip: InputContainer) -> VideoStream:
-    """The first video stream that is no cover picture."""
+def _video_stream(clip: InputContainer) -> VideoStream:
+    """Return the first video stream that is not a cover image."""
     for stream in clip.streams.video:
         if not stream.disposition & stream.disposition.attached_pic:
             return stream
     held = ", ".join(sorted({stream.type for stream in clip.streams})) or "nothing"
-    raise Refused(f"a clip must hold moving pictures, got {held} only. It may be cut short: copy or export it again.")
+    raise Refused(f"a clip must hold video, got {held} only. It may be truncated: copy or export it again.")
 
 
 def _intact(clip: InputContainer, stream: VideoStream, path: Path) -> Iterator[VideoFrame]:
-    """Frames up to the first damage: those after it build on what is missing, and libav would make them up."""
-    import av
-
+    """Yield the frames before the first damage: later ones depend on the missing data, and libav would invent them."""
     stream.thread_type = "AUTO"
-    stream.codec_context.options = {"err_detect": "explode"}  # a bit error is an error, and is not painted over
-    # The index leaves out what an edit list hides; chunks of size 0 are the dropped frames of an avi
+    stream.codec_context.options = {"err_detect": "explode"}  # report bit errors instead of concealing them
+    # The index omits frames that an edit list hides; chunks of size 0 are dropped frames of an avi
     indexed = sum(entry.size > 0 for entry in stream.index_entries) if stream.frames else 0
     packets = 0
     cut = ""
@@ -108,10 +104,10 @@ def _intact(clip: InputContainer, stream: VideoStream, path: Path) -> Iterator[V
                 break
             packets += packet.size > 0
             for frame in packet.decode():
-                yield _whole(frame)
+                yield _checked(frame)
         if cut:
-            for frame in stream.decode(None):  # what the decoder still holds
-                yield _whole(frame)
+            for frame in stream.decode(None):  # frames that the decoder still holds
+                yield _checked(frame)
     except av.FFmpegError as error:
         raise Damaged(f"{error.strerror}.") from error
     if not cut and packets < indexed:
@@ -120,14 +116,14 @@ def _intact(clip: InputContainer, stream: VideoStream, path: Path) -> Iterator[V
         raise Damaged(cut or "it ends early.")
 
 
-def _whole(frame: VideoFrame) -> VideoFrame:
+def _checked(frame: VideoFrame) -> VideoFrame:
     if frame.is_corrupt:
         raise Damaged("a frame is corrupt.")
     return frame
 
 
 def _ends_early(path: Path) -> bool:
-    """Whether a gif, avi or Matroska file is shorter than it says; others tell by their index or not at all."""
+    """Whether a gif, avi or Matroska file is shorter than it states. Other formats show this in their index, or not."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(256)
@@ -147,7 +143,7 @@ def _ends_early(path: Path) -> bool:
 
 
 def _ebml_size(data: bytes, at: int) -> tuple[int, int]:
-    """A size as Matroska writes it and where it ends: the leading zeros of the first byte count the bytes to follow."""
+    """Read a Matroska size: the leading zeros of its first byte count the bytes that follow. Return it and its end."""
     length = 9 - data[at].bit_length()
     value = int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1)
     unknown = value == (1 << 7 * length) - 1  # all bits set: written live
@@ -155,7 +151,7 @@ def _ebml_size(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _timed(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[tuple[float, VideoFrame]]:
-    """Seconds since the first frame; where time stamps are missing or run back, the average rate goes on."""
+    """Add the seconds since the first frame. The average rate replaces stamps that are missing or run backwards."""
     step = 1 / float(stream.average_rate or stream.guessed_rate or GUESSED_RATE)
     first: float | None = None
     seconds = -step
@@ -169,24 +165,22 @@ def _timed(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[tuple[
 
 
 class Converter:
-    """Makes upright RGB pixels of the frames of one clip.
+    """Convert the frames of one clip to upright RGB pixels.
 
-    By way of RGB, since that minds limited and full range and the colour matrix. Only with full chroma interpolation
-    is the result rounded, and equals the luma of grey clips; libav's default darkens by up to 3 grey levels.
+    Conversion to RGB respects limited and full range and the colour matrix. Only full chroma interpolation rounds the
+    result, which then equals the luma of grey clips; libav's default darkens by up to 3 grey levels.
     """
 
     def __init__(self) -> None:
-        from av.video.reformatter import Interpolation, VideoReformatter
-
         self.exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-        self.reformatter = VideoReformatter()  # one for all frames: its tables are costly
+        self.reformatter = VideoReformatter()  # one for all frames, because its tables are costly
         self.turn: Turn | None = None
 
     def __call__(self, frame: VideoFrame) -> np.ndarray:
         """uint8 (rows, columns, 3), or (rows, columns, 4) with opacity.
 
         Raises:
-            Refused: for more than 8 bits a sample, or a frame turned by other than quarters.
+            Refused: for more than 8 bits per sample, or a rotation that is not a multiple of 90 degrees.
         """
         deepest = max(component.bits for component in frame.format.components)
         if deepest > 8:
@@ -194,7 +188,7 @@ class Converter:
                 f"a clip must have 8 bits per sample, got {deepest} ({frame.format.name}). Export it as 8-bit."
             )
         if self.turn is None:
-            # Once a clip: a frame that was asked for its side data holds itself, and stays in memory
+            # Once per clip: a frame whose side data were read stays in memory
             self.turn = _turn(frame)
         opacity = any(component.is_alpha for component in frame.format.components)
         layout = "rgba" if opacity else "rgb24"
@@ -213,7 +207,7 @@ class Turn(NamedTuple):
 
 
 def _turn(frame: VideoFrame) -> Turn:
-    """From the display matrix: (column, row) times the matrix is where a pixel is shown."""
+    """Read the display matrix: (column, row) times the matrix is where a pixel is shown."""
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return Turn(False, 1, 1)
@@ -223,5 +217,5 @@ def _turn(frame: VideoFrame) -> Turn:
     if min(abs(a), abs(d)) > QUARTER * max(abs(b), abs(c)):
         return Turn(False, 1 if d > 0 else -1, 1 if a > 0 else -1)
     raise Refused(
-        f"a clip must lie upright or be turned by quarters, got a rotation of {frame.rotation} degrees. Turn it."
+        f"a clip must be upright or rotated by a multiple of 90 degrees, got {frame.rotation} degrees. Rotate it."
     )

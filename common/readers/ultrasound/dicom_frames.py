@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import pydicom
+from pydicom.pixels import apply_color_lut, iter_pixels
 
 from ...files import reason
 from ..dicom import check_pydicom
@@ -28,20 +30,18 @@ Crop = tuple[int, int, int, int]
 
 
 def dicom_frames(path: Path) -> tuple[Iterator[LazyFrame], Crop | None]:
-    """The frames of a DICOM file, and the sides to cut off around its tissue regions, where it states them.
+    """Return the frames of a DICOM file, and the margins to crop around its tissue regions, if it states any.
 
     Raises:
-        Refused: for another modality, other than 8 bits, video, or pixel data that are missing or cut short.
-        Exception: whatever pydicom raises for what is no DICOM, and for a pydicom that is too old.
+        Refused: for another modality, a depth other than 8 bits, video, or missing or truncated pixel data.
+        Exception: any error of pydicom for a file that is not DICOM, or for a pydicom that is too old.
     """
     check_pydicom()
-    import pydicom
-
     with open(path, "rb") as file:
         header = pydicom.dcmread(file, stop_before_pixels=True)
         refuse_other_modality(header)
         if str(header.file_meta.get("TransferSyntaxUID", "")).startswith(VIDEO):
-            raise Refused("video inside DICOM is not read, got an MPEG transfer syntax. Export it as mp4.")
+            raise Refused("video inside DICOM is not supported, got an MPEG transfer syntax. Export it as mp4.")
         if header.file_meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
             _refuse_missing_pixels(file, header)
     bits = header.get("BitsStored")
@@ -51,17 +51,17 @@ def dicom_frames(path: Path) -> tuple[Iterator[LazyFrame], Crop | None]:
             f"ultrasound must have 8 bits per sample, got BitsStored {bits}{signed}. Export it as 8-bit grey levels as "
             "the device shows them."
         )
-    return _shots(path, header), _region(path, header)
+    return _lazy_frames(path, header), _region(path, header)
 
 
 def _refuse_missing_pixels(file: BinaryIO, header: Any) -> None:
-    """Check at no cost that the pixel data end within the file: decoders fill a cut frame with grey."""
+    """Check, without decoding, that the pixel data end within the file: decoders fill a truncated frame with grey."""
     size = file.seek(0, 2)
     syntax = header.file_meta.TransferSyntaxUID
     order = "<" if syntax.is_little_endian else ">"
     at, length = _pixel_data(file, header, order)
     if at is None:
-        raise Refused("a picture must hold pixels, got a header alone. Export it with its pixels.")
+        raise Refused("an image must hold pixels, got a header only. Export it with its pixels.")
     end = at + length
     if length == UNDEFINED:
         file.seek(at)
@@ -72,13 +72,11 @@ def _refuse_missing_pixels(file: BinaryIO, header: Any) -> None:
                 break
             end = file.seek(length, 1)
     if end > size:
-        raise Refused(f"the pixel data must be whole, got {size - at} of {end - at} bytes or more. Copy it again.")
+        raise Refused(f"the pixel data must be complete, got {size - at} of {end - at} bytes or more. Copy it again.")
 
 
 def _pixel_data(file: BinaryIO, header: Any, order: str) -> tuple[int | None, int]:
-    """Where the value of PixelData starts in the file, None without one, and its length."""
-    import pydicom
-
+    """Return where the value of PixelData starts in the file (None if absent), and its length."""
     file.seek(0)
     pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["Rows"])  # leaves the file at the pixel data
     start = file.tell()
@@ -90,7 +88,7 @@ def _pixel_data(file: BinaryIO, header: Any, order: str) -> tuple[int | None, in
     return start + 8, struct.unpack(f"{order}L", head[4:8])[0]
 
 
-def _shots(path: Path, header: Any) -> Iterator[LazyFrame]:
+def _lazy_frames(path: Path, header: Any) -> Iterator[LazyFrame]:
     count = int(header.get("NumberOfFrames") or 1)
     times = _times(path, header, count)
     decoded = _decoded(path, header, count)
@@ -109,15 +107,12 @@ def _shots(path: Path, header: Any) -> Iterator[LazyFrame]:
 
 
 def _decoded(path: Path, header: Any, count: int) -> Iterator[np.ndarray]:
-    """Frames of uint8 or uint16 in the colours of the file, YBR turned to RGB; one at a time is in memory."""
-    import pydicom
-    from pydicom.pixels import iter_pixels
-
+    """Yield frames of uint8 or uint16 in the file's colours, YBR converted to RGB; one at a time is in memory."""
     syntax = header.file_meta.TransferSyntaxUID
     if syntax == pydicom.uid.DeflatedExplicitVRLittleEndian:
-        yield from iter_pixels(pydicom.dcmread(path))  # has to be inflated as a whole
+        yield from iter_pixels(pydicom.dcmread(path))  # must be inflated at once
     elif header.get("PhotometricInterpretation") == "YBR_FULL_422" and not syntax.is_encapsulated:
-        for index in range(count):  # each with a decoder of its own: pydicom takes the second frame for YBR_FULL
+        for index in range(count):  # one decoder per frame: pydicom reads the second frame as YBR_FULL
             yield from iter_pixels(path, indices=[index])
     else:
         yield from iter_pixels(path)
@@ -125,7 +120,7 @@ def _decoded(path: Path, header: Any, count: int) -> Iterator[np.ndarray]:
 
 @contextmanager
 def _without_tracebacks() -> Iterator[None]:
-    """pydicom logs the traceback of every plug-in that fails before it raises; the exception tells all."""
+    """Silence pydicom, which logs the traceback of every failed plug-in and then raises the same."""
     log = logging.getLogger("pydicom")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)
@@ -136,10 +131,10 @@ def _without_tracebacks() -> Iterator[None]:
 
 
 def _times(path: Path, header: Any, count: int) -> np.ndarray:
-    """Seconds (count,) of the frames since the first; NaN when the file states no rate."""
+    """Return the seconds since the first frame, (count,); NaN when the file states no rate."""
     if count == 1:
         return np.zeros(1)
-    vector = np.atleast_1d(np.asarray(header.get("FrameTimeVector") or [], float))  # ms since the frame before
+    vector = np.atleast_1d(np.asarray(header.get("FrameTimeVector") or [], float))  # ms since the previous frame
     if len(vector) == count and (vector[1:] > 0).all():
         return (np.cumsum(vector) - vector[0]) / 1000
     for keyword, to_seconds in (
@@ -150,17 +145,15 @@ def _times(path: Path, header: Any, count: int) -> np.ndarray:
         value = float(header.get(keyword) or 0)
         if value > 0:
             return np.arange(count) * to_seconds(value)
-    logger.info("%s: states no frame rate: every frame is taken, its time is not known.", path)
+    logger.info("%s: states no frame rate: every frame is used, and its time is unknown.", path)
     return np.full(count, math.nan)
 
 
 def _colours(pixels: np.ndarray, header: Any) -> np.ndarray:
-    """uint8, grey (rows, columns) or RGB (rows, columns, 3); pydicom has turned YBR to RGB by now.
+    """Return uint8, grey (rows, columns) or RGB (rows, columns, 3); pydicom has converted YBR to RGB before.
 
-    Windows and look-up tables for the display are not applied: 8-bit ultrasound is stored as the device shows it.
+    Display windows and look-up tables are not applied: 8-bit ultrasound is stored as the device shows it.
     """
-    from pydicom.pixels import apply_color_lut
-
     interpretation = header.get("PhotometricInterpretation", "MONOCHROME2")
     if interpretation == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, header)
@@ -171,7 +164,7 @@ def _colours(pixels: np.ndarray, header: Any) -> np.ndarray:
 
 
 def _region(path: Path, header: Any) -> Crop | None:
-    """Sides to cut off around the 2-D tissue regions, which leaves out the text around them."""
+    """Return the margins to crop around the 2-D tissue regions, which removes the text around them."""
     boxes = [
         (item.RegionLocationMinY0, item.RegionLocationMaxY1, item.RegionLocationMinX0, item.RegionLocationMaxX1)
         for item in header.get("SequenceOfUltrasoundRegions") or []
@@ -185,6 +178,6 @@ def _region(path: Path, header: Any) -> Crop | None:
     top, bottom = max(0, min(tops)), min(rows, max(bottoms) + 1)
     left, right = max(0, min(lefts)), min(columns, max(rights) + 1)
     if top >= bottom or left >= right:
-        logger.warning("%s: its tissue regions lie outside the picture and are ignored.", path)
+        logger.warning("%s: its tissue regions lie outside the image and are ignored.", path)
         return None
     return top, rows - bottom, left, columns - right

@@ -1,9 +1,11 @@
-"""Which files hold ultrasound, and which of them are clips."""
+"""Formats of ultrasound files, and which of them are clips."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+import pydicom
 
 from ...files import reason
 
@@ -14,11 +16,11 @@ FORMATS = f"{', '.join(PICTURES + CLIPS + DICOM)}, DICOM without suffix"
 
 
 class Refused(ValueError):
-    """A rule that a file breaks: rule, value, remedy; whoever knows the file's path puts it in front."""
+    """A file that breaks a rule: rule, value, remedy. The caller, who knows the path, puts it in front."""
 
 
 def kind_of(path: Path) -> str:
-    """``picture``, ``clip``, ``dicom`` or nothing, by name or, without suffix, by content."""
+    """Return ``picture``, ``clip``, ``dicom`` or "", by suffix or, without one, by content."""
     suffix = path.suffix.lower()
     for kind, suffixes in (("picture", PICTURES), ("clip", CLIPS), ("dicom", DICOM)):
         if suffix in suffixes:
@@ -30,30 +32,33 @@ def kind_of(path: Path) -> str:
 
 
 def without_suffix(path: Path) -> bool:
+    """Whether a name has no suffix that states a format."""
     return path.suffix in ("", ".") or path.suffix[1:].isdigit()  # 1.2.840.1 is a UID, the usual name of a DICOM file
 
 
 def existing(path: str | Path) -> Path:
-    """The path of a file that exists.
+    """Return a path as ``Path`` if it is an existing file.
 
     Raises:
-        FileNotFoundError: when it does not, or is a folder.
+        FileNotFoundError: when there is no such file, or it is a folder.
     """
     path = Path(path)
     if path.is_dir():
-        raise FileNotFoundError(f"{path}: frames are read from a file, got a folder. List its files with datalist.")
+        raise FileNotFoundError(
+            f"{path}: frames are read from a file, got a folder. List its files with inference_cases."
+        )
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file. Give an existing picture or clip.")
+        raise FileNotFoundError(f"{path}: no such file. Give an existing image or clip.")
     return path
 
 
 def refuse_other_modality(header: Any) -> None:
-    """Ultrasound bundles must not judge a CT.
+    """Refuse DICOM of another modality, such as CT.
 
     Raises:
         Refused: when the DICOM header states a modality other than US.
     """
-    modality = header.get("Modality") or "US"  # exports of single frames leave it out
+    modality = header.get("Modality") or "US"  # exports of single frames often omit it
     if modality != "US":
         raise Refused(
             f"an ultrasound bundle reads DICOM of modality US, got {modality}. Leave the file out with exclude, or, "
@@ -62,7 +67,7 @@ def refuse_other_modality(header: Any) -> None:
 
 
 def is_clip(path: str | Path) -> bool:
-    """Whether more than one frame is expected: the suffix of a clip, or DICOM with NumberOfFrames above 1.
+    """Whether a file should hold more than one frame: the suffix of a clip, or DICOM with NumberOfFrames above 1.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -72,8 +77,6 @@ def is_clip(path: str | Path) -> bool:
     kind = kind_of(path)
     if kind != "dicom":
         return kind == "clip"
-    import pydicom
-
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["NumberOfFrames"])
         return int(header.get("NumberOfFrames") or 1) > 1

@@ -1,4 +1,4 @@
-"""One way to read pictures, clips and DICOM: frame by frame, upright, as 8-bit grey levels."""
+"""Read ultrasound images, clips and DICOM frame by frame, upright, as 8-bit grey levels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
-# None of these inside functions: MONAI Label drops a bundle's modules between steps, and a later import finds none
+# At the top, not inside functions: MONAI Label unloads a bundle's modules between steps, and later imports would fail
 from ...files import reason
 from .clips import clip_frames
 from .dicom_frames import dicom_frames
@@ -20,30 +21,30 @@ from .pictures import picture_frame
 
 logger = logging.getLogger(__name__)
 
-TOLERANCE = 6e-4  # seconds; Matroska rounds the time of a frame to milliseconds
-COLOURED = 40  # grey levels between the channels: more than what lossy compression leaves of grey
+TOLERANCE = 6e-4  # seconds, because Matroska rounds the time of a frame to milliseconds
+COLOURED = 40  # difference of the channels in grey levels; lossy compression of grey causes less
 NOTEWORTHY = 0.01  # share of coloured pixels
 
 
 class Frame(NamedTuple):
-    """One frame of a picture or clip.
+    """One frame of an image or clip.
 
     Attributes:
         index: position in the file, from 0.
-        seconds: time since the first frame; 0 for pictures, NaN where a multi-frame DICOM file states no rate.
+        seconds: time since the first frame; 0 for images, NaN where a multi-frame DICOM file states no rate.
         pixels: uint8 (rows, columns), grey levels 0 (black) to 255 (white); depth grows with the row.
     """
 
-    index: int  # type: ignore[assignment]  # the method of tuples gives way
+    index: int  # type: ignore[assignment]  # hides the method of tuples
     seconds: float
     pixels: np.ndarray
 
 
 class Sampler:
-    """Tells which frames are due: the first, then the first at or after each step of 1 / rate.
+    """Select frames: the first, then the first one at or after each step of 1 / rate.
 
     Args:
-        rate: frames per second; None takes every frame.
+        rate: frames per second; None selects every frame.
     """
 
     def __init__(self, rate: float | None) -> None:
@@ -51,7 +52,7 @@ class Sampler:
         self.step = 0
 
     def __call__(self, seconds: float) -> bool:
-        """Whether the frame at this time is due; frames come in order of time, and those without time always are."""
+        """Whether the frame at this time is selected. Frames come in order of time; those without a time always are."""
         if self.rate is None or math.isnan(seconds):
             return True
         passed = (seconds + TOLERANCE) * self.rate
@@ -64,37 +65,41 @@ class Sampler:
 def frames(
     path: str | Path, frames_per_second: float | None = None, crop: Sequence[int] | None = None
 ) -> Iterator[Frame]:
-    """Read a picture, a clip or a DICOM file of ultrasound frame by frame; a clip is decoded once, front to back.
+    """Read an ultrasound image, clip or DICOM file frame by frame; a clip is decoded once, from first to last.
 
-    Colours become luminance (ITU-R BT.601), what is transparent becomes black. Pictures and clips are turned upright
-    as they state it. DICOM that states its tissue regions is cropped to the box around them.
+    Colours become luminance (ITU-R BT.601) and transparent pixels become black. Images and clips are turned upright by
+    the rotation that they state. DICOM that states its tissue regions is cropped to the box around them.
 
     Args:
-        path: the file; see ``PICTURES``, ``CLIPS`` and ``DICOM`` of this package for its formats.
+        path: the file; ``formats.py`` lists the suffixes.
         frames_per_second: sampling rate: the first frame, then the first at or after each step, by presentation time.
-            None takes every frame, as does a rate above the file's own.
-        crop: top, bottom, left, right: pixels to cut off each side, instead of the region that a DICOM file states.
+            None gives every frame, as does a rate above the file's own.
+        crop: top, bottom, left, right: pixels to crop from each side, instead of the region that a DICOM file states.
 
     Yields:
-        Frames in order of time; see ``Frame``. All have one size.
+        Frames in order of time, all of the same size.
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: when the file cannot be read, is no ultrasound, has other than 8 bits a sample, when ``crop`` leaves
-            nothing. The message names the file. For a clip that is damaged part-way it is raised after the frames
+        ValueError: when the file cannot be read, is not ultrasound, does not have 8 bits per sample, or ``crop`` leaves
+            nothing. The message names the file. For a clip that is damaged part-way, it is raised after the frames
             before the damage.
+
+    Example:
+        >>> for frame in frames("clip.mp4", frames_per_second=3):
+        ...     print(frame.index, frame.seconds, frame.pixels.shape)
     """
     path = existing(path)
     try:
         _check(path, frames_per_second, crop)
-        shots, region = _open(path)
-        yield from _convert(path, shots, Sampler(frames_per_second), crop if crop is not None else region)
+        lazy_frames, region = _open(path)
+        yield from _convert(path, lazy_frames, Sampler(frames_per_second), crop if crop is not None else region)
     except Refused as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # decoders raise dozens of types; the user needs the file and the reason
         raise ValueError(
-            f"{path}: cannot be read: {reason(error)} Check that it opens in a viewer, and that its suffix tells what "
-            "it is."
+            f"{path}: cannot be read: {reason(error)} Check that it opens in a viewer, and that its suffix states "
+            "its format."
         ) from error
 
 
@@ -104,11 +109,11 @@ def _check(path: Path, rate: float | None, crop: Sequence[int] | None) -> None:
     if crop is not None and (len(crop) != 4 or any(int(side) != side or side < 0 for side in crop)):
         raise Refused(f"crop is [top, bottom, left, right] in whole pixels from 0, got {list(crop)}.")
     if path.stat().st_size == 0:
-        raise Refused("a picture or clip must hold data, got 0 bytes. Copy or export it again.")
+        raise Refused("an image or clip must hold data, got 0 bytes. Copy or export it again.")
 
 
 def _open(path: Path) -> tuple[Iterator[LazyFrame], tuple[int, int, int, int] | None]:
-    """Shots of a file, and the sides that it asks to crop."""
+    """Return the frames of a file, and the margins that it states for cropping."""
     kind = kind_of(path)
     if kind == "picture":
         return iter([picture_frame(path)]), None
@@ -119,19 +124,21 @@ def _open(path: Path) -> tuple[Iterator[LazyFrame], tuple[int, int, int, int] | 
     raise Refused(f"unknown format {path.suffix!r}. Use {FORMATS}.")
 
 
-def _convert(path: Path, shots: Iterator[LazyFrame], due: Sampler, crop: Sequence[int] | None) -> Iterator[Frame]:
+def _convert(
+    path: Path, lazy_frames: Iterator[LazyFrame], selected: Sampler, crop: Sequence[int] | None
+) -> Iterator[Frame]:
     size = None
-    for index, (seconds, pixels) in enumerate(shots):
-        if not due(seconds):
+    for index, (seconds, pixels) in enumerate(lazy_frames):
+        if not selected(seconds):
             continue
         values = _cropped(pixels(), crop)
         if size is None:
             size = values.shape[:2]
-            _tell_colours(path, values)
+            _log_colours(path, values)
         if values.shape[:2] != size:
             raise Refused(
-                f"all frames of a clip must have one size, got {size[1]} x {size[0]}, then {values.shape[1]} x "
-                f"{values.shape[0]} from frame {index} on. Cut the clip in two there."
+                f"all frames of a clip must have the same size, got {size[1]} x {size[0]}, then {values.shape[1]} x "
+                f"{values.shape[0]} from frame {index} on. Split the clip there."
             )
         yield Frame(index, seconds, luminance(values))
 
@@ -144,7 +151,7 @@ def _cropped(pixels: np.ndarray, crop: Sequence[int] | None) -> np.ndarray:
     if top + bottom >= rows or left + right >= columns:
         raise Refused(
             f"crop must leave at least one pixel, got [{top}, {bottom}, {left}, {right}] for {rows} rows and {columns} "
-            "columns. Cut off less."
+            "columns. Crop less."
         )
     return pixels[top : rows - bottom, left : columns - right]
 
@@ -156,28 +163,27 @@ def luminance(pixels: np.ndarray) -> np.ndarray:
         pixels: uint8, grey (rows, columns), RGB (rows, columns, 3), or RGB and opacity (rows, columns, 4), over black.
 
     Returns:
-        uint8 (rows, columns), own memory.
+        uint8 (rows, columns), a copy.
     """
-    from PIL import Image  # its conversion to grey is this formula
-
     if pixels.ndim == 2:
         return np.array(pixels)
+    # Pillow's conversion to grey is this formula
     grey = np.array(Image.fromarray(np.ascontiguousarray(pixels[..., :3])).convert("L"))
     if pixels.shape[2] == 4 and (pixels[..., 3] < 255).any():
-        # What lies below is arbitrary (gif: white) and no viewer shows it; black is the background of ultrasound
+        # Pixels below are arbitrary (white in gif) and no viewer shows them; black is the background of ultrasound
         grey = np.rint(grey * (pixels[..., 3] / np.float32(255))).astype(np.uint8)
     return grey
 
 
-def _tell_colours(path: Path, pixels: np.ndarray) -> None:
-    """Say once a file that colours lose their meaning."""
+def _log_colours(path: Path, pixels: np.ndarray) -> None:
+    """Log once per file that colours are reduced to grey."""
     if pixels.ndim == 2:
         return
     colours = pixels[..., :3]
     share = float((colours.max(-1) - colours.min(-1) > COLOURED).mean())
     if share > NOTEWORTHY:
         logger.info(
-            "%s: %.0f %% of the pixels are coloured (colour Doppler or annotations?): taken as luminance.",
+            "%s: %.0f %% of the pixels are coloured (colour Doppler or annotations?): converted to luminance.",
             path,
             100 * share,
         )

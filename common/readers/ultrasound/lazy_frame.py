@@ -1,4 +1,4 @@
-"""What a decoder gives."""
+"""A frame whose pixels are decoded only when they are needed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import numpy as np
 
 
 class LazyFrame(NamedTuple):
-    """One frame before it is known whether it is wanted: its time, and how to get its pixels.
+    """One frame of a file: its time, and a function that returns its pixels.
 
-    ``pixels`` gives uint8, grey (rows, columns) or with colours (rows, columns, 3) or colours and opacity (..., 4).
+    Attributes:
+        seconds: since the first frame; NaN where it is unknown.
+        pixels: returns uint8, grey (rows, columns), colours (rows, columns, 3), or colours and opacity (..., 4).
     """
 
     seconds: float

@@ -94,7 +94,7 @@ def test_a_clip_rotated_by_45_degrees_is_refused(tmp_path: Path) -> None:
     path = write_clip(
         tmp_path / "a.mp4", [corners()] * 3, prepare=lambda stream: stream.set_display_rotation(45, False, False)
     )
-    with pytest.raises(ValueError, match=r"a\.mp4: .*upright or be turned by quarters, got a rotation of 45 degrees"):
+    with pytest.raises(ValueError, match=r"a\.mp4: .*upright or rotated by a multiple of 90 degrees, got 45 degrees"):
         pixels_of(path)
 
 

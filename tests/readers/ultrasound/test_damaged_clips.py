@@ -24,7 +24,7 @@ def test_clips_of_10_bits_are_refused(tmp_path: Path) -> None:
 def test_playlists_are_not_followed(tmp_path: Path) -> None:
     write_clip(tmp_path / "other.mp4", [ramp()] * 3)
     (tmp_path / "a.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")
-    with pytest.raises(ValueError, match=r"a\.mp4: a file of suffix \.mp4 must hold a whole clip"):
+    with pytest.raises(ValueError, match=r"a\.mp4: a file of suffix \.mp4 must hold a complete clip"):
         pixels_of(tmp_path / "a.mp4")
 
 
@@ -44,7 +44,7 @@ def test_a_clip_without_video_is_refused(tmp_path: Path) -> None:
         sound.sample_rate = 16000
         clip.mux(stream.encode(sound))
         clip.mux(stream.encode(None))
-    with pytest.raises(ValueError, match=r"a\.mp4: a clip must hold moving pictures, got audio only"):
+    with pytest.raises(ValueError, match=r"a\.mp4: a clip must hold video, got audio only"):
         pixels_of(tmp_path / "a.mp4")
 
 
@@ -94,7 +94,7 @@ def test_truncated_clips_give_the_readable_frames_then_the_error(
     assert 1 <= len(found) < 50
     for frame in found:
         assert_near(frame.pixels, whole[frame.index])
-    assert message.startswith(f"{path}: a clip must be whole, but ")
+    assert message.startswith(f"{path}: a clip must be complete, but ")
     assert re.search(share, message), message
     assert capfd.readouterr().err == "", "libav is silent"
 
@@ -103,10 +103,10 @@ def test_an_mp4_without_its_index_cannot_be_opened(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", [ramp(step) for step in range(20)])  # the index, moov, comes last
     content = path.read_bytes()
     path.write_bytes(content[: content.index(b"moov") - 4])
-    with pytest.raises(ValueError, match=r"a\.mp4: a file of suffix \.mp4 must hold a whole clip, got what cannot be"):
+    with pytest.raises(ValueError, match=r"a\.mp4: a file of suffix \.mp4 must hold a complete clip, but it cannot be"):
         pixels_of(path)
     path.write_bytes(content[:-700])  # the index is there in part
-    with pytest.raises(ValueError, match=r"a\.mp4: a clip .* It may be cut short"):
+    with pytest.raises(ValueError, match=r"a\.mp4: a clip .* It may be truncated"):
         pixels_of(path)
 
 

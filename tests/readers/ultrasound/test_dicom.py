@@ -54,7 +54,7 @@ def test_uncompressed_dicom_reads_back(tmp_path: Path, kind: str, syntax: pydico
         stored, expected = (RGB if kind == "RGB" else RGB.transpose(0, 3, 1, 2)), luma(RGB)
         dataset = dicom(RGB[:count], "RGB", syntax, PlanarConfiguration=int(kind == "planar"))
         dataset.PixelData = np.ascontiguousarray(stored[:count]).tobytes()
-    found = pixels_of(save(dataset, tmp_path / "a.dcm"))
+    found = pixels_of(save_dicom(dataset, tmp_path / "a.dcm"))
     assert len(found) == count
     for pixels, level in zip(found, expected, strict=False):
         assert_near(pixels, level, mean=0.5, most=0.0 if kind.startswith("MONO") else 0.51)
@@ -75,21 +75,21 @@ def test_compressed_dicom_reads_back(tmp_path: Path, syntax: pydicom.uid.UID, co
     if syntax in (RLELossless, JPEGLSLossless, JPEGLSNearLossless):
         dataset = dicom(pixels, interpretation)
         dataset.compress(syntax, jls_error=2 if syntax == JPEGLSNearLossless else None)
-        save(dataset, path)
+        save_dicom(dataset, path)
         if syntax == JPEGLSNearLossless:
             tolerance = {"mean": 2, "most": 3}
     elif syntax == JPEGLosslessSV1:
-        transcode(save(dicom(pixels, interpretation), tmp_path / "native.dcm"), path)
+        transcode(save_dicom(dicom(pixels, interpretation), tmp_path / "native.dcm"), path)
     elif syntax == JPEGBaseline8Bit:
         streams = by_pillow(pixels, format="JPEG", quality=95, **({"subsampling": "4:2:2"} if colours else {}))
-        save(dicom(pixels, "YBR_FULL_422" if colours else interpretation, JPEGBaseline8Bit, streams), path)
+        save_dicom(dicom(pixels, "YBR_FULL_422" if colours else interpretation, JPEGBaseline8Bit, streams), path)
         tolerance = {"mean": 1.5, "most": 40 if colours else 16}
     else:
         lossy = syntax == JPEG2000
         options = {"irreversible": lossy, "mct": int(colours), "no_jp2": True}
         streams = by_pillow(pixels, format="JPEG2000", **options, **({"quality_layers": [4]} if lossy else {}))
         code = ("YBR_ICT" if lossy else "YBR_RCT") if colours else interpretation
-        save(dicom(pixels, code, syntax, streams), path)
+        save_dicom(dicom(pixels, code, syntax, streams), path)
         tolerance = {"mean": 2, "most": 30} if lossy else tolerance
     found = pixels_of(path)
     assert len(found) == count
@@ -122,7 +122,7 @@ def test_palette_dicom_becomes_luminance(tmp_path: Path, bits: int, rng: np.rand
         stored = values.tobytes() if bits == 8 else (values.astype("<u2") * 257).tobytes()
         setattr(dataset, f"{name}PaletteColorLookupTableDescriptor", [256, 0, bits])
         setattr(dataset, f"{name}PaletteColorLookupTableData", stored)
-    found = pixels_of(save(dataset, tmp_path / "a.dcm"))
+    found = pixels_of(save_dicom(dataset, tmp_path / "a.dcm"))
     for pixels, indices in zip(found, GREY, strict=True):
         assert_near(pixels, luma(palette.T[indices]), mean=0.5, most=0.51)
 
@@ -135,7 +135,7 @@ def test_uncompressed_ybr_becomes_luminance(tmp_path: Path, interpretation: str)
         pairs = ybr.reshape(5, ROWS, COLUMNS // 2, 2, 3)
         ybr = np.stack([pairs[..., 0, 0], pairs[..., 1, 0], pairs[..., 0, 1], pairs[..., 0, 2]], -1)
     dataset.PixelData = np.ascontiguousarray(ybr).tobytes()
-    for pixels, level in zip(pixels_of(save(dataset, tmp_path / "a.dcm")), luma(RGB), strict=True):
+    for pixels, level in zip(pixels_of(save_dicom(dataset, tmp_path / "a.dcm")), luma(RGB), strict=True):
         assert_near(pixels, level, mean=1, most=2)
 
 
@@ -151,7 +151,7 @@ def test_uncompressed_ybr_becomes_luminance(tmp_path: Path, interpretation: str)
 def test_dicom_frames_have_the_times_that_are_stated(
     tmp_path: Path, tags: dict[str, Any], seconds: list[float]
 ) -> None:
-    path = save(dicom(GREY, **tags), tmp_path / "a.dcm")
+    path = save_dicom(dicom(GREY, **tags), tmp_path / "a.dcm")
     np.testing.assert_allclose([frame.seconds for frame in frames(path)], seconds, atol=1e-9)
     due, expected = 0.0, []
     for index, second in enumerate(seconds):
@@ -163,7 +163,7 @@ def test_dicom_frames_have_the_times_that_are_stated(
 
 def test_dicom_without_a_rate_gives_every_frame_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    found = list(frames(save(dicom(GREY), tmp_path / "a.dcm"), 1))
+    found = list(frames(save_dicom(dicom(GREY), tmp_path / "a.dcm"), 1))
     assert [frame.index for frame in found] == list(range(5))
     assert all(math.isnan(frame.seconds) for frame in found)
     (record,) = caplog.records
@@ -181,43 +181,43 @@ def region(top: int, bottom: int, left: int, right: int, spatial: int = 1, data:
 
 def test_dicom_is_cropped_to_its_tissue_regions_unless_the_user_crops(tmp_path: Path) -> None:
     regions = [region(10, 29, 5, 40), region(12, 39, 30, 59), region(50, 63, 0, 95, spatial=3, data=3)]
-    path = save(dicom(GREY, SequenceOfUltrasoundRegions=regions), tmp_path / "a.dcm")
+    path = save_dicom(dicom(GREY, SequenceOfUltrasoundRegions=regions), tmp_path / "a.dcm")
     for pixels, stored in zip(pixels_of(path), GREY, strict=True):
         assert_near(pixels, stored[10:40, 5:60])
     for pixels, stored in zip(pixels_of(path, crop=[1, 2, 3, 4]), GREY, strict=True):
         assert_near(pixels, stored[1:-2, 3:-4])
     assert pixels_of(path, crop=[0, 0, 0, 0])[0].shape == (ROWS, COLUMNS)
-    doppler = save(dicom(GREY, SequenceOfUltrasoundRegions=regions[2:]), tmp_path / "doppler.dcm")
+    doppler = save_dicom(dicom(GREY, SequenceOfUltrasoundRegions=regions[2:]), tmp_path / "doppler.dcm")
     assert pixels_of(doppler)[0].shape == (ROWS, COLUMNS)
 
 
 def test_regions_outside_the_image_are_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = save(dicom(GREY, SequenceOfUltrasoundRegions=[region(100, 200, 100, 200)]), tmp_path / "a.dcm")
+    path = save_dicom(dicom(GREY, SequenceOfUltrasoundRegions=[region(100, 200, 100, 200)]), tmp_path / "a.dcm")
     assert pixels_of(path)[0].shape == (ROWS, COLUMNS)
-    assert "lie outside the picture" in caplog.text
+    assert "lie outside the image" in caplog.text
 
 
 def test_eight_bits_in_sixteen_are_read(tmp_path: Path) -> None:
     dataset = dicom(GREY, BitsAllocated=16)
     dataset.PixelData = GREY.astype("<u2").tobytes()
     dataset["PixelData"].VR = "OW"
-    for pixels, stored in zip(pixels_of(save(dataset, tmp_path / "a.dcm")), GREY, strict=True):
+    for pixels, stored in zip(pixels_of(save_dicom(dataset, tmp_path / "a.dcm")), GREY, strict=True):
         assert_near(pixels, stored)
 
 
 def test_other_modalities_missing_pixels_and_video_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.dcm: an ultrasound bundle reads DICOM of modality US, got CT\. Leave"):
-        pixels_of(save(dicom(GREY, Modality="CT"), tmp_path / "a.dcm"))
+        pixels_of(save_dicom(dicom(GREY, Modality="CT"), tmp_path / "a.dcm"))
     header = dicom(GREY)
     del header.PixelData
-    with pytest.raises(ValueError, match=r"b\.dcm: a picture must hold pixels, got a header alone"):
-        pixels_of(save(header, tmp_path / "b.dcm"))
+    with pytest.raises(ValueError, match=r"b\.dcm: an image must hold pixels, got a header only"):
+        pixels_of(save_dicom(header, tmp_path / "b.dcm"))
     deep = dicom(GREY, BitsAllocated=16, BitsStored=12, HighBit=11)
     with pytest.raises(ValueError, match=r"c\.dcm: ultrasound must have 8 bits per sample, got BitsStored 12"):
-        pixels_of(save(deep, tmp_path / "c.dcm"))
+        pixels_of(save_dicom(deep, tmp_path / "c.dcm"))
     video = dicom(GREY, syntax=pydicom.uid.MPEG4HP41, encoded=[b"1234"])
-    with pytest.raises(ValueError, match=r"d\.dcm: video inside DICOM is not read, .*Export it as mp4"):
-        pixels_of(save(video, tmp_path / "d.dcm"))
+    with pytest.raises(ValueError, match=r"d\.dcm: video inside DICOM is not supported, .*Export it as mp4"):
+        pixels_of(save_dicom(video, tmp_path / "d.dcm"))
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless, JPEGBaseline8Bit])
@@ -229,17 +229,17 @@ def test_truncated_dicom_is_refused(
     dataset = dicom(GREY, syntax=ExplicitVRLittleEndian if syntax == RLELossless else syntax, encoded=encoded)
     if syntax == RLELossless:
         dataset.compress(syntax)
-    path = save(dataset, tmp_path / "a.dcm")
+    path = save_dicom(dataset, tmp_path / "a.dcm")
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * part)])
-    with pytest.raises(ValueError, match=r"a\.dcm: the pixel data must be whole, got \d+ of \d+ bytes"):
+    with pytest.raises(ValueError, match=r"a\.dcm: the pixel data must be complete, got \d+ of \d+ bytes"):
         pixels_of(path)
     assert capfd.readouterr().err == ""
 
 
 def test_missing_or_broken_frames_are_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     streams = by_pillow(GREY, format="JPEG")
-    few = save(dicom(GREY, syntax=JPEGBaseline8Bit, encoded=streams[:3]), tmp_path / "few.dcm")
+    few = save_dicom(dicom(GREY, syntax=JPEGBaseline8Bit, encoded=streams[:3]), tmp_path / "few.dcm")
     found, message = read_until_error(few)
     assert message.startswith(f"{few}: ") and " 5 frames" in message, message
     broken = save(

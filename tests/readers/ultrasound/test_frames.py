@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from ultrasound_files import GREY, assert_near, coloured, dicom, pixels_of, ramp, save, write_clip
+from ultrasound_files import GREY, assert_near, coloured, dicom, pixels_of, ramp, save_dicom, write_clip
 
 from common.readers.ultrasound.formats import is_clip
 
@@ -70,7 +70,7 @@ def test_text_under_another_name_is_refused(tmp_path: Path, name: str, capfd: py
 def test_missing_files_folders_and_unknown_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.mp4: no such file\. Give"):
         pixels_of(tmp_path / "none.mp4")
-    with pytest.raises(FileNotFoundError, match=r"got a folder\. List its files with datalist"):
+    with pytest.raises(FileNotFoundError, match=r"got a folder\. List its files with inference_cases"):
         pixels_of(tmp_path)
     (tmp_path / "a.txt").write_text("text")
     with pytest.raises(ValueError, match=r"a\.txt: unknown format '\.txt'\. Use \.png"):
@@ -82,8 +82,8 @@ def test_clips_and_images_are_distinguished(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).write_text("x")
     assert [is_clip(tmp_path / name) for name in names] == [False, True, True, False]
-    assert is_clip(save(dicom(GREY), tmp_path / "many"))
-    assert not is_clip(save(dicom(GREY[:1]), tmp_path / "1.2.840.1"))
+    assert is_clip(save_dicom(dicom(GREY), tmp_path / "many"))
+    assert not is_clip(save_dicom(dicom(GREY[:1]), tmp_path / "1.2.840.1"))
     with pytest.raises(FileNotFoundError, match="no such file"):
         is_clip(tmp_path / "none.mp4")
     (tmp_path / "a.dcm").write_text("text")

@@ -90,7 +90,7 @@ def test_rotated_images_are_read_upright(
 )
 def test_images_of_other_than_8_bits_are_refused(tmp_path: Path, name: str, picture: Image.Image, got: str) -> None:
     picture.save(tmp_path / name)
-    with pytest.raises(ValueError, match=rf"{name}: a picture must have 8 bits per sample, got {got}"):
+    with pytest.raises(ValueError, match=rf"{name}: an image must have 8 bits per sample, got {got}"):
         pixels_of(tmp_path / name)
 
 
@@ -100,7 +100,7 @@ def test_16_bit_colours_are_refused_although_pillow_would_reduce_them_to_8(tmp_p
     coder.width, coder.height, coder.pix_fmt, coder.time_base = 8, 8, "rgb48be", Fraction(1)
     (packet,) = coder.encode(frame.reformat(format="rgb48be"))
     (tmp_path / "a.png").write_bytes(bytes(packet))
-    with pytest.raises(ValueError, match=r"a\.png: a picture must have 8 bits per sample, got RGB;16B"):
+    with pytest.raises(ValueError, match=r"a\.png: an image must have 8 bits per sample, got RGB;16B"):
         pixels_of(tmp_path / "a.png")
 
 
@@ -108,7 +108,7 @@ def test_images_of_several_pages_are_refused(tmp_path: Path) -> None:
     pages = [Image.fromarray(ramp(step)) for step in range(3)]
     for name in ("a.tif", "a.png"):
         pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
-        with pytest.raises(ValueError, match=r"must hold one picture, got 3 pages\. Save them as a clip or as single"):
+        with pytest.raises(ValueError, match=r"must hold one image, got 3 pages\. Save them as a clip or as single"):
             pixels_of(tmp_path / name)
 
 
@@ -117,5 +117,5 @@ def test_truncated_images_are_refused(tmp_path: Path, name: str) -> None:
     Image.fromarray(ramp()).save(tmp_path / name)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=rf"{name}: (a picture must be whole, got a damaged one|a file of suffix)"):
+    with pytest.raises(ValueError, match=rf"{name}: (an image must be complete, got a damaged one|a file of suffix)"):
         pixels_of(tmp_path / name)
