@@ -1,13 +1,15 @@
-"""Score tables: as CSV, and in the terminal."""
+"""Score tables: as CSV files, and with aligned columns in the terminal."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from .files import whole_file
 
 
 def column_means(values: np.ndarray) -> list[float]:
@@ -15,14 +17,95 @@ def column_means(values: np.ndarray) -> list[float]:
     return [float(np.nanmean(column)) if np.isfinite(column).any() else float("nan") for column in values.T]
 
 
-def write_csv(path: Path, heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table with its heading."""
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
+def cell_text(value: Any, form: str = ".4f", missing: str = "") -> str:
+    """A cell of a table: text and whole numbers as they are, other numbers formatted.
+
+    Args:
+        value: the cell; None and NaN count as missing.
+        form: format of numbers that are not whole, such as ``.4f``; empty for all their digits.
+        missing: text for a missing number.
+
+    Example:
+        >>> cell_text(0.51234), cell_text(3), cell_text(float("nan"), missing="-")
+        ('0.5123', '3', '-')
+    """
+    if value is None:
+        return missing
+    if isinstance(value, (float, np.floating)):
+        return missing if np.isnan(value) else format(float(value), form)
+    return str(value)
+
+
+def write_csv(path: Path, heading: Sequence[str], rows: Iterable[Sequence[Any]], form: str = ".4f") -> None:
+    """Write a table, completely or not at all; its folder is created if needed.
+
+    Args:
+        path: the file.
+        heading: names of the columns.
+        rows: cells in the order of the columns, formatted by ``cell_text``; missing numbers are blank.
+        form: see ``cell_text``.
+    """
+    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
         table.writerow(heading)
-        table.writerows(rows)
+        table.writerows([cell_text(cell, form) for cell in row] for row in rows)
 
 
-def shown(value: Any, absent: str) -> str:
-    """A score to four decimals, or what stands for a missing one."""
-    return absent if np.isnan(value) else f"{value:.4f}"
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Rows of a table by the names of its columns."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+class GrowingTable:
+    """A CSV file that receives rows as cases finish, so that an interrupted run keeps them.
+
+    A file that exists is overwritten; the folder is created if needed.
+
+    Args:
+        path: the file.
+        columns: names of the columns.
+        form: format of the numbers, see ``cell_text``.
+
+    Example:
+        >>> table = GrowingTable("lesions.csv", ["case", "lesion_ml"], form=".1f")
+        >>> table.append({"case": "patient_1", "lesion_ml": 12.34})
+    """
+
+    def __init__(self, path: str | Path, columns: Sequence[str], form: str = ".4f") -> None:
+        self.path, self.columns, self.form = Path(path), list(columns), form
+        write_csv(self.path, self.columns, [])
+
+    def append(self, *rows: Mapping[str, Any]) -> None:
+        """Add rows and write them to disk; missing numbers are blank.
+
+        Raises:
+            ValueError: if a row has a column that the table lacks.
+        """
+        for row in rows:
+            if unknown := [name for name in row if name not in self.columns]:
+                raise ValueError(f"{self.path} has no column {unknown[0]!r}. Its columns: {', '.join(self.columns)}.")
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerows([cell_text(row.get(name), self.form) for name in self.columns] for row in rows)
+
+
+def aligned(heading: Sequence[str], rows: Iterable[Sequence[Any]], form: str = ".4f") -> str:
+    """A table for the terminal: the first column starts at the left, the others end at the right.
+
+    Args:
+        heading: names of the columns.
+        rows: cells in the order of the columns, formatted by ``cell_text``; missing numbers are ``-``.
+        form: see ``cell_text``.
+    """
+    lines = [list(heading), *([cell_text(cell, form, "-") for cell in row] for row in rows)]
+    first, *others = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        line[0].ljust(first) + "".join(f"   {cell:>{width}}" for cell, width in zip(line[1:], others, strict=True))
+        for line in lines
+    )
+
+
+def print_table(text: str, folder: Path, *files: str) -> None:
+    """Print a table from ``aligned``, and below it the names of the files that hold it."""
+    print(f"\n{text}\n\nWritten: {folder}/{', '.join(files)}")

@@ -16,20 +16,20 @@ from ..transfer import load_weights, save_whole
 
 logger = logging.getLogger(__name__)
 
-PROGRESS = ("epoch", "best_metric", "best_metric_epoch")  # of a checkpoint, beside states
+PROGRESS = ("epoch", "best_metric", "best_metric_epoch")  # in a checkpoint, beside the states
 
 
 class Checkpoint:
     """``last.pt`` after every epoch, enough to resume; ``model.pt``, weights alone, whenever the key metric is best.
 
-    Files are written beside and renamed, so that a run killed at any moment leaves whole ones. Of several processes the
-    first one writes, and all read; any number of them goes on from what any other number has left.
+    Files are written beside their place and then renamed, so that they are complete even if a run is killed. With
+    several processes, the first one writes and all read. A training can be resumed with another number of processes.
 
     Args:
         save_dir: folder of both files; processes on several machines must share it.
         network, optimizer: what to save and restore.
-        evaluator: the validation engine, whose key metric decides what is best.
-        resume: continue from ``last.pt``; where there is none yet, start from the beginning.
+        evaluator: the validation engine; its key metric decides which epoch is best.
+        resume: continue from ``last.pt``; if there is none yet, start from the beginning.
         others: further objects with ``state_dict``, such as a critic, its optimiser, or a learning-rate scheduler;
             those that are None are left out.
     """
@@ -61,19 +61,21 @@ class Checkpoint:
         """Restore the state of the last completed epoch.
 
         Raises:
-            ValueError: where ``last.pt`` is of another network, or of a training with other objects, such as one
-                without critic; where not all processes see it.
+            ValueError: if ``last.pt`` belongs to another network, or to a training with other objects, such as one
+                without critic; or if only some of the processes see the file.
         """
         if engine.state.epoch > 0:  # a further round of a federated client, from the server's weights
             return
         if not self.resume:
             if self.last.exists():
-                logger.warning("Starting anew: %s will be overwritten. Use --resume True to go on with it.", self.last)
+                logger.warning(
+                    "Starting again: %s will be overwritten. Use --resume True to continue from it.", self.last
+                )
             return
         seen = gathered([self.last.exists()])
         if any(seen) and not all(seen):
             raise ValueError(
-                f"All processes must see {self.last}, got {sum(seen)} of {len(seen)} that do. Give a --ckpt_dir that "
+                f"All processes must see {self.last}, but only {sum(seen)} of {len(seen)} do. Give a --ckpt_dir that "
                 "all machines share."
             )
         if not any(seen):
@@ -85,7 +87,7 @@ class Checkpoint:
         if held != self.states.keys():
             raise ValueError(
                 f"{self.last} must hold the state of {', '.join(self.states)}, got {', '.join(sorted(held))}. "
-                "Resume with the settings that it was trained with."
+                "Resume with the settings of that training."
             )
         for name, target in self.states.items():
             target.load_state_dict(content[name])
@@ -96,7 +98,7 @@ class Checkpoint:
         logger.info("Resume: after epoch %d of %d.", content["epoch"], engine.state.max_epochs)
 
     def save(self, engine: Engine) -> None:
-        """Write ``last.pt``, and ``model.pt`` if this epoch validated best."""
+        """Write ``last.pt``, and ``model.pt`` if this epoch is the best so far."""
         if not is_main():
             return
         state: Any = self.evaluator.state

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 
 from ..metrics import accuracy, per_class
 from ..report.confusion import confusion_picture
-from ..run.distributed import gathered, is_main
-from ..tables import shown
+from ..run.distributed import gathered
+from ..tables import aligned, print_table, write_csv
+from .score_table import ScoreTable
 from .slice_table import decollated
 
-SCORES = ("precision", "recall", "f1")
+PER_CLASS = ("precision", "recall", "f1")
+SCORES = (*PER_CLASS, "accuracy")
 
 
-class DiagnosisScores:
+class Diagnosed(NamedTuple):
+    """A frame or a clip: its case, its number (of a clip the number of frames), true diagnosis and probabilities."""
+
+    case: str
+    number: int
+    truth: int
+    probabilities: np.ndarray
+
+    @property
+    def prediction(self) -> int:
+        """The most probable diagnosis."""
+        return int(self.probabilities.argmax())
+
+
+class DiagnosisScores(ScoreTable):
     """Accuracy, precision, recall and F1 per frame and per clip: ``scores.csv``, printed too, and ``confusion.png``.
 
     A clip's diagnosis is the one with the highest probability averaged over its frames. ``frames.csv`` and
-    ``clips.csv`` hold the predictions themselves.
+    ``clips.csv`` hold the predictions themselves. The evaluator's output holds probabilities ``pred`` (diagnoses,) and
+    the index ``label``.
 
     Args:
         output_dir: folder of the files.
@@ -33,84 +49,75 @@ class DiagnosisScores:
     """
 
     def __init__(self, output_dir: str | Path, classes: Sequence[str], printed: bool = True) -> None:
-        self.output_dir, self.classes, self.printed = Path(output_dir), list(classes), printed
-        self.rows: list[tuple[str, int, int, np.ndarray]] = []  # case, frame, truth, probabilities
+        super().__init__(output_dir)
+        self.classes, self.printed = list(classes), printed
+        self.frames: list[Diagnosed] = []
 
-    def attach(self, engine: Engine) -> None:
-        """Attach to an evaluator whose output holds probabilities ``pred`` (diagnoses,) and index ``label``."""
-        engine.add_event_handler(Events.STARTED, lambda _: self.rows.clear())
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.remember)
-        engine.add_event_handler(Events.COMPLETED, self.write)
+    def clear(self) -> None:
+        """Forget the frames of an earlier evaluation."""
+        self.frames = []
 
     def remember(self, engine: Engine) -> None:
         """Keep the probabilities of each frame."""
         output: Any = engine.state.output
         for sample, source in zip(output, decollated(engine), strict=True):
-            probability = torch.as_tensor(sample["pred"]).double().cpu().numpy()
-            self.rows.append((str(source["case"]), int(source["frame"]), int(sample["label"]), probability))
+            probabilities = torch.as_tensor(sample["pred"]).double().cpu().numpy()
+            frame = Diagnosed(str(source["case"]), int(source["frame"]), int(sample["label"]), probabilities)
+            self.frames.append(frame)
 
-    def clips(self) -> list[tuple[str, int, int, np.ndarray]]:
-        """One row a clip: case, number of frames, truth, mean probabilities."""
-        cases: dict[str, list[tuple[str, int, int, np.ndarray]]] = {}
-        for row in self.rows:
-            cases.setdefault(row[0], []).append(row)
+    def gather(self) -> None:
+        """Add the frames of the other processes."""
+        self.frames = gathered(self.frames)
+
+    def clips(self) -> list[Diagnosed]:
+        """The clips with the mean probabilities of their frames."""
+        cases: dict[str, list[Diagnosed]] = {}
+        for frame in self.frames:
+            cases.setdefault(frame.case, []).append(frame)
         return [
-            (case, len(rows), rows[0][2], np.mean([row[3] for row in rows], axis=0)) for case, rows in cases.items()
+            Diagnosed(case, len(frames), frames[0].truth, np.mean([each.probabilities for each in frames], axis=0))
+            for case, frames in cases.items()
         ]
 
-    def matrix(self, rows: Sequence[tuple[str, int, int, np.ndarray]]) -> torch.Tensor:
-        """Confusion matrix (classes, classes), rows are truth."""
+    def matrix(self, diagnosed: Sequence[Diagnosed]) -> torch.Tensor:
+        """Confusion matrix (classes, classes): rows are the ground truth."""
         counts = torch.zeros(len(self.classes), len(self.classes), dtype=torch.long)
-        for _, _, truth, probability in rows:
-            counts[truth, int(probability.argmax())] += 1
+        for each in diagnosed:
+            counts[each.truth, each.prediction] += 1
         return counts
 
+    def scores(self, matrix: torch.Tensor) -> list[list[Any]]:
+        """One row per class and one of means: name, then ``SCORES``; accuracy is known for all classes together."""
+        values = torch.stack([per_class(matrix, score) for score in PER_CLASS], dim=1)  # (classes, scores)
+        rows = [[name, *scores, None] for name, scores in zip(self.classes, values.tolist(), strict=True)]
+        return [*rows, ["mean", *values.nanmean(0).tolist(), float(accuracy(matrix))]]
+
     def write(self, engine: Engine) -> None:
-        """Write the tables and the picture of all processes' frames, print the scores."""
-        self.rows = gathered(self.rows)
-        if not is_main():
-            return
+        """Write the tables and the picture, print the scores."""
         clips = self.clips()
-        matrices = {"frame": self.matrix(self.rows), "clip": self.matrix(clips)}
-        columns = [f"{unit}_{score}" for unit in matrices for score in (*SCORES, "accuracy")]
-        table: dict[str, dict[str, float]] = {name: {} for name in [*self.classes, "mean"]}
-        for unit, counts in matrices.items():
-            for score in SCORES:
-                values = per_class(counts, score)
-                for name, value in zip(self.classes, values.tolist(), strict=True):
-                    table[name][f"{unit}_{score}"] = value
-                table["mean"][f"{unit}_{score}"] = float(values.nanmean())
-            table["mean"][f"{unit}_accuracy"] = float(accuracy(counts))
-        with (self.output_dir / "scores.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["class", *columns])
-            for name, row in table.items():
-                writer.writerow([name, *(shown(row.get(column, float("nan")), "") for column in columns)])
-        self.write_predictions("frames.csv", "frame", self.rows)
+        matrices = {"frame": self.matrix(self.frames), "clip": self.matrix(clips)}
+        scores = {unit: self.scores(matrix) for unit, matrix in matrices.items()}
+        write_csv(
+            self.output_dir / "scores.csv",
+            ["class", *(f"{unit}_{score}" for unit in scores for score in SCORES)],
+            ([*frame, *clip[1:]] for frame, clip in zip(scores["frame"], scores["clip"], strict=True)),
+        )
+        self.write_predictions("frames.csv", "frame", self.frames)
         self.write_predictions("clips.csv", "frames", clips)
         confusion_picture(
             self.output_dir / "confusion.png",
-            {f"{len(self.rows)} frames": matrices["frame"].numpy(), f"{len(clips)} clips": matrices["clip"].numpy()},
+            {f"{len(self.frames)} frames": matrices["frame"].numpy(), f"{len(clips)} clips": matrices["clip"].numpy()},
             self.classes,
         )
         if self.printed:
-            print("\n" + self.text(table) + f"\n\nTables: {self.output_dir}/scores.csv, frames.csv, clips.csv")
+            text = "\n".join(aligned([f"per {unit}", *SCORES], rows) for unit, rows in scores.items())
+            print_table(text, self.output_dir, "scores.csv", "frames.csv", "clips.csv", "confusion.png")
 
-    def write_predictions(self, name: str, number: str, rows: Sequence[tuple[str, int, int, np.ndarray]]) -> None:
-        """A row for each frame or clip."""
-        with (self.output_dir / name).open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["case", number, "truth", "prediction", *(f"probability_{each}" for each in self.classes)])
-            for case, count, truth, probability in rows:
-                told = self.classes[int(probability.argmax())]
-                writer.writerow([case, count, self.classes[truth], told, *(f"{value:.4f}" for value in probability)])
-
-    def text(self, table: dict[str, dict[str, float]]) -> str:
-        """The scores for a terminal."""
-        lines = []
-        for unit in ("frame", "clip"):
-            lines.append(f"{'per ' + unit:<14}" + "".join(f"{score:>11}" for score in (*SCORES, "accuracy")))
-            for name, row in table.items():
-                cells = [row.get(f"{unit}_{score}", float("nan")) for score in (*SCORES, "accuracy")]
-                lines.append(f"{name:<14}" + "".join(f"{shown(value, '-'):>11}" for value in cells))
-        return "\n".join(lines)
+    def write_predictions(self, name: str, number: str, diagnosed: Sequence[Diagnosed]) -> None:
+        """Write one row per frame or clip; ``number`` is the name of that column."""
+        rows = (
+            [each.case, each.number, self.classes[each.truth], self.classes[each.prediction], *each.probabilities]
+            for each in diagnosed
+        )
+        columns = ["case", number, "truth", "prediction", *(f"probability_{diagnosis}" for diagnosis in self.classes)]
+        write_csv(self.output_dir / name, columns, rows)

@@ -1,4 +1,4 @@
-"""Stop where validation no longer improves."""
+"""Early stopping."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ logger = logging.getLogger(__name__)
 class EarlyStop:
     """End training when validation has not improved for a number of epochs.
 
-    It counts from the epoch that validated best, which checkpoints hold, so that a resumed run ends where one that was
-    not cut off does; ignite's ``EarlyStopping`` starts to count anew.
+    It counts from the best epoch, whose number checkpoints hold. A run that was interrupted and resumed therefore ends
+    at the same epoch as one that was not; ignite's ``EarlyStopping`` would count from 0 again.
 
     Args:
-        evaluator: the validation engine, whose key metric decides what is best.
+        evaluator: the validation engine; its key metric decides which epoch is best.
         patience: epochs without improvement.
     """
 
@@ -28,8 +28,8 @@ class EarlyStop:
         engine.add_event_handler(Events.STARTED | Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Compare epochs."""
+        """Stop the trainer if the best epoch lies ``patience`` epochs back."""
         best = getattr(self.evaluator.state, "best_metric_epoch", -1)
         if best > 0 and engine.state.epoch - best >= self.patience:
-            logger.info("Early stop after epoch %d: epoch %d validated best.", engine.state.epoch, best)
+            logger.info("Early stop after epoch %d: epoch %d was the best.", engine.state.epoch, best)
             engine.terminate()

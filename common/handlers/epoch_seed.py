@@ -1,4 +1,4 @@
-"""Epochs whose random numbers can be repeated."""
+"""Random numbers that are the same in every run of an epoch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 class EpochSeed:
-    """Make the randomness of an epoch a function of seed and epoch alone.
+    """Make all randomness of an epoch depend on seed and epoch alone.
 
-    Order of samples, augmentation and dropout of epoch 7 are then the same in a run that was cut off and resumed as in
-    one that was not, without random states in checkpoints. With several processes the sampler decides on the order, and
-    all else differs from process to process.
+    The order of samples, augmentation and dropout of epoch 7 are then the same in a run that was interrupted and
+    resumed as in one that was not, without random states in checkpoints. With several processes the sampler decides on
+    the order, and everything else differs from process to process.
+
+    Args:
+        seed: of the training.
     """
 
     def __init__(self, seed: int) -> None:
@@ -31,8 +34,8 @@ class EpochSeed:
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Seed Python, NumPy, torch and the data set's random transforms."""
-        # Leaves room for the data set, which counts on from it, and for a thousand epochs of each process.
+        """Seed Python, NumPy, torch and the dataset's random transforms."""
+        # MONAI's datasets count on from this seed, so epochs lie 1000 apart, and processes 1000 epochs apart.
         seed = self.seed + 1000 * engine.state.epoch + 1_000_000 * rank()
         random.seed(seed)
         np.random.seed(seed)

@@ -1,8 +1,7 @@
-"""A table and curves of a training."""
+"""Table and curves of a training."""
 
 from __future__ import annotations
 
-import csv
 import logging
 import time
 from collections.abc import Sequence
@@ -15,25 +14,25 @@ from ignite.engine import Engine, Events
 
 from ..report.curves import curves
 from ..run.distributed import gathered, is_main
-from ..tables import column_means
+from ..tables import cell_text, column_means, read_csv, write_csv
 
 logger = logging.getLogger(__name__)
 
 
 class MetricsTable:
-    """``metrics.csv`` and ``curves.png``: a row an epoch with loss, learning rate, seconds and the validation's scores.
+    """``metrics.csv`` and ``curves.png``: one row per epoch with loss, learning rate, seconds and validation scores.
 
-    Where the trainer's output holds the terms of its losses, as that of ``weak_gan.trainer.SeparationTrainer``, each
-    has a column and a curve beside ``loss``: means over the iterations that have it, of all processes.
+    If the trainer's output holds the terms of its losses, as that of ``weak_gan.trainer.SeparationTrainer`` does, each
+    term has a column and a curve beside ``loss``: means over the iterations that have it, of all processes.
 
     Args:
         output_dir: folder of both files.
         evaluator: the validation engine.
-        classes: names in channel order, for the scores per class; without any, the key metric stands alone.
-        optimizer: whose learning rate is written.
+        classes: names in channel order, for the scores per class; if empty, only the key metric is written.
+        optimizer: its learning rate is written.
         metric: name of the evaluator's key metric.
         per_class: name of the score per class: in the evaluator's metrics, or in their details, (samples, classes).
-        score: what that score is called: prefix of its columns, title of its curves.
+        score: name of that score, the prefix of its columns and the title of its curves.
     """
 
     def __init__(
@@ -50,11 +49,11 @@ class MetricsTable:
         self.optimizer, self.metric, self.per_class, self.score = optimizer, metric, per_class, score
         self.rows: list[dict[str, Any]] = []
         self.losses: dict[str, list[Any]] = {"loss": []}  # of an epoch's iterations, by name
-        self.began = 0.0
+        self.started = 0.0
 
     @property
     def columns(self) -> list[str]:
-        """Header of the table."""
+        """Names of the table's columns."""
         return ["epoch", *self.losses, "learning_rate", "seconds", self.metric, *self.score_columns]
 
     @property
@@ -76,15 +75,14 @@ class MetricsTable:
             self.losses.setdefault(name, []).append(value)
 
     def begin(self, engine: Engine) -> None:
-        """On the first epoch of a resumed run, take over the rows before it."""
-        self.losses, self.began = {name: [] for name in self.losses}, time.monotonic()
+        """Start an epoch; at the first one of a resumed run, read the rows before it."""
+        self.losses, self.started = {name: [] for name in self.losses}, time.monotonic()
         path = self.output_dir / "metrics.csv"
         if is_main() and not self.rows and engine.state.epoch > 1 and path.exists():
-            with path.open(newline="") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < engine.state.epoch]
+            self.rows = [row for row in read_csv(path) if int(row["epoch"]) < engine.state.epoch]
 
     def write(self, engine: Engine) -> None:
-        """Append this epoch's row and draw the curves anew."""
+        """Add this epoch's row and redraw the curves."""
         parts = gathered([{name: [float(loss) for loss in losses] for name, losses in self.losses.items()}])
         if not is_main():
             return
@@ -96,18 +94,13 @@ class MetricsTable:
             "epoch": engine.state.epoch,
             **{name: _mean(values) for name, values in losses.items()},
             "learning_rate": f"{self.optimizer.param_groups[0]['lr']:g}",
-            "seconds": f"{time.monotonic() - self.began:.1f}",
+            "seconds": f"{time.monotonic() - self.started:.1f}",
             self.metric: f"{state.metrics[self.metric]:.4f}" if validated else "",
-            **{
-                column: "" if np.isnan(value) else f"{value:.4f}"
-                for column, value in zip(self.score_columns, per_class, strict=True)
-            },
+            **{column: cell_text(value) for column, value in zip(self.score_columns, per_class, strict=True)},
         }
         self.rows.append(row)
-        with (self.output_dir / "metrics.csv").open("w", newline="") as file:
-            table = csv.DictWriter(file, self.columns, extrasaction="ignore")
-            table.writeheader()
-            table.writerows(self.rows)
+        cells = ([each.get(column, "") for column in self.columns] for each in self.rows)
+        write_csv(self.output_dir / "metrics.csv", self.columns, cells)
         scores = ", ".join(
             f"{name} {row[column] or '-'}" for name, column in zip(self.classes, self.score_columns, strict=True)
         )
@@ -120,7 +113,7 @@ class MetricsTable:
         curves(self.output_dir / "curves.png", numbers, list(self.losses), shown, score=self.score)
 
     def scores(self, state: Any) -> list[float]:
-        """Scores per class of the last validation, NaN where there is none."""
+        """Scores per class of the last validation; NaN for a missing one."""
         value = state.metrics.get(self.per_class)
         if value is not None and (np.ndim(value) or len(self.classes) == 1):
             return [float(each) for each in np.atleast_1d(value)]
@@ -128,5 +121,5 @@ class MetricsTable:
 
 
 def _mean(losses: Sequence[float]) -> str:
-    """Of an epoch, as the table holds it; blank where there is none."""
+    """Mean of an epoch as the table holds it; blank if there are no losses."""
     return f"{np.mean(losses):.6f}" if losses else ""

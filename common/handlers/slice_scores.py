@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine
 
-from ..tables import write_csv
+from ..tables import aligned, print_table, write_csv
 from .slice_table import SliceTable
 
 SCORES = ("accuracy", "precision", "recall", "f1")
@@ -19,15 +19,20 @@ ROWS = ("mean over slices", "mean over slices with infection", "pooled pixels")
 def slice_scores(counts: np.ndarray) -> np.ndarray:
     """Accuracy, precision, recall and F1 of each slice.
 
-    A slice without infection scores 1 in all where nothing is predicted, and 0 in precision, recall and F1 where
-    something is. A slice with infection where nothing is predicted scores 0 in these three. The text states no rule;
-    its numbers exclude that slices without infection score 0, for its mean F1 exceeds the share of slices with.
+    A slice without infection scores 1 in all four if nothing is predicted, and 0 in precision, recall and F1 if
+    something is. A slice with infection in which nothing is predicted scores 0 in these three. The paper states no
+    rule. Its slices without infection cannot all score 0, because its mean F1 exceeds the share of slices with
+    infection.
 
     Args:
         counts: true positive, false positive, true negative and false negative pixels, shape (slices, 4).
 
     Returns:
-        (slices, 4), in the order of ``SCORES``; F1 is 2PR / (P + R), to whose equation (5) the text owes the 2.
+        (slices, 4), in the order of ``SCORES``. F1 is 2PR / (P + R); equation (5) of the paper lacks the 2.
+
+    Example:
+        >>> slice_scores(np.array([[3, 1, 10, 2]])).round(2)  # 16 pixels: 3 found, 1 false, 2 missed
+        array([[0.81, 0.75, 0.6 , 0.67]])
     """
     hit, extra, quiet, missed = np.moveaxis(np.asarray(counts, float), -1, 0)
     empty = (hit + extra + missed) == 0
@@ -37,12 +42,12 @@ def slice_scores(counts: np.ndarray) -> np.ndarray:
 
 
 def has_infection(counts: np.ndarray) -> np.ndarray:
-    """Whether the truth holds infection, bool (N,), for counts (N, 4) as ``slice_scores`` takes them."""
+    """Whether the ground truth holds infection, bool (N,), for counts (N, 4) as ``slice_scores`` takes them."""
     return counts[:, 0] + counts[:, 3] > 0
 
 
 class CountTable(SliceTable):
-    """Tables that are made from counts of pixels, slice by slice.
+    """Base of score tables that are computed from counts of pixels per slice.
 
     Args:
         output_dir: folder of the files.
@@ -64,7 +69,8 @@ class CountTable(SliceTable):
         write_csv(
             self.output_dir / "scores_per_slice.csv",
             ["case", "slice", *names, "true_positive", "false_positive", "true_negative", "false_negative"],
-            ([*name, *(f"{value:.6f}" for value in values), *map(int, numbers)] for name, values, numbers in rows),
+            ([*name, *values, *map(int, numbers)] for name, values, numbers in rows),
+            form=".6f",
         )
 
 
@@ -82,17 +88,8 @@ class SliceScores(CountTable):
         chosen = {ROWS[0]: scores, ROWS[1]: scores[infected], ROWS[2]: slice_scores(counts.sum(0, keepdims=True))}
         means = {name: values.mean(0) if len(values) else np.full(4, np.nan) for name, values in chosen.items()}
         slices = (len(scores), int(infected.sum()), len(scores))
-        rows = list(zip(ROWS, means.values(), slices, strict=True))
-        write_csv(
-            self.output_dir / "scores.csv",
-            ["row", *SCORES, "slices"],
-            (
-                [name, *("" if np.isnan(value) else f"{value:.6f}" for value in values), number]
-                for name, values, number in rows
-            ),
-        )
+        rows = [[name, *values, number] for (name, values), number in zip(means.items(), slices, strict=True)]
+        write_csv(self.output_dir / "scores.csv", ["row", *SCORES, "slices"], rows, form=".6f")
         self.write_slices(SCORES, scores, counts)
-        lines = [f"{'':<33}" + "".join(f"{name:>11}" for name in SCORES) + f"{'slices':>8}"]
-        for name, values, number in rows:
-            lines.append(f"{name:<33}" + "".join(f"{value:>11.4f}" for value in values) + f"{number:>8}")
-        print("\n" + "\n".join(lines) + f"\n\nTables: {self.output_dir}/scores.csv, scores_per_slice.csv")
+        text = aligned(["", *SCORES, "slices"], rows)
+        print_table(text, self.output_dir, "scores.csv", "scores_per_slice.csv")

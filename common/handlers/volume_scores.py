@@ -5,65 +5,61 @@ from __future__ import annotations
 import numpy as np
 from ignite.engine import Engine
 
-from ..tables import shown, write_csv
+from ..tables import aligned, print_table, write_csv
 from .slice_scores import SCORES, CountTable, has_infection, slice_scores
 
 
 class VolumeScores(CountTable):
     """Mean, maximum and minimum Dice: ``scores.csv``, printed too, ``scores_per_volume.csv``, ``scores_per_slice.csv``.
 
-    A volume is the slices of one case, whose pixels are pooled before its Dice. A volume or a slice without infection
-    scores 1 where nothing is predicted, and 0 where something is. The text states no rule, for all its volumes hold
-    infection. Pooled pixels are those of all volumes as one. See ``CountTable`` for the arguments.
+    A volume is the slices of one case; their pixels are pooled before its Dice is computed. A volume or a slice
+    without infection scores 1 if nothing is predicted, and 0 if something is. The paper states no rule because all its
+    volumes hold infection. In the row ``pooled pixels``, all volumes count as one. See ``CountTable`` for the
+    arguments.
     """
 
     def write(self, engine: Engine) -> None:
         """Write the three tables and print the first."""
         pixels = self.pixels(engine)
-        infected = has_infection(pixels)
         cases = np.array([case for case, _ in self.names])
         volumes = {case: pixels[cases == case] for case in dict.fromkeys(cases.tolist())}
-        pooled = {case: counts.sum(0) for case, counts in volumes.items()}
-        slices, whole = _dice(pixels), np.array(list(pooled.values()))
+        whole = np.array([counts.sum(0) for counts in volumes.values()])  # (volumes, 4)
+        slices = _dice(pixels)
         dice = {
             "volumes": _dice(whole),
             "volumes with infection": _dice(whole[has_infection(whole)]),
             "slices": slices,
-            "slices with infection": slices[infected],
+            "slices with infection": slices[has_infection(pixels)],
             "pooled pixels": _dice(pixels.sum(0, keepdims=True)),
         }
-        numbers = [len(values) for values in dice.values()]
-        numbers[-1] = len(slices)
-        rows = [
-            (name, *((values.mean(), values.max(), values.min()) if len(values) else (np.nan,) * 3), number)
-            for (name, values), number in zip(dice.items(), numbers, strict=True)
-        ]
-        write_csv(
-            self.output_dir / "scores.csv",
-            ["row", "mean", "maximum", "minimum", "count"],
-            ([name, *("" if np.isnan(v) else f"{v:.6f}" for v in values), number] for name, *values, number in rows),
-        )
+        numbers = {name: len(values) for name, values in dice.items()} | {"pooled pixels": len(slices)}
+        rows = [[name, *_mean_maximum_minimum(values), numbers[name]] for name, values in dice.items()]
+        write_csv(self.output_dir / "scores.csv", ["row", "mean", "maximum", "minimum", "count"], rows, form=".6f")
+        self.write_volumes(volumes)
+        self.write_slices(["dice"], slices[:, None], pixels)
+        text = aligned(["Dice", "mean", "maximum", "minimum", "count"], rows)
+        print_table(text, self.output_dir, "scores.csv", "scores_per_volume.csv", "scores_per_slice.csv")
+
+    def write_volumes(self, volumes: dict[str, np.ndarray]) -> None:
+        """Write ``scores_per_volume.csv`` from the counts (slices, 4) of each volume."""
+        rows = []
+        for case, counts in volumes.items():
+            pooled = counts.sum(0, keepdims=True)
+            hit, extra, _, missed = map(int, pooled[0])
+            rows.append([case, _dice(pooled)[0], len(counts), int(has_infection(counts).sum()), hit, extra, missed])
         write_csv(
             self.output_dir / "scores_per_volume.csv",
             ["case", "dice", "slices", "slices_with_infection", "true_positive", "false_positive", "false_negative"],
-            (
-                [
-                    case,
-                    f"{value:.6f}",
-                    len(counts),
-                    int(has_infection(counts).sum()),
-                    *map(int, pooled[case][[0, 1, 3]]),
-                ]
-                for (case, counts), value in zip(volumes.items(), dice["volumes"], strict=True)
-            ),
+            rows,
+            form=".6f",
         )
-        self.write_slices(["dice"], slices[:, None], pixels)
-        lines = [f"{'Dice':<23}{'mean':>9}{'maximum':>9}{'minimum':>9}{'count':>8}"]
-        lines += [f"{row[0]:<23}" + "".join(f"{shown(v, '-'):>9}" for v in row[1:4]) + f"{row[4]:>8}" for row in rows]
-        files = f"{self.output_dir}/scores.csv, scores_per_volume.csv, scores_per_slice.csv"
-        print("\n" + "\n".join(lines) + f"\n\nTables: {files}")
 
 
 def _dice(pixels: np.ndarray) -> np.ndarray:
     """F1 of counts (N, 4), which is the Dice, shape (N,)."""
     return slice_scores(pixels)[:, SCORES.index("f1")]
+
+
+def _mean_maximum_minimum(values: np.ndarray) -> list[float]:
+    """Of scores (N,); NaN if there are none."""
+    return [values.mean(), values.max(), values.min()] if len(values) else [float("nan")] * 3

@@ -31,7 +31,7 @@ from ..report.canvas import (
     write,
 )
 from ..report.styles import ClassStyle, class_styles
-from .results import _volume
+from .results import read_array
 
 WINDOW = (-1350.0, 150.0)  # HU
 SLICES, SIDE, TITLES = 5, 14, 24  # of the sheet, at most; pixels beside and above the panels
@@ -55,7 +55,7 @@ def draw_held_out_slices(
     first = next(iter(labels.values()))
     known = [case for case in cases if (truth / f"{case}.nii.gz").is_file()]
     place = truth if known else first / "rp_msk"
-    areas = {case: (_volume(place / f"{case}.nii.gz") > 0).sum(axis=(0, 1)) for case in known or cases}
+    areas = {case: (read_array(place / f"{case}.nii.gz") > 0).sum(axis=(0, 1)) for case in known or cases}
     chosen = sorted(areas, key=lambda case: -int(areas[case].max()))[:SLICES]
     styles = class_styles(metadata, ["ground-glass", "lung"])
     columns = ["slice", *(["truth"] if known else []), *labels]
@@ -95,12 +95,12 @@ def _row(
     """One slice: image (X, Y) and masks, cropped to the body, and the height of a pixel over its width."""
     lesion, lung = (style.value for style in styles)
     file, folders = f"{case}.nii.gz", list(labels.values())
-    image = _volume(folders[0] / "rp_im" / file)[..., index]
+    image = read_array(folders[0] / "rp_im" / file)[..., index]
     header: Any = nibabel.load(folders[0] / "rp_im" / file)
     x, y = voxel_sizes(header.affine)[:2]
-    masks = [np.where(_volume(truth / file)[..., index] > 0, lesion, 0)] if truth else []
+    masks = [np.where(read_array(truth / file)[..., index] > 0, lesion, 0)] if truth else []
     for folder in folders:
-        found, inside = (_volume(folder / kind / file)[..., index] > 0 for kind in ("rp_msk", "rp_lung_msk"))
+        found, inside = (read_array(folder / kind / file)[..., index] > 0 for kind in ("rp_msk", "rp_lung_msk"))
         masks.append(np.select([found, inside], [lesion, lung]))
     field = body_field(image[..., None])
     return {"image": image[field], "masks": [mask[field] for mask in masks], "aspect": float(y / x)}

@@ -1,8 +1,7 @@
-"""What self-learning came to: scores of every level's labels."""
+"""Results of self-learning: scores of the labels of every level."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,21 @@ import numpy as np
 import torch
 from monai.metrics import compute_confusion_matrix_metric, compute_dice, compute_iou, get_confusion_matrix
 
-from ..tables import column_means, shown, write_csv
+from ..tables import aligned, column_means, read_csv, write_csv
 
-SCORES = ("dice", "iou", "f1", "precision", "recall")
+COLUMNS = ("dice", "iou", "f1", "precision", "recall", "slices", "with_lesion")
 
 
 def lesion_scores(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-    """Scores of lesion masks against the truth.
+    """Scores of lesion masks against the ground truth.
 
     Args:
-        pairs: prediction and truth of each volume, bool (X, Y, Z).
+        pairs: prediction and ground truth of each volume, bool (X, Y, Z).
 
     Returns:
-        ``dice`` and ``iou``, means over the slices whose truth holds lesion; ``f1``, ``precision`` and ``recall`` of
-        the pixels of all slices pooled; the number of ``slices``, and of those ``with_lesion``. NaN for a score that
-        there is not.
+        ``dice`` and ``iou``: means over the slices whose ground truth holds lesion. ``f1``, ``precision`` and
+        ``recall``: of the pixels of all slices pooled. ``slices`` and ``with_lesion``: how many slices there are, and
+        how many hold lesion. NaN for a score that is not defined.
     """
     dice, iou, counts = [], [], []
     for pair in pairs:
@@ -43,46 +42,40 @@ def lesion_scores(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, f
 
 
 def write_scores(output_dir: Path, labels: Mapping[str, Path], sets: Mapping[str, Sequence[str]]) -> str:
-    """Score each stage's labels against the truth: ``scores.csv``, a row ``level 1, held out`` for each stage and set.
+    """Score the labels of each stage against the ground truth: ``scores.csv``.
+
+    The table has one row per stage and set, such as ``level 1, held out``.
 
     Args:
-        output_dir: holds ``truth``, where there is one, and receives the table.
+        output_dir: receives the table; its folder ``truth`` holds the ground truth, if any.
         labels: folders in the Radiopaedia layout, by stage.
         sets: names of cases, by set.
 
     Returns:
-        The table as text, or that there is no truth.
+        The table as text, or the remark that there is no ground truth.
     """
     truths = {path.name.removesuffix(".nii.gz"): path for path in (output_dir / "truth").glob("*.nii.gz")}
     if not truths:
-        return "No truth was given, so no scores against it: name its folder with --lesion_masks."
-    rows: dict[str, dict[str, float]] = {}
+        return "No truth was given, so there are no scores. Give the folder of the true masks with --lesion_masks."
+    rows: list[list[Any]] = []
     for stage, folder in labels.items():
         for name, cases in sets.items():
             known = [case for case in cases if case in truths]
-            pairs = [(_volume(folder / "rp_msk" / f"{case}.nii.gz") > 0, _volume(truths[case]) > 0) for case in known]
+            pairs = [
+                (read_array(folder / "rp_msk" / f"{case}.nii.gz") > 0, read_array(truths[case]) > 0) for case in known
+            ]
             if pairs:
-                rows[f"{stage}, {name}"] = lesion_scores(pairs)
-    columns = (*SCORES, "slices", "with_lesion")
-    write_csv(
-        output_dir / "scores.csv",
-        ["row", *columns],
-        (
-            [name, *(shown(row[key], "") for key in SCORES), row["slices"], row["with_lesion"]]
-            for name, row in rows.items()
-        ),
-    )
-    lines = [f"{'ground-glass against truth':<28}" + "".join(f"{name:>12}" for name in columns)]
-    for name, row in rows.items():
-        numbers = [shown(row[key], "-") for key in SCORES] + [str(row[key]) for key in columns[len(SCORES) :]]
-        lines.append(f"{name:<28}" + "".join(f"{number:>12}" for number in numbers))
-    return "\n".join([*lines, "The truth is all infection: ground-glass and consolidation together."])
+                scores = lesion_scores(pairs)
+                rows.append([f"{stage}, {name}", *(scores[column] for column in COLUMNS)])
+    write_csv(output_dir / "scores.csv", ["row", *COLUMNS], rows)
+    note = "The ground truth is all infection: ground-glass and consolidation together."
+    return "\n".join([aligned(["ground-glass against ground truth", *COLUMNS], rows), note])
 
 
 def write_agreement(output_dir: Path, levels: Mapping[str, Path]) -> str:
-    """Gather what each level scored on the held-out volumes by labels as it has learned from: ``agreement.csv``.
+    """Collect the scores of each level on held-out volumes, against labels of the level before: ``agreement.csv``.
 
-    Means over the classes, as ``scores.csv`` in each level's folder has them. This tells how well a level copies the
+    Scores are means over the classes, from ``scores.csv`` in each level's folder. They show how well a level copies the
     labels that it was given, which may be wrong, and not how well it segments.
 
     Args:
@@ -92,22 +85,17 @@ def write_agreement(output_dir: Path, levels: Mapping[str, Path]) -> str:
     Returns:
         The table as text.
     """
-    scores = ("dice", "iou", "f1")
-    rows = {}
+    columns = ("dice", "iou", "f1", "slices")
+    rows = []
     for name, folder in levels.items():
-        with (folder / "scores.csv").open(newline="") as file:
-            rows[name] = next(row for row in csv.DictReader(file) if row["class"] == "mean")
-    write_csv(
-        output_dir / "agreement.csv",
-        ["level", *scores, "slices"],
-        ([name, *(row[key] for key in (*scores, "slices"))] for name, row in rows.items()),
-    )
-    lines = [f"{'with its own kind of labels':<28}" + "".join(f"{name:>12}" for name in (*scores, "slices"))]
-    lines += [f"{name:<28}" + "".join(f"{row[key]:>12}" for key in (*scores, "slices")) for name, row in rows.items()]
-    return "\n".join([*lines, "Held-out slices, mean of the classes: how well a level copies the labels before it."])
+        mean = next(row for row in read_csv(folder / "scores.csv") if row["class"] == "mean")
+        rows.append([name, *(mean[column] for column in columns)])
+    write_csv(output_dir / "agreement.csv", ["level", *columns], rows)
+    note = "Held-out slices, mean of the classes: how well a level copies the labels before it."
+    return "\n".join([aligned(["against labels of the level before", *columns], rows), note])
 
 
-def _volume(path: Path) -> np.ndarray:
-    """Values of a NIfTI as it lies, which is LPS for all that self-learning writes."""
+def read_array(path: Path) -> np.ndarray:
+    """Values of a NIfTI file in the order of the file, which is LPS for all files that self-learning writes."""
     image: Any = nibabel.load(path)
     return np.asarray(image.dataobj)

@@ -72,7 +72,7 @@ def test_slices_are_chosen_by_number_and_case(tmp_path: Path) -> None:
     [
         ({"case": "d"}, "No case 'd' was evaluated. Give one of a, b, c."),
         ({"slices": [4, 2]}, "b has no slice 2. Choose from its 7 slices, with numbers from 3 to 9."),
-        ({"count": 0}, "One slice or more is kept, got count=0."),
+        ({"count": 0}, "At least one slice must be saved, got count=0."),
     ],
 )
 def test_what_is_not_there_is_refused_with_what_is(tmp_path: Path, options: dict[str, Any], rule: str) -> None:
@@ -81,7 +81,7 @@ def test_what_is_not_there_is_refused_with_what_is(tmp_path: Path, options: dict
 
 
 def test_cases_whose_slices_are_mixed_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="a: its slices must come together, got c's between them"):
+    with pytest.raises(ValueError, match="a: its slices must follow one another, got c between them"):
         chosen(tmp_path, samples(AREAS) + samples({"a": [1]}))
 
 

@@ -1,0 +1,50 @@
+"""What the score tables of an evaluation share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+
+from ..run.distributed import is_main
+
+
+class ScoreTable:
+    """Base of the handlers that write the scores of an evaluation.
+
+    What an evaluation has kept is gathered from all processes when it ends; the first process writes the tables.
+
+    Args:
+        output_dir: folder of the files.
+    """
+
+    def __init__(self, output_dir: str | Path) -> None:
+        self.output_dir = Path(output_dir)
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator."""
+        engine.add_event_handler(Events.STARTED, lambda _: self.clear())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.remember)
+        engine.add_event_handler(Events.COMPLETED, self.finish)
+
+    def finish(self, engine: Engine) -> None:
+        """Gather what all processes have kept; the first one writes."""
+        self.gather()
+        if is_main():
+            self.write(engine)
+
+    def clear(self) -> None:
+        """Forget the samples of an earlier evaluation."""
+        raise NotImplementedError
+
+    def remember(self, engine: Engine) -> None:
+        """Keep what the tables need of the current batch."""
+        raise NotImplementedError
+
+    def gather(self) -> None:
+        """Add what the other processes have kept."""
+        raise NotImplementedError
+
+    def write(self, engine: Engine) -> None:
+        """Write the tables."""
+        raise NotImplementedError
