@@ -1,1 +1,1 @@
-"""The papers' networks, one file per architecture."""
+"""The networks of the papers, one file per architecture."""

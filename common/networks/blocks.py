@@ -1,4 +1,4 @@
-"""Building blocks that several of the papers' networks share."""
+"""Building blocks that several networks share."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import torch
 from torch import nn
 from torch.fx.experimental.optimization import fuse
 
-LEVELS = 4  # down-samplings by two
+LEVELS = 4  # times that height and width are halved
 
 
 def convolution(in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> nn.Conv2d:
-    """A convolution with bias whose output has the input's size divided by ``stride``."""
+    """Return a convolution with bias: (B, in, H, W) to (B, out, H / stride, W / stride)."""
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2)
 
 
-def doubling(in_channels: int, out_channels: int, decoder: str) -> tuple[nn.Module, int]:
-    """A layer that doubles height and width, and the number of channels that it gives.
+def upsampling(in_channels: int, out_channels: int, decoder: str) -> tuple[nn.Module, int]:
+    """Return a layer that doubles height and width, and the number of its output channels.
 
     Args:
-        in_channels: channels in.
-        out_channels: channels out of a transposed convolution; interpolation keeps ``in_channels``.
-        decoder: ``transposed`` (3x3, stride 2, learned), ``transposed 2x2`` (Ronneberger's up-convolution) or
-            ``upsample`` (nearest neighbour, Keras's default).
+        in_channels: channels of the input.
+        out_channels: channels of the output of a transposed convolution. Interpolation keeps ``in_channels``.
+        decoder: ``transposed`` (3x3, stride 2, learned), ``transposed 2x2`` (the up-convolution of Ronneberger et al.)
+            or ``upsample`` (nearest neighbour, the default of Keras).
 
     Raises:
-        ValueError: for another decoder.
+        ValueError: for an unknown decoder.
     """
     if decoder == "transposed":
         return nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1), out_channels
@@ -36,19 +36,17 @@ def doubling(in_channels: int, out_channels: int, decoder: str) -> tuple[nn.Modu
 
 
 def check_size(height: int, width: int) -> None:
-    """Refuse sizes that do not survive four halvings.
+    """Check that height and width can be halved four times.
 
     Raises:
-        ValueError: when height or width is not a multiple of 16.
+        ValueError: if height or width is not a multiple of 16.
     """
-    if height % 16 or width % 16:  # a literal, since TorchScript sees no globals
-        raise ValueError(
-            f"Height and width must be multiples of 16, got {height} x {width}. Resize or pad the picture."
-        )
+    if height % 16 or width % 16:  # 2**LEVELS as a number, because TorchScript cannot read module variables
+        raise ValueError(f"Height and width must be multiples of 16, got {height} x {width}. Resize or pad the image.")
 
 
 def initialise_like_keras(network: nn.Module) -> None:
-    """Glorot-uniform weights and zero biases: Keras's defaults, in which the theses' networks started."""
+    """Set Glorot-uniform weights and zero biases: the defaults of Keras, which the thesis used."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.xavier_uniform_(module.weight)
@@ -57,7 +55,7 @@ def initialise_like_keras(network: nn.Module) -> None:
 
 
 def keras_parameter_count(network: nn.Module) -> int:
-    """Number of parameters as Keras counts them: batch norm's running mean and variance included."""
+    """Count the parameters as Keras does: with the running mean and variance of each batch norm."""
     running = sum(
         buffer.numel() for name, buffer in network.named_buffers() if name.endswith(("running_mean", "running_var"))
     )
@@ -65,12 +63,13 @@ def keras_parameter_count(network: nn.Module) -> int:
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """A copy for inference in which each batch norm behind a convolution is part of that convolution's weights.
+    """Return a copy for inference in which batch norms are folded into the convolutions before them.
 
-    The same function up to rounding; two thirds of DRSegUNet's batch norms, and an eighth of its time on a CPU, go.
+    The copy computes the same function up to rounding. It saves two thirds of DRSegUNet's batch norms, and an eighth
+    of its time on a CPU.
 
     Args:
-        network: with its final weights; it is switched to evaluation.
+        network: network with its final weights. It is switched to evaluation mode.
     """
     return fuse(network.eval())
 
@@ -85,13 +84,13 @@ class PreActivatedConvolution(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two pre-activated 3x3 convolutions beside a 1x1 convolution with batch norm, added.
+    """Residual block: two pre-activated 3x3 convolutions, plus a shortcut of a 1x1 convolution with batch norm.
 
     Args:
-        in_channels: channels in.
-        out_channels: channels out.
-        stride: of the first convolution and of the shortcut.
-        body: replaces the two convolutions (the stem's first one has no activation before it).
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: stride of the first convolution and of the shortcut.
+        body: replaces the two convolutions. The stem needs it: its first convolution has no activation before it.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, body: nn.Module | None = None) -> None:
@@ -105,5 +104,5 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, in, H, W) to (B, out, H / stride, W / stride)."""
+        """Map (B, in, H, W) to (B, out, H / stride, W / stride)."""
         return self.body(x) + self.shortcut(x)

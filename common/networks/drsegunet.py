@@ -13,45 +13,51 @@ from .blocks import (
     ResidualBlock,
     check_size,
     convolution,
-    doubling,
     initialise_like_keras,
+    upsampling,
 )
 
-fx.wrap("check_size")  # a check of sizes has no place in a traced graph
+fx.wrap("check_size")  # tracing must not run this check, because a traced size has no value
 
 
 class Decoder(nn.Module):
-    """Double the size, join the encoder's features, one residual block (tables 8 to 11)."""
+    """One decoder level: double the size, concatenate the encoder's features, one residual block (tables 8 to 11)."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int, decoder: str) -> None:
         super().__init__()
-        self.up, up_channels = doubling(in_channels, out_channels, decoder)
+        self.up, up_channels = upsampling(in_channels, out_channels, decoder)
         self.block = ResidualBlock(up_channels + skip_channels, out_channels)
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        """(B, in, H, W) and (B, skip, 2H, 2W) to (B, out, 2H, 2W)."""
+        """Map (B, in, H, W) and (B, skip, 2H, 2W) to (B, out, 2H, 2W)."""
         return self.block(torch.cat([self.up(x), skip], dim=1))
 
 
 class DRSegUNet(nn.Module):
-    """Deep residual segmentation U-Net, tables 2 to 11 of the text.
+    """Deep residual segmentation U-Net (tables 2 to 11 of the thesis).
 
-    With one input channel, 16 filters and four classes it has 5,484,276 parameters by Keras's count, as section 5.3
-    states. That total holds only with 1x1 shortcuts (the tables print 3x3), no shortcut over the bridge, biases
-    everywhere, and up-sampling by 3x3 transposed convolutions of stride 2.
+    With one input channel, 16 filters and four classes it has 5,484,276 parameters, counted as Keras counts them, as
+    section 5.3 states. This total holds only with 1x1 shortcuts (the tables print 3x3), no shortcut across the bridge,
+    a bias in every convolution, and up-sampling by 3x3 transposed convolutions of stride 2.
 
     Args:
         in_channels: channels of the input.
-        out_channels: classes.
-        decoder: ``transposed``, or ``upsample`` for the variant of table 13 (nearest-neighbour, no weights).
-        filters: channels of the stem; each encoder doubles them.
-        dropout: probability of each map before the last convolution; the text has none, uncertainty is measured by it.
+        out_channels: number of classes.
+        decoder: ``transposed``, or ``upsample`` for the variant of table 13 (nearest neighbour, no weights).
+        filters: channels of the stem; each encoder level doubles them.
+        dropout: probability that each feature map is dropped before the last convolution. The thesis has no dropout; it
+            serves to estimate uncertainty.
 
     Shapes:
         (B, in_channels, H, W), H and W multiples of 16, to logits (B, out_channels, H, W).
 
     Raises:
         ValueError: for an unknown decoder, or a height or width that is not a multiple of 16.
+
+    Example:
+        >>> network = DRSegUNet(in_channels=1, out_channels=4)
+        >>> network(torch.zeros(1, 1, 64, 64)).shape
+        torch.Size([1, 4, 64, 64])
     """
 
     def __init__(
@@ -73,7 +79,7 @@ class DRSegUNet(nn.Module):
         self.bridge = nn.Sequential(
             PreActivatedConvolution(widths[-1], widths[-1]), PreActivatedConvolution(widths[-1], widths[-1])
         )
-        outs = widths[:0:-1]  # 256, 128, 64, 32: each decoder is one level wider than the skip that it joins
+        outs = widths[:0:-1]  # 256, 128, 64, 32: each decoder has twice the channels of its skip connection
         self.decoders = nn.ModuleList(
             Decoder(channels, skip, out, decoder)
             for channels, skip, out in zip([widths[-1], *outs[:-1]], widths[-2::-1], outs, strict=True)
@@ -83,7 +89,7 @@ class DRSegUNet(nn.Module):
         initialise_like_keras(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, in_channels, H, W) to logits (B, out_channels, H, W)."""
+        """Map (B, in_channels, H, W) to logits (B, out_channels, H, W)."""
         check_size(x.shape[-2], x.shape[-1])
         x = self.stem(x)  # (B, 16, H, W)
         skips = []

@@ -1,4 +1,4 @@
-"""A U-Net whose encoder is one of four (*Segmentation by transfer learning on MosMedData*, chapters 6 to 9)."""
+"""A U-Net with a choice of four encoders (*Segmentation by transfer learning on MosMedData*, chapters 6 to 9)."""
 
 from __future__ import annotations
 
@@ -15,56 +15,68 @@ ACT = ("relu", {"inplace": True})
 
 
 class EncoderUNet(FlexibleUNet):
-    """MONAI's ``FlexibleUNet`` with section 6.1's decoder: 2x2 transposed convolutions, two 3x3 ones, a 1x1 at the end.
+    """MONAI's ``FlexibleUNet`` with the decoder of section 6.1.
 
-    It adds three things. Encoders that give a map of the input's own size (U-Net, VGG19) have it joined too, as a U-Net
-    does. Any size goes in: it is padded by its border to a multiple of the smallest map's stride, and the result cut.
-    And the input passes ``(x - input_mean) / input_std``, which is nothing (0 and 1) unless ImageNet weights need it:
-    both are part of the weights, so that nobody who loads them can forget them.
+    Each decoder level has a 2x2 transposed convolution and two 3x3 convolutions. A 1x1 convolution ends the network.
+    Three things are added to ``FlexibleUNet``:
 
-    With one channel in and out the U-Net has 31,036,481 parameters.
+    - Where the encoder gives a map of the input's size (U-Net, VGG19), it becomes a skip connection too.
+    - The input may have any size. Its border is repeated up to a multiple of the smallest map's stride, and the output
+      is cropped to the input's size.
+    - The input is normalised as ``(x - input_mean) / input_std``. These are 0 and 1 unless ImageNet weights need other
+      values. They are saved with the weights, so loading the weights also restores them.
+
+    With one input and one output channel, the network with the U-Net encoder has 31,036,481 parameters.
 
     Args:
         encoder: ``unet``, ``vgg19``, ``resnet34`` or ``mobilenetv2``.
         in_channels: channels of the input.
-        out_channels: classes.
-        dropout: probability of each map before the last convolution; the text has none, uncertainty is measured by it.
+        out_channels: number of classes.
+        dropout: probability that each feature map is dropped before the last convolution. The thesis has no dropout; it
+            serves to estimate uncertainty.
 
     Shapes:
         (B, in_channels, H, W) to logits (B, out_channels, H, W).
 
     Raises:
         ValueError: for an unknown encoder.
+
+    Example:
+        >>> network = EncoderUNet("resnet34")
+        >>> network(torch.zeros(1, 1, 100, 90)).shape
+        torch.Size([1, 1, 100, 90])
     """
 
     def __init__(self, encoder: str, in_channels: int = 1, out_channels: int = 1, dropout: float = 0.0) -> None:
         if encoder not in ENCODERS:
             raise ValueError(f"Unknown encoder {encoder!r}. Choose one of: {', '.join(ENCODERS)}.")
-        parts = ENCODERS[encoder]
-        FLEXUNET_BACKBONE.register_class(parts)  # type: ignore[arg-type]
+        encoder_class = ENCODERS[encoder]
+        FLEXUNET_BACKBONE.register_class(encoder_class)  # type: ignore[arg-type]
         super().__init__(
             in_channels,
             out_channels,
-            parts.backbone,
-            decoder_channels=parts.decoder,
+            encoder_class.backbone,
+            decoder_channels=encoder_class.decoder,
             norm=NORM,
             act=ACT,
             upsample="deconv",
             is_pad=False,
         )
-        if parts.full_resolution:
-            *_, wide, narrow = parts.decoder[: len(parts.channels)]
-            self.decoder.blocks[-1] = UpCat(2, wide, parts.full_resolution, narrow, ACT, NORM, bias=False, is_pad=False)
+        if encoder_class.full_resolution:
+            *_, wide, narrow = encoder_class.decoder[: len(encoder_class.channels)]
+            self.decoder.blocks[-1] = UpCat(
+                2, wide, encoder_class.full_resolution, narrow, ACT, NORM, bias=False, is_pad=False
+            )
             self.skip_connect += 1
         self.segmentation_head = SegmentationHead(
-            2, parts.decoder[len(parts.channels) - 1], out_channels, kernel_size=1
+            2, encoder_class.decoder[len(encoder_class.channels) - 1], out_channels, kernel_size=1
         )
         self.dropout = nn.Dropout2d(dropout)
-        self.stride = 2 ** len(parts.channels)
+        self.stride = 2 ** len(encoder_class.channels)
         self.input_mean, self.input_std = nn.Buffer(torch.zeros(())), nn.Buffer(torch.ones(()))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(B, in_channels, H, W) to logits (B, out_channels, H, W)."""
+        """Map (B, in_channels, H, W) to logits (B, out_channels, H, W)."""
         height, width = inputs.shape[-2], inputs.shape[-1]
         x = (inputs - self.input_mean) / self.input_std
         x = nn.functional.pad(x, [0, -width % self.stride, 0, -height % self.stride], mode="replicate")

@@ -1,8 +1,8 @@
 """Encoders for MONAI's ``FlexibleUNet``: U-Net, VGG19, ResNet34 and MobileNetV2, without their classifiers.
 
-Parameters are named as in torchvision's published checkpoints, so that those load as they are; see
-``networks.imagenet``. MONAI itself registers a ``resnet34``, whose shortcuts are without weights (type A) and do not
-take these checkpoints.
+The parameters have the names of torchvision's published checkpoints, which therefore load without changes; see
+``common.networks.imagenet``. MONAI itself registers a ``resnet34``, but its shortcuts have no weights (type A) and do
+not fit these checkpoints.
 """
 
 from __future__ import annotations
@@ -15,56 +15,57 @@ from monai.networks.nets import ResNet
 from monai.networks.nets.basic_unet import TwoConv
 from torch import nn
 
-VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)  # section 7.1 of the text
-MOBILENET_V2 = (  # table 9.2: expansion, channels, repetitions, stride of the first
+VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)  # section 7.1 of the thesis
+MOBILENET_V2 = (  # table 9.2: expansion, channels, repetitions, stride of the first repetition
     *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
     *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
 )
 
 
 class Encoder(nn.Module, BaseEncoder):
-    """What ``FlexibleUNet`` asks of an encoder, for classes that are one encoder each.
+    """Base class of the encoders: what ``FlexibleUNet`` needs to know about one encoder.
 
-    Class attributes:
+    Attributes:
         backbone: name in MONAI's registry.
-        channels: of the feature maps, each of half the size of the one before, the first of half the input's.
-        full_resolution: channels of one more map that comes first and has the input's size; 0 where there is none.
-            ``FlexibleUNet`` as it is ignores it, ``common.networks.encoder_unet.EncoderUNet`` joins it.
+        channels: channels of each feature map. The first has half the input's size, each other one half the size of the
+            map before it.
+        full_resolution: channels of an additional first map of the input's size; 0 if there is none. ``FlexibleUNet``
+            ignores this map, ``common.networks.encoder_unet.EncoderUNet`` uses it as a skip connection.
         decoder: channels of the decoder's blocks.
-        checkpoint: the published ImageNet weights; the name ends in the first digits of its SHA-256.
-        head: prefixes of the checkpoint's classifier, which has no place here.
+        checkpoint: file name of the published ImageNet weights, which ends in the first digits of their SHA-256.
+        head: prefix of the parameters of the checkpoint's classifier, which is not used here.
     """
 
     backbone: str
     channels: tuple[int, ...]
     full_resolution: int = 0
-    decoder: tuple[int, ...] = (256, 128, 64, 32, 16)  # FlexibleUNet's own; the text gives none for these encoders
+    decoder: tuple[int, ...] = (256, 128, 64, 32, 16)  # FlexibleUNet's default; the thesis states none
     checkpoint: str = ""
     head: str = ""
 
     @classmethod
     def get_encoder_names(cls) -> list[str]:
-        """For MONAI's registry."""
+        """Return the name, as MONAI's registry requires it."""
         return [cls.backbone]
 
     @classmethod
     def get_encoder_parameters(cls) -> list[dict]:
-        """For MONAI's registry."""
+        """Return the arguments, as MONAI's registry requires them."""
         return [{"spatial_dims": 2, "in_channels": 1, "pretrained": False}]
 
     @classmethod
     def num_channels_per_output(cls) -> list[tuple[int, ...]]:
-        """For MONAI's registry."""
+        """Return the channels of the feature maps, as MONAI's registry requires them."""
         return [cls.channels]
 
     @classmethod
     def num_outputs(cls) -> list[int]:
-        """For MONAI's registry."""
+        """Return the number of feature maps, as MONAI's registry requires it."""
         return [len(cls.channels)]
 
 
 def initialise(network: nn.Module) -> None:
-    """Weights to start from without a checkpoint: He et al.'s for ReLU, as torchvision starts these networks."""
+    """Set the initial weights of He et al. for ReLU, as torchvision does for these networks."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -73,17 +74,17 @@ def initialise(network: nn.Module) -> None:
 
 
 class UNetEncoder(Encoder):
-    """Five levels of two 3x3 convolutions, each with batch norm and ReLU, 64 to 1024 channels (section 6.1).
+    """Encoder of the U-Net: five levels of two 3x3 convolutions with batch norm and ReLU (section 6.1).
 
-    The text names batch norm behind ReLU in one sentence, and its figure shows neither; here it stands before, as
-    everywhere else in these networks.
+    The levels have 64 to 1024 channels. One sentence of the thesis puts batch norm after ReLU, and its figure shows
+    neither. Here batch norm comes before ReLU, as in the other encoders.
 
     Args:
         in_channels: channels of the input.
-        spatial_dims, pretrained: for MONAI's registry, without effect.
+        spatial_dims, pretrained: required by MONAI's registry, without effect.
 
     Shapes:
-        (B, in_channels, H, W) to five maps, (B, 64, H, W) to (B, 1024, H / 16, W / 16).
+        (B, in_channels, H, W) to five maps, from (B, 64, H, W) to (B, 1024, H / 16, W / 16).
     """
 
     backbone = "unet"
@@ -102,7 +103,7 @@ class UNetEncoder(Encoder):
         initialise(self)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """See the class."""
+        """Compute the feature maps, the finest first."""
         features: list[torch.Tensor] = []
         for index, level in enumerate(self.levels):
             x = level(x if index == 0 else self.pool(x))
@@ -111,11 +112,11 @@ class UNetEncoder(Encoder):
 
 
 class SequentialEncoder(Encoder):
-    """An encoder that is one layer behind the other, as torchvision's ``features``.
+    """Encoder that is a sequence of layers, such as ``features`` of torchvision's networks.
 
     Args:
-        layers: all of them.
-        ends: positions of the layers whose maps it gives.
+        layers: the layers in order.
+        ends: positions of the layers whose outputs are the feature maps.
     """
 
     def __init__(self, layers: list[nn.Module], ends: list[int]) -> None:
@@ -124,7 +125,7 @@ class SequentialEncoder(Encoder):
         initialise(self)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """See the class."""
+        """Compute the feature maps, the finest first."""
         features: list[torch.Tensor] = []
         for index, layer in enumerate(self.features):
             x = layer(x)
@@ -134,14 +135,14 @@ class SequentialEncoder(Encoder):
 
 
 class VGG19Encoder(SequentialEncoder):
-    """VGG19 up to its last convolution (sections 7.1 and 7.2; Simonyan and Zisserman 2015), without batch norm.
+    """VGG19 without batch norm, up to its last convolution (sections 7.1, 7.2; Simonyan and Zisserman 2015).
 
     Args:
         in_channels: channels of the input.
-        spatial_dims, pretrained: for MONAI's registry, without effect.
+        spatial_dims, pretrained: required by MONAI's registry, without effect.
 
     Shapes:
-        (B, in_channels, H, W) to five maps, (B, 64, H, W) to (B, 512, H / 16, W / 16).
+        (B, in_channels, H, W) to five maps, from (B, 64, H, W) to (B, 512, H / 16, W / 16).
     """
 
     backbone = "vgg19"
@@ -152,7 +153,7 @@ class VGG19Encoder(SequentialEncoder):
 
     def __init__(self, in_channels: int = 1, spatial_dims: int = 2, pretrained: bool = False) -> None:
         layers: list[nn.Module] = []
-        ends = []  # positions of the last activation of each level
+        ends = []  # position of the last activation of each level
         width = in_channels
         for level in VGG19:
             if layers:
@@ -165,16 +166,16 @@ class VGG19Encoder(SequentialEncoder):
 
 
 class ResNet34Encoder(ResNet, Encoder):
-    """MONAI's ResNet with 34 layers up to its last convolution (sections 8.2 and 8.3; He et al. 2015).
+    """MONAI's ResNet with 34 layers, up to its last convolution (sections 8.2 and 8.3; He et al. 2015).
 
-    Shortcuts that change the size are 1x1 convolutions with batch norm, as section 8.2 says.
+    Shortcuts that change the size are 1x1 convolutions with batch norm, as in section 8.2.
 
     Args:
         in_channels: channels of the input.
-        spatial_dims, pretrained: for MONAI's registry, without effect.
+        spatial_dims, pretrained: required by MONAI's registry, without effect.
 
     Shapes:
-        (B, in_channels, H, W) to five maps, (B, 64, H / 2, W / 2) to (B, 512, H / 32, W / 32).
+        (B, in_channels, H, W) to five maps, from (B, 64, H / 2, W / 2) to (B, 512, H / 32, W / 32).
     """
 
     backbone = "resnet34 with 1x1 shortcuts"
@@ -195,16 +196,18 @@ class ResNet34Encoder(ResNet, Encoder):
         )
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
-        """See the class."""
+        """Compute the feature maps, the finest first."""
         stem = self.act(self.bn1(self.conv1(x)))
-        quarter = self.layer1(self.maxpool(stem))  # one by one, since TorchScript knows no loop over them
+        quarter = self.layer1(self.maxpool(stem))  # one by one: TorchScript cannot loop over the four attributes
         eighth = self.layer2(quarter)
         sixteenth = self.layer3(eighth)
         return [stem, quarter, eighth, sixteenth, self.layer4(sixteenth)]
 
 
-def _normed(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    """Convolution, batch norm, ReLU that ends at 6."""
+def _convolution_norm_relu6(
+    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
+    """Return convolution, batch norm and ReLU6."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False),
         nn.BatchNorm2d(out_channels),
@@ -213,28 +216,30 @@ def _normed(in_channels: int, out_channels: int, kernel_size: int, stride: int =
 
 
 class InvertedResidual(nn.Module):
-    """Expand by 1x1, filter each channel by 3x3, project by 1x1; added to the input where shapes allow (section 9.2).
+    """Inverted residual: 1x1 convolution to expand, 3x3 per channel, 1x1 to project (section 9.2).
+
+    The result is added to the input if both have the same shape.
 
     Args:
-        in_channels: channels in.
-        out_channels: channels out.
-        stride: of the 3x3 convolution.
-        expansion: how many times as many channels lie between.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: stride of the 3x3 convolution.
+        expansion: factor by which the first convolution increases the channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
         super().__init__()
         inner = in_channels * expansion
         self.conv = nn.Sequential(
-            *([_normed(in_channels, inner, 1)] if expansion > 1 else []),
-            _normed(inner, inner, 3, stride, groups=inner),
+            *([_convolution_norm_relu6(in_channels, inner, 1)] if expansion > 1 else []),
+            _convolution_norm_relu6(inner, inner, 3, stride, groups=inner),
             nn.Conv2d(inner, out_channels, 1, bias=False),
             nn.BatchNorm2d(out_channels),
         )
         self.residual = stride == 1 and in_channels == out_channels
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, in, H, W) to (B, out, H / stride, W / stride)."""
+        """Map (B, in, H, W) to (B, out, H / stride, W / stride)."""
         return x + self.conv(x) if self.residual else self.conv(x)
 
 
@@ -243,10 +248,10 @@ class MobileNetV2Encoder(SequentialEncoder):
 
     Args:
         in_channels: channels of the input.
-        spatial_dims, pretrained: for MONAI's registry, without effect.
+        spatial_dims, pretrained: required by MONAI's registry, without effect.
 
     Shapes:
-        (B, in_channels, H, W) to five maps, (B, 16, H / 2, W / 2) to (B, 1280, H / 32, W / 32).
+        (B, in_channels, H, W) to five maps, from (B, 16, H / 2, W / 2) to (B, 1280, H / 32, W / 32).
     """
 
     backbone = "mobilenetv2"
@@ -255,8 +260,8 @@ class MobileNetV2Encoder(SequentialEncoder):
     head = "classifier."
 
     def __init__(self, in_channels: int = 1, spatial_dims: int = 2, pretrained: bool = False) -> None:
-        layers: list[nn.Module] = [_normed(in_channels, 32, 3, stride=2)]
-        ends = []  # positions of the last layer of each size
+        layers: list[nn.Module] = [_convolution_norm_relu6(in_channels, 32, 3, stride=2)]
+        ends = []  # position of the last layer of each size
         width = 32
         for expansion, out_channels, repetitions, stride in MOBILENET_V2:
             if stride == 2:
@@ -264,7 +269,7 @@ class MobileNetV2Encoder(SequentialEncoder):
             for repetition in range(repetitions):
                 layers.append(InvertedResidual(width, out_channels, stride if repetition == 0 else 1, expansion))
                 width = out_channels
-        super().__init__([*layers, _normed(width, 1280, 1)], [*ends, len(layers)])
+        super().__init__([*layers, _convolution_norm_relu6(width, 1280, 1)], [*ends, len(layers)])
 
 
 ENCODERS: dict[str, type[Encoder]] = {

@@ -18,128 +18,136 @@ from .encoders import ENCODERS, Encoder
 logger = logging.getLogger(__name__)
 
 SOURCE = "https://download.pytorch.org/models/"
-# torchvision's documented mean and standard deviation of RGB in 0..1, averaged, since CT has one channel
+# mean and standard deviation of RGB in 0..1 as torchvision documents them, averaged because CT has one channel
 MEAN = (0.485 + 0.456 + 0.406) / 3  # 0.449
 STD = (0.229 + 0.224 + 0.225) / 3  # 0.226
 COUNTER = "num_batches_tracked"
 
 
 def start_encoder(network: EncoderUNet, weights: str | Path) -> EncoderUNet:
-    """Give the encoder the weights that training starts from; the decoder keeps its random ones.
+    """Load the encoder's initial weights; the decoder keeps its random weights.
 
-    The first convolution takes three channels in the checkpoint and one here: its weights are summed over the input
-    channels, which is what it would give for a grey picture in all three. With the weights go mean and standard
-    deviation: the network's input, -1..1, counts as grey levels 0..1, and is normalised as the checkpoint is used to.
+    The checkpoint's first convolution takes three channels, the encoder's takes one. Its weights are therefore summed
+    over the input channels: the result is that of a grey image copied into all three channels. ``input_mean`` and
+    ``input_std`` are set with the weights: the network's input, -1..1, is taken as grey levels 0..1 and normalised as
+    the checkpoint expects.
 
     Args:
-        network: receives the weights, and ``input_mean`` and ``input_std``.
-        weights: ``imagenet`` fetches the published file into torch's cache (``TORCH_HOME``) once, and checks its
-            SHA-256; a path reads such a file, and checks the digest that its name ends in, if it does; ``none`` leaves
-            the random weights. U-Net has no published weights, and starts from random ones as in the text.
+        network: network that receives the weights, and ``input_mean`` and ``input_std``.
+        weights: ``imagenet`` downloads the published file once into torch's cache (``TORCH_HOME``) and checks its
+            SHA-256. A path reads such a file, and checks the digest that its name ends in, if any. ``none`` keeps the
+            random weights. The U-Net encoder has no published weights, and starts from random ones as in the thesis.
+
+    Returns:
+        The network.
 
     Raises:
-        FileNotFoundError: when the file is not there or cannot be fetched.
-        ValueError: when it is damaged, holds code, is another encoder's, or the encoder has no such weights.
+        FileNotFoundError: if the file does not exist or cannot be downloaded.
+        ValueError: if the file is damaged, holds code or belongs to another encoder, or if the encoder takes no such
+            weights.
     """
     encoder: Encoder = network.encoder  # type: ignore[assignment]
     if str(weights) == "none":
-        logger.info("Encoder %s: random weights, as asked for.", encoder.backbone)
+        logger.info("Encoder %s: random weights, as requested.", encoder.backbone)
         return network
     if not encoder.checkpoint:
         if str(weights) != "imagenet":
             raise ValueError(
-                f"{weights}: the encoder {encoder.backbone} takes no ImageNet weights. Leave --weights out: it starts "
-                f"from random ones, as in the text. Or choose --encoder {', '.join(_published())}."
+                f"{weights}: the encoder {encoder.backbone} takes no ImageNet weights. Leave out --weights: it starts "
+                f"from random ones, as in the thesis. Or choose --encoder {', '.join(_published())}."
             )
-        logger.info("Encoder %s: random weights, as in the text; it has none of ImageNet.", encoder.backbone)
+        logger.info("Encoder %s: random weights, as in the thesis; no ImageNet weights exist.", encoder.backbone)
         return network
     path = fetch(encoder.checkpoint) if str(weights) == "imagenet" else Path(weights)
     if not path.is_file():
         raise FileNotFoundError(f"No weights at {path}. {_remedies(encoder.checkpoint)}")
     check_digest(path)
-    given, wanted = read_state_dict(path), encoder.state_dict()
-    body = {name: value for name, value in given.items() if not name.startswith(encoder.head)}
-    for name in wanted.keys() - body.keys():
-        if name.endswith(COUNTER):  # older checkpoints lack them, and nothing depends on them
-            body[name] = wanted[name]
-    first = next(name for name, value in wanted.items() if value.ndim == 4)
-    if first in body and body[first].shape[1:2] == (3,) and wanted[first].shape[1] == 1:
+    checkpoint, expected = read_state_dict(path), encoder.state_dict()
+    body = {name: value for name, value in checkpoint.items() if not name.startswith(encoder.head)}
+    for name in expected.keys() - body.keys():
+        if name.endswith(COUNTER):  # older checkpoints lack these counters, and nothing depends on them
+            body[name] = expected[name]
+    first = next(name for name, value in expected.items() if value.ndim == 4)
+    if first in body and body[first].shape[1:2] == (3,) and expected[first].shape[1] == 1:
         body[first] = body[first].sum(dim=1, keepdim=True)
-    load_all(encoder, body, path, _advice(encoder, given))
+    load_all(encoder, body, path, _advice(encoder, checkpoint))
     network.input_mean.fill_(2 * MEAN - 1)  # type: ignore[operator]
     network.input_std.fill_(2 * STD)  # type: ignore[operator]
     count = sum(isinstance(layer, nn.Conv2d) for layer in encoder.modules())
     logger.info(
-        "Encoder %s: all %d convolutions from %s, %s summed from three channels to one; its classifier is left out.",
+        "Encoder %s: all %d convolutions from %s, %s summed from three channels to one; its classifier is not used.",
         *(encoder.backbone, count, path, first),
     )
     return network
 
 
 def fetch(checkpoint: str) -> Path:
-    """Path of a published file in torch's cache, downloaded on the first call.
+    """Return the path of a published file in torch's cache; download it on the first call.
 
     Raises:
-        FileNotFoundError: where it cannot be fetched.
-        ValueError: where what arrives has another SHA-256.
+        FileNotFoundError: if it cannot be downloaded.
+        ValueError: if the downloaded file has another SHA-256.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / checkpoint
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    logger.info("Fetching %s%s to %s.", SOURCE, checkpoint, path.parent)
+    logger.info("Downloading %s%s to %s.", SOURCE, checkpoint, path.parent)
     try:
         torch.hub.download_url_to_file(SOURCE + checkpoint, str(path), hash_prefix=_digest(checkpoint))
     except (URLError, TimeoutError, ConnectionError) as error:
         raise FileNotFoundError(
-            f"{SOURCE}{checkpoint} cannot be fetched ({getattr(error, 'reason', error)}). {_remedies(checkpoint)}"
+            f"{SOURCE}{checkpoint} cannot be downloaded ({getattr(error, 'reason', error)}). {_remedies(checkpoint)}"
         ) from error
-    except RuntimeError as error:  # torch's word for a digest that differs
-        raise ValueError(f"{SOURCE}{checkpoint}: what arrived is not that file: {error}. Try again.") from error
+    except RuntimeError as error:  # torch raises it where the digest differs
+        raise ValueError(f"{SOURCE}{checkpoint}: the download is not that file: {error}. Try again.") from error
     return path
 
 
 def check_digest(path: Path) -> None:
-    """Hold a file to the digits of SHA-256 that its name ends in, as torchvision names its files.
+    """Check a file against the digits of SHA-256 that its name ends in; torchvision names its files this way.
 
     Raises:
-        ValueError: where they differ.
+        ValueError: if they differ.
     """
     digest = _digest(path.name)
     if not digest:
-        logger.info("%s: its name holds no digest, so that its content cannot be checked by one.", path)
+        logger.info("%s: the file name holds no digest, so the content is not checked.", path)
         return
     found = sha256(path)
     if not found.startswith(digest):
         raise ValueError(
-            f"{path}: the SHA-256 of a file of this name begins with {digest}, got {found[: len(digest)]}. It is cut "
-            "off or changed: remove it and fetch it again, or rename it if it is your own."
+            f"{path}: the SHA-256 of a file of this name begins with {digest}, got {found[: len(digest)]}. The file is "
+            "incomplete or changed: remove it and download it again, or rename it if it is your own."
         )
 
 
 def _digest(name: str) -> str:
+    """Return the digest at the end of a file name, or an empty string."""
     found = re.search(r"-([0-9a-f]{8,64})\.pth$", name)
     return found[1] if found else ""
 
 
 def _published() -> list[str]:
-    return [word for word, encoder in ENCODERS.items() if encoder.checkpoint]
+    """Return the names of the encoders that have published weights."""
+    return [name for name, encoder in ENCODERS.items() if encoder.checkpoint]
 
 
 def _remedies(checkpoint: str) -> str:
+    """Return what to do without the file."""
     return (
-        f"Fetch {SOURCE}{checkpoint} elsewhere and give its path, --weights /path/{checkpoint}; or train the encoder "
-        "from random weights, --weights none."
+        f"Download {SOURCE}{checkpoint} on another machine and give its path, --weights /path/{checkpoint}; or train "
+        "the encoder from random weights, --weights none."
     )
 
 
-def _advice(encoder: Encoder, given: dict[str, torch.Tensor]) -> str:
-    """Which checkpoint to give, and whose this one is."""
+def _advice(encoder: Encoder, checkpoint: dict[str, torch.Tensor]) -> str:
+    """Return which checkpoint the encoder needs, and which encoder this checkpoint fits."""
     others = []
-    for word in _published():
+    for other in _published():
         with torch.device("meta"):
-            names = ENCODERS[word]().state_dict()
-        if all(name in given for name in names if not name.endswith(COUNTER)):
-            others.append(word)
-    owner = f"It looks like {' or '.join(others)}'s: choose --encoder {others[0]}, or give" if others else "Give"
-    return f"{owner} {encoder.checkpoint}, as torchvision publishes it."
+            names = ENCODERS[other]().state_dict()
+        if all(name in checkpoint for name in names if not name.endswith(COUNTER)):
+            others.append(other)
+    start = f"It fits {' or '.join(others)}: choose --encoder {others[0]}, or give" if others else "Give"
+    return f"{start} {encoder.checkpoint}, as torchvision publishes it."

@@ -7,18 +7,23 @@ from torch import nn
 
 
 class ReverseTransfer(nn.Module):
-    """Softmax maps of a segmentation network, averaged over the picture, then one linear layer.
+    """Classify images by the softmax maps of a segmentation network: averaged over the image, then one linear layer.
 
-    The averages are the share of the picture that each class takes: the only thing that the diagnosis sees, and what it
-    is explained by. Inference runs :attr:`segmentation` and ``decide`` apart, to show the maps.
+    Each average is the share of the image that a class covers. The diagnosis depends on these shares alone, so they
+    explain it. Inference calls ``segmentation`` and ``decide`` separately to show the maps.
 
     Args:
-        segmentation: any network with (B, C, H, W) in and logits (B, ``classes``, H, W) out.
+        segmentation: any network that maps (B, C, H, W) to logits (B, ``classes``, H, W).
         classes: number of segmentation classes.
         diagnoses: number of diagnoses.
 
     Shapes:
         (B, C, H, W) to logits (B, ``diagnoses``).
+
+    Example:
+        >>> network = ReverseTransfer(classic_unet(out_channels=7, filters=16), classes=7)
+        >>> network(torch.zeros(1, 1, 64, 96)).shape
+        torch.Size([1, 3])
     """
 
     def __init__(self, segmentation: nn.Module, classes: int, diagnoses: int = 3) -> None:
@@ -28,15 +33,15 @@ class ReverseTransfer(nn.Module):
         self.classifier = nn.Linear(classes, diagnoses)
 
     def shares(self, maps: torch.Tensor) -> torch.Tensor:
-        """Probabilities (B, classes, H, W) to shares of the picture (B, classes), which sum to 1."""
+        """Average probabilities (B, classes, H, W) to shares of the image (B, classes), which sum to 1."""
         return self.pool(maps).flatten(1)
 
     def decide(self, maps: torch.Tensor) -> torch.Tensor:
-        """Probabilities (B, classes, H, W) to logits (B, diagnoses)."""
-        # Written out, since autocast would round shares to bfloat16 in a linear layer: three digits
+        """Map probabilities (B, classes, H, W) to logits (B, diagnoses)."""
+        # Written out, because autocast would run the linear layer in bfloat16, which has about three digits
         shares = self.shares(maps.float())
         return (shares.unsqueeze(1) * self.classifier.weight).sum(-1) + self.classifier.bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to logits (B, diagnoses)."""
+        """Map (B, C, H, W) to logits (B, diagnoses)."""
         return self.decide(self.segmentation(x).float().softmax(1))

@@ -1,4 +1,4 @@
-"""The U-Net of Ronneberger et al. (2015), and the plain one that Balantrapu (2021, section 5.3) compares with."""
+"""The U-Net of Ronneberger et al. (2015), and the plain U-Net of Balantrapu (2021, section 5.3)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from itertools import pairwise
 import torch
 from torch import fx, nn
 
-from .blocks import LEVELS, check_size, convolution, doubling, initialise_like_keras
+from .blocks import LEVELS, check_size, convolution, initialise_like_keras, upsampling
 
-fx.wrap("check_size")  # a check of sizes has no place in a traced graph
+fx.wrap("check_size")  # tracing must not run this check, because a traced size has no value
 
 
 def double_convolution(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Two 3x3 convolutions, each followed by ReLU: (B, in, H, W) to (B, out, H, W)."""
+    """Return two 3x3 convolutions, each followed by ReLU: (B, in, H, W) to (B, out, H, W)."""
     return nn.Sequential(
         convolution(in_channels, out_channels),
         nn.ReLU(inplace=True),
@@ -23,14 +23,15 @@ def double_convolution(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class Contraction(nn.Module):
-    """The contracting path: at each level two convolutions, between levels 2x2 max-pooling.
+    """The contracting path: two convolutions at each level, 2x2 max pooling between levels.
 
     Args:
         in_channels: channels of the input.
         filters: channels of the first level; each level doubles them.
 
     Shapes:
-        (B, in_channels, H, W), H and W multiples of 16, to five maps, (B, filters, H, W) to (B, 16 filters, H/16, W/16)
+        (B, in_channels, H, W), H and W multiples of 16, to five maps, from (B, filters, H, W) to
+        (B, 16 filters, H/16, W/16).
     """
 
     def __init__(self, in_channels: int, filters: int) -> None:
@@ -40,7 +41,7 @@ class Contraction(nn.Module):
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """See the class."""
+        """Compute the feature maps of all levels, the finest first."""
         maps: list[torch.Tensor] = []
         for index, level in enumerate(self.levels):
             x = level(x if index == 0 else self.pool(x))
@@ -49,16 +50,16 @@ class Contraction(nn.Module):
 
 
 class Expansion(nn.Module):
-    """The expansive path: at each level twice the size, the contracting path's map joined, two convolutions.
+    """The expanding path: at each level double the size, concatenate the encoder's map, two convolutions.
 
     Args:
-        filters: channels of the contracting path's first level.
+        filters: channels of the first level of the contracting path.
         out_channels: channels of the output.
-        decoder: see ``common.networks.blocks.doubling``.
-        dropout: probability of each map before the last convolution.
+        decoder: see ``common.networks.blocks.upsampling``.
+        dropout: probability that each feature map is dropped before the last convolution.
 
     Shapes:
-        the five maps of ``Contraction`` to (B, out_channels, H, W).
+        The five maps of ``Contraction`` to (B, out_channels, H, W).
     """
 
     def __init__(self, filters: int, out_channels: int, decoder: str = "transposed 2x2", dropout: float = 0.0) -> None:
@@ -66,14 +67,14 @@ class Expansion(nn.Module):
         widths = [filters * 2**level for level in range(LEVELS, -1, -1)]
         self.ups, self.levels = nn.ModuleList(), nn.ModuleList()
         for wide, narrow in pairwise(widths):
-            up, up_channels = doubling(wide, narrow, decoder)
+            up, up_channels = upsampling(wide, narrow, decoder)
             self.ups.append(up)
             self.levels.append(double_convolution(up_channels + narrow, narrow))
         self.dropout = nn.Dropout2d(dropout)
         self.head = convolution(filters, out_channels, kernel_size=1)
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        """See the class."""
+        """Map the feature maps of all levels to (B, out_channels, H, W)."""
         x = maps[-1]
         for index, (up, level) in enumerate(zip(self.ups, self.levels)):  # noqa: B905 (TorchScript)
             x = level(torch.cat([up(x), maps[-2 - index]], dim=1))
@@ -81,17 +82,18 @@ class Expansion(nn.Module):
 
 
 class UNet(nn.Module):
-    """Four-level U-Net without batch norm.
+    """U-Net without batch norm, which halves the size four times.
 
     With one input channel, 16 filters and four classes it has 2,158,468 parameters, as section 5.3 of Balantrapu
-    (2021) states; that total holds only with 3x3 transposed convolutions and without batch norm.
+    (2021) states. This total holds only with 3x3 transposed convolutions and without batch norm.
 
     Args:
         in_channels: channels of the input.
-        out_channels: classes.
+        out_channels: number of classes.
         decoder: ``transposed`` (3x3, stride 2), ``transposed 2x2`` or ``upsample`` (nearest neighbour).
         filters: channels of the first level; each level doubles them.
-        dropout: probability of each map before the last convolution; the text has none, uncertainty is measured by it.
+        dropout: probability that each feature map is dropped before the last convolution. The thesis has no dropout; it
+            serves to estimate uncertainty.
 
     Shapes:
         (B, in_channels, H, W), H and W multiples of 16, to logits (B, out_channels, H, W).
@@ -114,27 +116,32 @@ class UNet(nn.Module):
         initialise_like_keras(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, in_channels, H, W) to logits (B, out_channels, H, W)."""
+        """Map (B, in_channels, H, W) to logits (B, out_channels, H, W)."""
         check_size(x.shape[-2], x.shape[-1])
         return self.decoder(self.encoder(x))
 
 
 def classic_unet(in_channels: int = 1, out_channels: int = 2, filters: int = 64, dropout: float = 0.0) -> UNet:
-    """The U-Net as Ronneberger et al. (2015) define it: 64 to 1024 channels, 2x2 up-convolutions, no batch norm.
+    """Build the U-Net of Ronneberger et al. (2015): 64 to 1024 channels, 2x2 up-convolutions, no batch norm.
 
-    Weights start as their section 3 says: Gaussian with standard deviation sqrt(2 / N) for N incoming nodes. Two things
-    differ: convolutions are padded, so that maps have the picture's size, and there is no dropout unless asked for,
-    since the papers that use it as the "traditional" U-Net speak of none. One input and two output channels give
-    31,030,658 parameters.
+    The initial weights follow their section 3: Gaussian with standard deviation sqrt(2 / N) for N incoming nodes. Two
+    things differ. Convolutions are padded, so that the output has the size of the image. Dropout is off by default,
+    because the papers that use this U-Net as the "traditional" one mention none. With one input and two output
+    channels it has 31,030,658 parameters.
 
     Args:
         in_channels: channels of the input.
-        out_channels: classes.
+        out_channels: number of classes.
         filters: channels of the first level; each level doubles them.
-        dropout: probability of each map before the last convolution.
+        dropout: probability that each feature map is dropped before the last convolution.
 
     Shapes:
         (B, in_channels, H, W), H and W multiples of 16, to logits (B, out_channels, H, W).
+
+    Example:
+        >>> network = classic_unet(in_channels=1, out_channels=7, filters=16)
+        >>> network(torch.zeros(1, 1, 64, 96)).shape
+        torch.Size([1, 7, 64, 96])
     """
     network = UNet(in_channels, out_channels, decoder="transposed 2x2", filters=filters, dropout=dropout)
     for module in network.modules():

@@ -1,4 +1,4 @@
-"""Networks that part lesions from normal lung (*Towards unbiased COVID-19 lesion localisation*, sections 2 and 3.1)."""
+"""Networks of the weak GAN (*Towards unbiased COVID-19 lesion localisation*, sections 2 and 3.1)."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from torch import nn
 from .blocks import check_size, convolution
 from .unet import Contraction, Expansion
 
-SLOPE = 0.2  # of the critic's leaky ReLU; not stated
+SLOPE = 0.2  # of the critic's leaky ReLU; the paper does not state it
 
 
 class LesionSeparator(nn.Module):
-    """One encoder with two decoders: the normal version of a slice, and its lesions; each with the encoder a U-Net.
+    """Decompose a slice into its normal version and its lesions, by one encoder and two decoders.
 
-    Both end in tanh (section 3.1). Ronneberger's U-Net, as the text cites it; its widths are not stated.
+    The encoder and each decoder form the U-Net of Ronneberger et al., which the paper cites. The paper does not state
+    the number of channels. Both decoders end in tanh (section 3.1).
 
     Args:
         filters: channels of the first level; each level doubles them.
-        lesions: False leaves the lesion decoder out (section 3.3): lesions are then what the normal version lacks.
+        lesions: False omits the lesion decoder (section 3.3). The lesions are then the slice minus its normal version.
 
     Shapes:
         (B, 1, H, W) in -1..1, H and W multiples of 16, to (B, 2, H, W): normal version and lesions, each in -1..1.
+
+    Example:
+        >>> separator = LesionSeparator(filters=16)
+        >>> normal_version, lesions = separator(torch.zeros(1, 1, 64, 64)).split(1, dim=1)
     """
 
     def __init__(self, filters: int = 64, lesions: bool = True) -> None:
@@ -34,7 +39,7 @@ class LesionSeparator(nn.Module):
         start_near_zero(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """See the class."""
+        """Compute the normal version and the lesions; shapes as in the class."""
         check_size(x.shape[-2], x.shape[-1])
         features = self.encoder(x)
         normal = torch.tanh(self.normal(features))
@@ -43,9 +48,9 @@ class LesionSeparator(nn.Module):
 
 
 def start_near_zero(network: nn.Module) -> None:
-    """Random weights of a network made of ``Contraction`` and ``Expansion``, whose output starts near 0.
+    """Set random weights with which a network of ``Contraction`` and ``Expansion`` gives outputs near 0.
 
-    A saturated tanh does not learn, and a critic that is first shown large maps may never recover.
+    A saturated tanh does not learn, and a critic that sees large values at the start may never recover.
     """
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -56,17 +61,18 @@ def start_near_zero(network: nn.Module) -> None:
 
 
 class Critic(nn.Module):
-    """Tells how normal a slice looks; seven layers (section 3.1).
+    """Score how normal a slice looks, by seven layers (section 3.1).
 
-    Three pairs of 3x3 convolutions, the second of each with stride 2, and a fully connected layer that sees the
-    averages of all three down-sampled maps. No norm, for the gradient penalty is one for each sample (Gulrajani et al.
-    2017, section 4); widths and activation are not stated.
+    The layers are three pairs of 3x3 convolutions, the second of each pair with stride 2, and a fully connected layer.
+    That layer takes the averages of all three down-sampled maps. There is no normalisation layer, because the gradient
+    penalty is computed for each sample (Gulrajani et al. 2017, section 4). The paper does not state the number of
+    channels and the activation.
 
     Args:
         filters: channels of the first pair; each pair doubles them.
 
     Shapes:
-        (B, 1, H, W) to (B,), higher for what looks normal.
+        (B, 1, H, W) to scores (B,), higher for slices that look normal.
     """
 
     def __init__(self, filters: int = 64) -> None:
@@ -84,7 +90,7 @@ class Critic(nn.Module):
         self.decision = nn.Linear(sum(widths), 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """See the class."""
+        """Map (B, 1, H, W) to scores (B,)."""
         pooled = []
         for pair in self.pairs:
             x = pair(x)  # (B, filters, H/2, W/2), (B, 2 filters, H/4, W/4), (B, 4 filters, H/8, W/8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from csv_rows import rows
 from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 
@@ -35,11 +35,6 @@ def run(step: str, files: list[str], **settings: Any) -> None:
     workflow = ConfigWorkflow(config_file=files, run_id=step, **{"amp": False, **settings})
     workflow.initialize()
     workflow.run()
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -128,7 +123,7 @@ def test_without_network_the_command_tells_both_remedies(studies: Path, tmp_path
     done = subprocess.run([*command, *folders], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
     message = done.stderr.split("ERROR")[-1]
-    assert "vgg19-dcbb9e9d.pth cannot be fetched" in message and "Traceback" not in done.stderr
+    assert "vgg19-dcbb9e9d.pth cannot be downloaded" in message and "Traceback" not in done.stderr
     assert "--weights /path/vgg19-dcbb9e9d.pth" in message and "--weights none" in message
 
 

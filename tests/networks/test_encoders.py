@@ -192,9 +192,9 @@ def test_random_weights_must_be_asked_for_but_for_the_unet(caplog: pytest.LogCap
     network = EncoderUNet("unet")
     before = {name: value.clone() for name, value in network.state_dict().items()}
     start_encoder(network, "imagenet")
-    assert "random weights, as in the text" in caplog.text
+    assert "random weights, as in the thesis" in caplog.text
     start_encoder(network, "none")
-    assert "as asked for" in caplog.text
+    assert "as requested" in caplog.text
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     with pytest.raises(ValueError, match=r"unet takes no ImageNet weights.*vgg19, resnet34, mobilenetv2"):
         start_encoder(network, "vgg19-dcbb9e9d.pth")
@@ -234,7 +234,7 @@ def test_imagenet_fetches_once_and_checks_the_digest(published: Any, tmp_path: P
 
 def test_a_changed_file_is_refused_on_arrival_and_not_kept(published: Any) -> None:
     _, cached = published(b"not the file")
-    with pytest.raises(ValueError, match=r"what arrived is not that file: invalid hash value"):
+    with pytest.raises(ValueError, match=r"the download is not that file: invalid hash value"):
         start_encoder(EncoderUNet("vgg19"), "imagenet")
     assert list(cached.parent.iterdir()) == []
 
