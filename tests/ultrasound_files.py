@@ -122,7 +122,7 @@ def dicom(
     return dataset
 
 
-def save(dataset: pydicom.Dataset, path: Path) -> Path:
+def save_dicom(dataset: pydicom.Dataset, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path, enforce_file_format=True)
     return path
@@ -161,3 +161,17 @@ def read_until_error(path: Path) -> tuple[list[Frame], str]:
 
 
 FIRST = {"movflags": "faststart"}
+
+
+def save_image(path: Path, pixels: np.ndarray) -> Path:
+    """A png of grey levels or RGB."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return path
+
+
+def save_clip(path: Path, count: int = 6, rate: int = 10) -> Path:
+    """A clip of grey frames; the level of a frame is 20 times its number."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    levels = [np.full((32, 32), 20 * index, np.uint8) for index in range(count)]
+    return write_clip(path, levels, "libx264", rate=rate, options={})

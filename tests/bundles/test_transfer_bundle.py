@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from csv_rows import rows
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
 from test_inference import tilted
@@ -47,11 +47,6 @@ def infer(dataset_dir: Path, output_dir: Path, files: str | list[str] = INFER, *
     output_dir.mkdir(parents=True, exist_ok=True)
     workflow.initialize()
     workflow.run()
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def save(path: Path, values: np.ndarray, affine: np.ndarray) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from csv_rows import rows
 from monai.bundle import ConfigWorkflow
 
 from common.phantoms.ct.layouts import write_radiopaedia
@@ -28,11 +28,6 @@ def run(step: str, files: list[str], **settings: Any) -> None:
     workflow = ConfigWorkflow(config_file=files, run_id=step, **settings)
     workflow.initialize()
     workflow.run()
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -18,6 +17,7 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT
+from csv_rows import rows
 
 from common.reproduce.command import main
 
@@ -113,11 +113,6 @@ def bundles(tmp_path: Path) -> Path:
 
 def reproduce(bundles: Path, *arguments: object, bundle: str = "fake") -> int:
     return main([bundle, "--output_dir", str(bundles.parent / "out"), *map(str, arguments)], bundles)
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def trainings(folder: Path) -> dict[str, int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from csv_rows import rows_by_name
 
 from common.reproduce.command import main
 from common.reproduce.plan import read_plan, run_name
@@ -26,12 +26,6 @@ def reproduce(bundle: str, output: Path) -> Path:
     """Folder of a bundle's tables."""
     assert main([bundle, "--quick", "--jobs", "2", "--output_dir", str(output)]) == 0
     return output / "quick" / bundle
-
-
-def rows(path: Path) -> dict[str, dict[str, str]]:
-    """Rows of a CSV by their first column."""
-    with path.open(newline="") as file:
-        return {next(iter(row.values())): row for row in csv.DictReader(file)}
 
 
 def shown(value: str) -> str:
@@ -53,10 +47,10 @@ def test_one_command_writes_all_tables_and_figures_of_a_bundle(
         settings = {key: value for key, value in {**design, **plan.quick}.items() if key in config}
         assert {key: config[key] for key in settings} == settings
     for table in plan.tables:
-        measured = rows(folder / f"{table.name}.csv")
+        measured = rows_by_name(folder / f"{table.name}.csv")
         assert list(measured) == list(table.variants)
         for variant, row in measured.items():
-            scores = rows(folder / variant / run / "eval" / table.scores)
+            scores = rows_by_name(folder / variant / run / "eval" / table.scores)
             assert row[plan.word] == "1 of 1"
             for heading, (line, column) in table.columns.items():
                 assert row[f"{heading} mean"] == shown(scores[line][column]), f"{variant}, {heading}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from csv_rows import rows_by_name
 from monai.bundle import ConfigWorkflow
 
 from common.datasets.ct import lesions
@@ -63,11 +63,6 @@ def steps(self: SelfLearning, calls: list[str], stop_before: int | None = None) 
     return self
 
 
-def rows(path: Path) -> dict[str, dict[str, str]]:
-    with path.open(newline="") as file:
-        return {next(iter(row.values())): row for row in csv.DictReader(file)}
-
-
 def weights(path: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=True)
 
@@ -93,11 +88,11 @@ def test_stages_come_in_order_and_leave_labels_scores_and_weights(finished: tupl
             image, label, lung = (np.asarray(nibabel.load(case[key]).dataobj) for key in ("image", "label", "lung"))
             assert image.shape == label.shape == lung.shape == (64, 64, 2)
             assert set(np.unique(label)) | set(np.unique(lung)) <= {0, 1} and not (label & ~lung).any()
-    scores = rows(folder / "scores.csv")
+    scores = rows_by_name(folder / "scores.csv")
     stages = ("pseudo-labels", "level 1", "level 2")
     assert list(scores) == [f"{stage}, {name}" for stage in stages for name in ("trained on", "held out")]
     assert {row["slices"] for name, row in scores.items() if name.endswith("held out")} <= {"0", "2"}
-    assert list(rows(folder / "agreement.csv")) == ["level 1", "level 2"]
+    assert list(rows_by_name(folder / "agreement.csv")) == ["level 1", "level 2"]
     assert (folder / "self_learning.png").stat().st_size > 10_000
     last, kept = weights(folder / "level_2" / "models" / "model.pt"), weights(folder / "models" / "model.pt")
     assert all(torch.equal(last[key], kept[key]) for key in last)
@@ -202,7 +197,7 @@ def test_a_third_level_can_be_added_to_a_finished_run_and_other_settings_cannot(
     three = [*RATES, {**RATES[1], "epochs": 1}]
     steps(learner(studies, folder, levels=three, resume=True), calls).run()
     assert calls == ["training level_3", "evaluating level_3", "inference masks"]
-    assert "level 3, held out" in rows(folder / "scores.csv")
+    assert "level 3, held out" in rows_by_name(folder / "scores.csv")
     config = json.loads((folder / "level_3" / "config_training.json").read_text())
     assert config["pretrained"] == str(folder / "level_2" / "models" / "model.pt")
     with pytest.raises(ValueError, match=r"other settings: disk_radius was 1, now 2\. Give the same ones"):

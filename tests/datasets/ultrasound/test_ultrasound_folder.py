@@ -7,7 +7,7 @@ from pathlib import Path
 import pydicom
 import pytest
 from PIL import Image
-from ultrasound_files import GREY, dicom, pixels_of, ramp, save, write_clip, write_gif
+from ultrasound_files import GREY, dicom, pixels_of, ramp, save_dicom, write_clip, write_gif
 
 from common.datasets.ultrasound.folder import inference_cases
 
@@ -17,10 +17,10 @@ def test_a_mixed_folder_is_listed(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
-    save(dicom(GREY), tmp_path / "c" / "1.2.840.1")
-    save(dicom(GREY), tmp_path / "c" / "1.2.840.2")
-    save(dicom(GREY[:1]), tmp_path / "c" / "IM0001")
-    save(dicom(GREY[:1], Modality="CT"), tmp_path / "ct.dcm")
+    save_dicom(dicom(GREY), tmp_path / "c" / "1.2.840.1")
+    save_dicom(dicom(GREY), tmp_path / "c" / "1.2.840.2")
+    save_dicom(dicom(GREY[:1]), tmp_path / "c" / "IM0001")
+    save_dicom(dicom(GREY[:1], Modality="CT"), tmp_path / "ct.dcm")
     (tmp_path / "text.dcm").write_text("text")
     (tmp_path / "no_dicom").write_text("text")
     listed = inference_cases(tmp_path)
@@ -69,11 +69,11 @@ def test_cases_are_included_and_excluded_by_pattern_or_given_as_one_file(tmp_pat
 
 
 def test_a_dicomdir_file_is_not_listed(tmp_path: Path) -> None:
-    save(dicom(GREY), tmp_path / "IM1")
+    save_dicom(dicom(GREY), tmp_path / "IM1")
     listing = dicom(GREY)
     del listing.PixelData, listing.Modality
     listing.SOPClassUID = listing.file_meta.MediaStorageSOPClassUID = pydicom.uid.MediaStorageDirectoryStorage
-    save(listing, tmp_path / "DICOMDIR")
+    save_dicom(listing, tmp_path / "DICOMDIR")
     assert [case["case"] for case in inference_cases(tmp_path)] == ["IM1"]
 
 
@@ -81,8 +81,8 @@ def test_one_bad_file_affects_no_other(tmp_path: Path) -> None:
     Image.fromarray(ramp(1)).save(tmp_path / "a.png")
     (tmp_path / "b.mp4").write_text("text")
     write_clip(tmp_path / "c.avi", [ramp(step) for step in range(4)])
-    save(dicom(GREY, Modality="MR"), tmp_path / "d.dcm")
-    save(dicom(GREY), tmp_path / "e")
+    save_dicom(dicom(GREY, Modality="MR"), tmp_path / "d.dcm")
+    save_dicom(dicom(GREY), tmp_path / "e")
     (tmp_path / "f.gif").touch()
     write_gif(tmp_path / "g.gif", [50, 50])
     counts: dict[str, int] = {}

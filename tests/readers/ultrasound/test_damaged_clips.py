@@ -53,7 +53,9 @@ def test_a_clip_whose_frame_size_changes_is_refused(tmp_path: Path) -> None:
     small = [ramp()[:32, :48]] * 5
     second = write_clip(tmp_path / "second.mpg", small, "mpeg2video", format="mpeg2video").read_bytes()
     (tmp_path / "a.mpg").write_bytes(first + second)
-    with pytest.raises(ValueError, match=r"a\.mpg: all frames of a clip must have the same size, got 96 x 64, then 48 x 32"):
+    with pytest.raises(
+        ValueError, match=r"a\.mpg: all frames of a clip must have the same size, got 96 x 64, then 48 x 32"
+    ):
         pixels_of(tmp_path / "a.mpg")
 
 

@@ -35,7 +35,7 @@ from ultrasound_files import (
     luma,
     pixels_of,
     read_until_error,
-    save,
+    save_dicom,
 )
 
 from common.readers.ultrasound.frames import frames
@@ -242,7 +242,7 @@ def test_missing_or_broken_frames_are_reported(tmp_path: Path, capfd: pytest.Cap
     few = save_dicom(dicom(GREY, syntax=JPEGBaseline8Bit, encoded=streams[:3]), tmp_path / "few.dcm")
     found, message = read_until_error(few)
     assert message.startswith(f"{few}: ") and " 5 frames" in message, message
-    broken = save(
+    broken = save_dicom(
         dicom(GREY, syntax=JPEGBaseline8Bit, encoded=[*streams[:2], b"no jpeg at all", *streams[3:]]),
         tmp_path / "b.dcm",
     )

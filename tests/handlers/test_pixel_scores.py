@@ -1,4 +1,4 @@
-"""Tables of ultrasound evaluations agree with scikit-learn."""
+"""Tables of ultrasound segmentation agree with scikit-learn."""
 
 from __future__ import annotations
 
@@ -10,22 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, jaccard_score, precision_recall_fscore_support
+from csv_rows import rows_by_name
+from sklearn.metrics import accuracy_score, jaccard_score
+from ultrasound_classes import DENSE, MERGE, SPARSE
 
-from common.handlers.diagnosis_scores import DiagnosisScores
 from common.handlers.pixel_scores import PixelScores
-
-DENSE = ["A-line", "B-line", "healthy pleural line", "unhealthy pleural line", "healthy region", "unhealthy region"]
-DENSE += ["background"]
-SPARSE = ["A-line", "B-line", "pleural line", "background"]
-MERGE = {"healthy pleural line": "pleural line", "unhealthy pleural line": "pleural line"}
-MERGE |= {"healthy region": "background", "unhealthy region": "background"}
-DIAGNOSES = ["normal", "pneumonia", "COVID-19"]
-
-
-def rows_of(path: Path) -> dict[str, dict[str, str]]:
-    with path.open() as file:
-        return {row["class"]: row for row in csv.DictReader(file)}
 
 
 def pixel_scores(told: np.ndarray, truth: np.ndarray, names: list[str], folder: Path) -> dict[str, dict[str, str]]:
@@ -43,7 +32,7 @@ def pixel_scores(told: np.ndarray, truth: np.ndarray, names: list[str], folder: 
     handler = PixelScores(folder, names, SPARSE, MERGE)
     handler.remember(engine)
     handler.write(engine)
-    return rows_of(folder / "scores.csv")
+    return rows_by_name(folder / "scores.csv")
 
 
 def test_dense_predictions_are_scored_on_their_own_classes_and_on_the_sparse_ones(
@@ -75,39 +64,3 @@ def test_sparse_predictions_have_no_dense_score_and_an_absent_class_none(tmp_pat
     assert [found[name]["iou_sparse"] for name in SPARSE] == ["0.5000", "", "0.5000", "1.0000"]
     assert float(found["mean"]["iou_sparse"]) == pytest.approx(2 / 3, abs=1e-4)
     assert all(row["iou_dense"] == "" for row in found.values())
-
-
-def diagnosis_scores(probabilities: np.ndarray, truth: list[int], cases: list[str], folder: Path) -> Any:
-    output = [
-        {"pred": torch.from_numpy(p), "label": torch.tensor(t)} for p, t in zip(probabilities, truth, strict=True)
-    ]
-    batch = [{"case": case, "frame": index} for index, case in enumerate(cases)]
-    engine: Any = SimpleNamespace(state=SimpleNamespace(output=output, batch=batch))
-    handler = DiagnosisScores(folder, DIAGNOSES)
-    handler.remember(engine)
-    handler.write(engine)
-    return rows_of(folder / "scores.csv")
-
-
-def test_scores_per_frame_agree_with_scikit_learn(tmp_path: Path, rng: np.random.Generator) -> None:
-    probabilities = rng.dirichlet([1, 1, 1], 60)
-    truth = [index % 3 for index in range(60)]
-    found = diagnosis_scores(probabilities, truth, [f"clip {index // 4}" for index in range(60)], tmp_path)
-    told = probabilities.argmax(1)
-    reference = precision_recall_fscore_support(truth, told, average=None, zero_division=0)
-    for score, values in zip(("precision", "recall", "f1"), reference, strict=False):
-        assert [float(found[name][f"frame_{score}"]) for name in DIAGNOSES] == pytest.approx(values, abs=1e-4)
-    assert float(found["mean"]["frame_accuracy"]) == pytest.approx(accuracy_score(truth, told), abs=1e-4)
-    assert (tmp_path / "confusion.png").stat().st_size > 5000
-
-
-def test_a_clip_has_the_diagnosis_of_its_mean_probability(tmp_path: Path) -> None:
-    # Clip 1: two frames lean to normal, the third is sure of COVID-19: a majority would say normal, the mean does not
-    probabilities = np.array([[0.5, 0.1, 0.4], [0.5, 0.1, 0.4], [0.02, 0.0, 0.98], [0.9, 0.1, 0.0]])
-    found = diagnosis_scores(probabilities, [2, 2, 2, 0], ["one", "one", "one", "two"], tmp_path)
-    assert float(found["mean"]["frame_accuracy"]) == 0.5
-    assert float(found["mean"]["clip_accuracy"]) == 1.0
-    with (tmp_path / "clips.csv").open() as file:
-        first = next(csv.DictReader(file))
-    assert (first["case"], first["frames"], first["prediction"]) == ("one", "3", "COVID-19")
-    assert float(first["probability_COVID-19"]) == pytest.approx(1.78 / 3, abs=1e-4)

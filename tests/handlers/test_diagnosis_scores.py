@@ -1,0 +1,54 @@
+"""Tables of diagnoses agree with scikit-learn."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from csv_rows import rows_by_name
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
+from common.handlers.diagnosis_scores import DiagnosisScores
+
+DIAGNOSES = ["normal", "pneumonia", "COVID-19"]
+
+
+def diagnosis_scores(probabilities: np.ndarray, truth: list[int], cases: list[str], folder: Path) -> Any:
+    output = [
+        {"pred": torch.from_numpy(p), "label": torch.tensor(t)} for p, t in zip(probabilities, truth, strict=True)
+    ]
+    batch = [{"case": case, "frame": index} for index, case in enumerate(cases)]
+    engine: Any = SimpleNamespace(state=SimpleNamespace(output=output, batch=batch))
+    handler = DiagnosisScores(folder, DIAGNOSES)
+    handler.remember(engine)
+    handler.write(engine)
+    return rows_by_name(folder / "scores.csv")
+
+
+def test_scores_per_frame_agree_with_scikit_learn(tmp_path: Path, rng: np.random.Generator) -> None:
+    probabilities = rng.dirichlet([1, 1, 1], 60)
+    truth = [index % 3 for index in range(60)]
+    found = diagnosis_scores(probabilities, truth, [f"clip {index // 4}" for index in range(60)], tmp_path)
+    told = probabilities.argmax(1)
+    reference = precision_recall_fscore_support(truth, told, average=None, zero_division=0)
+    for score, values in zip(("precision", "recall", "f1"), reference, strict=False):
+        assert [float(found[name][f"frame_{score}"]) for name in DIAGNOSES] == pytest.approx(values, abs=1e-4)
+    assert float(found["mean"]["frame_accuracy"]) == pytest.approx(accuracy_score(truth, told), abs=1e-4)
+    assert (tmp_path / "confusion.png").stat().st_size > 5000
+
+
+def test_a_clip_has_the_diagnosis_of_its_mean_probability(tmp_path: Path) -> None:
+    # Clip 1: two frames lean to normal, the third is sure of COVID-19: a majority would say normal, the mean does not
+    probabilities = np.array([[0.5, 0.1, 0.4], [0.5, 0.1, 0.4], [0.02, 0.0, 0.98], [0.9, 0.1, 0.0]])
+    found = diagnosis_scores(probabilities, [2, 2, 2, 0], ["one", "one", "one", "two"], tmp_path)
+    assert float(found["mean"]["frame_accuracy"]) == 0.5
+    assert float(found["mean"]["clip_accuracy"]) == 1.0
+    with (tmp_path / "clips.csv").open() as file:
+        first = next(csv.DictReader(file))
+    assert (first["case"], first["frames"], first["prediction"]) == ("one", "3", "COVID-19")
+    assert float(first["probability_COVID-19"]) == pytest.approx(1.78 / 3, abs=1e-4)

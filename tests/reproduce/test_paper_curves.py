@@ -1,0 +1,80 @@
+"""A paper's curves are drawn from finished experiments; mistakes in their plan are named."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from common.reproduce.command import main
+from common.reproduce.curves import read_curves, write_curves
+
+PLAN: dict[str, Any] = {
+    "steps": {"evaluating": ["train.yaml"]},
+    "variants": {"ours": {}, "cam": {}, "grad_cam": {}},
+    "seeds": [0],
+    "tables": [{"name": "table_1", "columns": {"area": {"row": "pooled pixels", "column": "pr_area"}}}],
+    "curves": [{"name": "figure_2", "file": "pr_curve.csv", "x": "recall", "y": "precision", "steps": True}],
+}
+
+
+def finish(root: Path, variant: str, points: str) -> None:
+    """Leave what a finished experiment leaves."""
+    folder = root / "out" / "fake" / variant / "seed0"
+    (folder / "eval").mkdir(parents=True)
+    record = {"finished": ["evaluating"], "settings": {"dataset_dir": "phantom"}, "seconds": 1.0, "commit": "1"}
+    (folder / "experiment.json").write_text(json.dumps(record))
+    (folder / "eval" / "scores.csv").write_text("row,pr_area\npooled pixels,0.5\n")
+    (folder / "eval" / "pr_curve.csv").write_text(points)
+
+
+def test_a_papers_curves_are_drawn_of_the_variants_that_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configs = tmp_path / "bundles" / "fake" / "configs"
+    configs.mkdir(parents=True)
+    (configs / "train.yaml").write_text("epochs: 1\n")
+    (configs / "reproduce.yaml").write_text(yaml.safe_dump(PLAN, sort_keys=False))
+    finish(tmp_path, "ours", "precision,recall\n1,0\n1,0.5\n,0.7\n0.25,1\n")
+    finish(tmp_path, "grad_cam", "precision,recall\n")
+    drawn: list[Any] = []
+    written: list[str] = []
+    monkeypatch.setattr("common.report.canvas.save", lambda figure, path: drawn.append((figure, path)))
+    monkeypatch.setattr("common.report.canvas.write", lambda *given: written.append(given[3]))
+    given = ["fake", "--output_dir", str(tmp_path / "out"), "--tables_only"]
+    assert main(given, tmp_path / "bundles") == 0
+    ((figure, path),) = drawn
+    assert capsys.readouterr().out.endswith(f"Curves: {path}\n") and path.name == "figure_2.png"
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert list(lines) == ["ours", "grad_cam: no numbers"]
+    assert lines["ours"].get_xydata().tolist() == [[0, 1], [0.5, 1], [1, 0.25]]
+    assert lines["ours"].get_drawstyle() == "steps-pre"
+    assert written[0] == "figure_2" and written[1].endswith("Shown: seed0 of each variant. INCOMPLETE: without cam.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"colour": 1}, "curves figure_2 has name, file, x, y, and maybe title, variants"),
+        ({"variants": ["vgg"]}, "curves figure_2: no variant is called 'vgg'; there are ours, cam."),
+        ({"run": "seed2"}, "curves figure_2: no run is called 'seed2'; there are seed0."),
+        ({"steps": "pre"}, "curves figure_2: steps is true or false, got 'pre'."),
+        ({"name": 2}, "each of curves is a mapping with a name"),
+    ],
+)
+def test_mistakes_in_curves_are_named(changes: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(rule)):
+        read_curves({**PLAN["curves"][0], **changes}, ["ours", "cam"], ["seed0"])
+
+
+def test_a_file_without_the_column_is_named_with_those_that_it_has(tmp_path: Path) -> None:
+    (tmp_path / "curve.csv").write_text("threshold,recall\n0.5,1\n")
+    curves = read_curves(PLAN["curves"][0], ["ours"], ["seed0"])
+    with pytest.raises(ValueError, match=r"curve.csv: no column is called 'precision'; there are threshold, recall\."):
+        write_curves(tmp_path / "figure.png", curves, {"ours": tmp_path / "curve.csv"}, [])
+    with pytest.raises(FileNotFoundError, match=r"figure_2: none of ours has left pr_curve.csv\. Evaluate them first"):
+        write_curves(tmp_path / "figure.png", curves, {"ours": None}, [])
