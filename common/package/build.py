@@ -20,7 +20,7 @@ from .verify import MODEL_INFO
 from .weights import check_output, command, fill, make_network, on_phantoms, origin, torchscript, training_record
 
 ROOT = Path(__file__).resolve().parents[2]
-ALSO = ("LICENSE", "docs/data_license.txt", "configs/logging.conf")  # as they are
+ALSO = ("docs/data_license.txt", "configs/logging.conf")  # as they are
 
 
 def bundles() -> list[str]:
@@ -107,6 +107,7 @@ def _files(
     }
     page = (root / "docs" / "README.md").read_text(encoding="utf-8")
     files["docs/README.md"] = readme(bundle, "|".join(sources), page, metadata).encode()
+    files["LICENSE"] = (ROOT / "LICENSE").read_bytes()
     files |= {name: (root / name).read_bytes() for name in ALSO}
     files |= {f"scripts/{name}": text.encode() for name, text in scripts(targets(sources)).items()}
     files["models/model.pt"] = weights.read_bytes()
@@ -124,8 +125,8 @@ def _tell_origin(inference: dict[str, Any], sentence: str, digest: str, phantoms
 
 def _check_committed(bundle: str) -> None:
     """Raises ValueError where files that go into the package are not those of a commit."""
-    folders = ["common", f"bundles/{bundle}"]
-    command = ["git", "-C", str(ROOT), "status", "--porcelain", "--", *folders]
+    paths = ["LICENSE", "common", f"bundles/{bundle}"]
+    command = ["git", "-C", str(ROOT), "status", "--porcelain", "--", *paths]
     found = subprocess.run(command, capture_output=True, text=True)
     if found.returncode:
         raise ValueError("A package names its commit, but this is no git checkout. Clone it, or add --allow_dirty.")
