@@ -25,24 +25,37 @@ SLICE_LABELS := --size "[64,64]" --filters 16
 DEMO_WEAK := $(SLICE_LABELS) --adversarial 0.2 --learning_rate 1e-3 --epochs 15 --ckpt_dir demo/weak --output_dir demo/weak
 
 LABEL := build/monailabel
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test test-monailabel lint pictures pictures-measured
+# Tests on real data run where REAL_DATA names their folder; the others need none.
+ifndef REAL_DATA
+ifneq ($(wildcard ../shared/data),)
+test coverage: export REAL_DATA := $(abspath ../shared/data)
+endif
+endif
 
-venv: .venv/installed
+.DEFAULT_GOAL := help
+.PHONY: help venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test test-monailabel coverage lint docs
+.PHONY: pictures pictures-measured
+
+help: ## List these targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: .venv/installed ## Install everything into .venv, in the versions of constraints.txt
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt ".[dev]"
 	touch $@
 
-demo: venv
+demo: venv ## ct_drsegunet on synthetic patients: train, evaluate, segment a scan (5 minutes)
 	$(RUN) training --config_file $(CONFIGS)/train.yaml $(DEMO)
 	$(RUN) evaluating --config_file "['$(CONFIGS)/train.yaml','$(CONFIGS)/evaluate.yaml']" $(DEMO)
 	$(RUN) --config_file $(CONFIGS)/inference.yaml --size "[128,128]" --weights demo/models/model.pt --output_dir demo/inference
 	@echo; echo "Lesion burden of the unseen volume: demo/inference/lesions.csv"; cat demo/inference/lesions.csv
 	@echo; echo "Pictures:"; ls demo/training/*.png demo/inference/*.png
 
-demo-ultrasound: venv
+demo-ultrasound: venv ## The same for us_dense_seg and us_reverse_transfer (3 minutes)
 	$(RUN) training --config_file $(SEGMENT)/train.yaml $(DEMO_SEGMENT)
 	$(RUN) evaluating --config_file "['$(SEGMENT)/train.yaml','$(SEGMENT)/evaluate.yaml']" $(DEMO_SEGMENT)
 	$(RUN) training --config_file "['$(DIAGNOSE)/train.yaml','$(DIAGNOSE)/tuned.yaml']" $(DEMO_DIAGNOSE) --pretrained demo/ultrasound/models/model.pt
@@ -52,7 +65,7 @@ demo-ultrasound: venv
 	@echo; echo "Diagnoses of unseen patients: demo/ultrasound/diagnosed/cases.csv"; cut -d, -f1-6 demo/ultrasound/diagnosed/cases.csv
 	@echo; echo "Pictures:"; find demo/ultrasound -name '*.png' -not -path '*_masks*'
 
-demo-transfer: venv
+demo-transfer: venv ## The same for ct_transfer_unet, with a second scanner and an audit (3 minutes)
 	$(RUN) training --config_file $(TRANSFER)/train.yaml $(DEMO_TRANSFER) --ckpt_dir demo/transfer/source --output_dir demo/transfer/source
 	$(RUN) evaluating --config_file "['$(TRANSFER)/train.yaml','$(TRANSFER)/evaluate.yaml']" $(DEMO_TRANSFER) --ckpt_dir demo/transfer/source --output_dir demo/transfer/source
 	$(RUN) evaluating --config_file "['$(TRANSFER)/train.yaml','$(TRANSFER)/evaluate.yaml']" $(DEMO_TRANSFER) --target phantom_second_scanner --ckpt_dir demo/transfer/source --output_dir demo/transfer/not_retrained
@@ -63,23 +76,23 @@ demo-transfer: venv
 	@echo; echo "Second scanner without re-training, and with:"; head -2 demo/transfer/not_retrained/scores.csv; sed -n 2p demo/transfer/retrained/scores.csv
 	@echo; echo "Pictures:"; find demo/transfer -name '*.png'
 
-demo-encoders: venv
+demo-encoders: venv ## The same for mosmed_encoders (3 minutes)
 	$(RUN) training --config_file $(ENCODERS)/train.yaml $(DEMO_ENCODERS)
 	$(RUN) evaluating --config_file "['$(ENCODERS)/train.yaml','$(ENCODERS)/evaluate.yaml']" $(DEMO_ENCODERS)
 	$(RUN) --config_file $(ENCODERS)/inference.yaml $(ENCODER) --dataset_dir phantom_studies --weights demo/encoders/model.pt --output_dir demo/encoders/inference
 	@echo; echo "Studies by the severity of their folder, down, and as measured, across:"; cat demo/encoders/inference/severity.csv
 	@echo; echo "Pictures:"; find demo/encoders -name '*.png'
 
-demo-weak: venv
+demo-weak: venv ## The same for ct_weak_gan (2 minutes)
 	$(RUN) training --config_file $(WEAK)/train.yaml $(DEMO_WEAK)
 	$(RUN) evaluating --config_file "['$(WEAK)/train.yaml','$(WEAK)/evaluate.yaml']" $(DEMO_WEAK)
 	$(RUN) --config_file $(WEAK)/inference.yaml $(SLICE_LABELS) --weights demo/weak/model.pt --output_dir demo/weak/inference
 	@echo; echo "Pictures:"; find demo/weak -name '*.png'
 
-test: venv
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+test: venv ## Run all tests but those of MONAI Label
+	$(PYTEST)
 
-test-monailabel: venv $(LABEL)/installed
+test-monailabel: venv $(LABEL)/installed ## Serve the packaged bundles with MONAI Label, in an environment of its own
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/monailabel/packages.py $(LABEL)/packages
 	OMP_NUM_THREADS=1 $(LABEL)/venv/bin/python -m pytest -c tests/monailabel/pytest.ini --packages $(LABEL)/packages tests/monailabel
 
@@ -92,12 +105,22 @@ $(LABEL)/installed: tests/monailabel/constraints.txt
 	$(LABEL)/venv/bin/python -m pip install --quiet monailabel av fire highdicom itk matplotlib python-gdcm scikit-image tensorboard pytest pytest-timeout
 	touch $@
 
-lint: venv
+coverage: venv ## Run all tests and write which lines they reach to build/coverage/index.html
+	mkdir -p build/coverage
+	$(PYTEST) --cov=common --cov-report=term --cov-report=html:build/coverage
+
+lint: venv ## Check style, formatting, types, the imports between packages, and the links of the docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	@$(MAKE) --no-print-directory docs
 
-pictures: demo demo-ultrasound demo-transfer demo-encoders demo-weak
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: venv ## Build the documentation site into build/site; warnings are errors
+	$(BIN)/mkdocs build --strict
+
+pictures: demo demo-ultrasound demo-transfer demo-encoders demo-weak ## Run all demos and draw the pictures in docs again
 	$(BIN)/python -m common.phantoms --output docs/phantoms.png
 	$(BIN)/python -m common.phantoms --kind ultrasound --output docs/ultrasound_phantoms.png
 	cp demo/inference/1_overlay.png docs/overlay.png
@@ -107,9 +130,8 @@ pictures: demo demo-ultrasound demo-transfer demo-encoders demo-weak
 	cp demo/encoders/inference/severity.png docs/severity.png
 	cp demo/weak/evaluation.png docs/separation.png
 
-# Those of the bundles' measured results: three hours
 LEVELS := demo/levels
-pictures-measured: venv
+pictures-measured: venv ## Draw the pictures of measured results in the bundles' docs again (3 hours)
 	$(BIN)/python -m common.reproduce mosmed_encoders --weights none --size "[64,64]" --learning_rate 3e-4 --epochs 15 --jobs 2 --only "*/seed[01]"
 	$(BIN)/python -m common.reproduce ct_weak_gan $(SLICE_LABELS) --learning_rate 1e-3 --epochs 15 --adversarial 0.2 --map_size 25 --jobs 2 --only "*/seed0"
 	$(BIN)/python -c "from common.phantoms import write_mosmed; write_mosmed('$(LEVELS)/phantoms', patients=94, size=(128, 128), slices=24, seed=2141)"
