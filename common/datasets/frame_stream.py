@@ -12,17 +12,17 @@ from .inference import ScanDataset
 
 
 class FrameStream(ScanDataset):
-    """Yields batches of frames, each batch of one clip or picture, and remembers the cases that could not be read.
+    """Yield batches of frames, each of one clip or image, and remember the cases that cannot be read.
 
-    The last frame of a case says so (``last``): a case that breaks off has none, and whoever writes its results knows.
+    The last frame of a case has ``last`` set. An interrupted case has no such frame, and its results are discarded.
 
     Args:
         data: cases, as ``common.datasets.ultrasound.folder.inference_cases`` gives them.
-        transform: of one frame: a case with ``image`` as uint8 (rows, columns), ``frame`` (number in the clip),
+        transform: applied to one frame: a case with ``image`` as uint8 (rows, columns), ``frame`` (number in the clip),
             ``seconds`` and ``last``.
-        frames_per_second: sampling rate of clips; None takes every frame.
-        crop: pixels to cut off; see ``common.readers.ultrasound.frames.frames``.
-        batch_size: frames at once.
+        frames_per_second: sampling rate of clips; None gives every frame.
+        crop: pixels to crop; see ``common.readers.ultrasound.frames.frames``.
+        batch_size: frames per batch.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class FrameStream(ScanDataset):
         self.frames_per_second, self.crop, self.batch_size = frames_per_second, crop, batch_size
 
     def items(self, case: Mapping[str, Any]) -> Iterator[Any]:
-        """Batches of one case, collated: its last frame is known only when the clip has ended."""
+        """Yield collated batches of one case. Its last frame is known only when the clip has ended."""
         batch: list[Any] = []
         waiting: dict[str, Any] | None = None
         for frame in frames(case["image"], self.frames_per_second, self.crop):

@@ -1,4 +1,4 @@
-"""Frames of ultrasound clips and pictures."""
+"""Frames of ultrasound clips and images, kept in memory for training."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .planes import Case, PlaneDataset
 
 
 class FrameDataset(PlaneDataset):
-    """Frames of ultrasound clips and pictures; augmented copies of a case share its tensors.
+    """Frames of ultrasound clips and images; augmented copies of a case share its tensors.
 
-    The transform is of one frame: ``image`` holds uint8 (rows, columns), and becomes (1, H, W) of one size. Items are
-    dicts with ``keys``, ``case``, ``frame``, and ``fields`` where the case has them.
+    The transform is applied to one frame: ``image`` is uint8 (rows, columns) and becomes (1, H, W) of one size. Items
+    are dicts with ``keys``, ``case``, ``frame``, and those ``fields`` that the case has.
 
     Args:
         data, transform, augmentation, keys, when_empty: see ``PlaneDataset``.
-        frames_per_second: sampling rate of clips; None takes every frame.
-        fields: what else of a case the augmentation needs.
+        frames_per_second: sampling rate of clips; None keeps every frame.
+        fields: further values of a case that the augmentation needs.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Cases for inference, where one bad case must not lose the others."""
+"""Cases for inference, where one bad case loses no other."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ logger = logging.getLogger(__name__)
 
 
 class KeepGoing(Compose):
-    """MONAI's ``Compose``, which remembers a case that fails and gives it back as it was.
+    """MONAI's ``Compose`` that remembers a case that fails and returns it unchanged.
 
     Args:
-        transforms: of one case, a dict with ``case``.
+        transforms: applied to one case, a dict with ``case``.
 
     Raises:
-        OSError: when the output cannot be written, which no other case would survive.
+        OSError: when the output cannot be written, because every other case would fail as well.
     """
 
     def __init__(self, transforms: Sequence[Callable[..., Any]]) -> None:
@@ -27,10 +27,10 @@ class KeepGoing(Compose):
         self.failures: dict[str, str] = {}
 
     def __call__(self, input_: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        """The transformed case, or the case itself where a transform failed."""
+        """Return the transformed case, or the case itself if a transform failed."""
         try:
             return super().__call__(input_, *args, **kwargs)
-        except Exception as error:  # whatever is wrong with one case, the others are wanted
+        except Exception as error:  # any error of one case must not lose the others
             if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
                 raise
             self.failures[str(input_["case"])] = failure(input_, error)
@@ -38,7 +38,7 @@ class KeepGoing(Compose):
 
 
 def failure(case: Mapping[Any, Any], error: BaseException) -> str:
-    """The message of a case that failed, logged at once."""
+    """Log the message of a case that failed, and return it."""
     while error.__cause__ is not None and not isinstance(error, (ValueError, FileNotFoundError)):
         error = error.__cause__  # MONAI wraps what a transform raises
     message = str(error) if str(error).startswith(f"{case['case']}:") else f"{case['case']}: {error}"
@@ -47,10 +47,10 @@ def failure(case: Mapping[Any, Any], error: BaseException) -> str:
 
 
 class ScanDataset(IterableDataset):
-    """Yields the cases that can be read, and remembers the others.
+    """Yield the cases that can be read, and remember the others.
 
     Args:
-        data: as ``common.datasets.ct.folder.inference_cases`` gives it.
+        data: cases, as ``common.datasets.ct.folder.inference_cases`` returns them.
         transform: preprocessing of one case.
     """
 
@@ -65,24 +65,24 @@ class ScanDataset(IterableDataset):
                 if "error" in case:
                     raise ValueError(case["error"])
                 yield from self.items(case)
-            except Exception as error:  # whatever is wrong with one scan, the others are wanted
+            except Exception as error:  # any error of one scan must not lose the others
                 self.failures[str(case["case"])] = failure(case, error)
 
     def items(self, case: Mapping[str, Any]) -> Iterator[Any]:
-        """What one case gives: itself, transformed."""
+        """Yield the items of one case: here the transformed case itself."""
         yield self.transform(case)  # type: ignore[misc]
 
     def finish(self, later: Mapping[str, str]) -> None:
-        """Last step of a run.
+        """Report the cases that failed; the last step of a run.
 
         Args:
-            later: messages of the cases that failed after they were read.
+            later: messages of the cases that failed after they were read, by case.
 
         Raises:
-            ValueError: when any case failed, so that the exit code tells; all others are done by then.
+            ValueError: when any case failed, so that the exit code shows it. All other cases are done by then.
         """
         failures = {**self.failures, **later}
         if failures:
             listing = "\n".join(f"  {message}" for message in failures.values())
-            raise ValueError(f"{len(failures)} of {self.count} cases could not be done:\n{listing}")
+            raise ValueError(f"{len(failures)} of {self.count} cases failed:\n{listing}")
         logger.info("Done: %d of %d cases.", self.count, self.count)

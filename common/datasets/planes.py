@@ -1,4 +1,4 @@
-"""Two-dimensional training samples out of volumes and clips, each file decoded once."""
+"""Two-dimensional training samples from volumes and clips, each file decoded once."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from tqdm import tqdm
 logger = logging.getLogger(__name__)
 
 Case = Mapping[str, Any]
-FILES_AT_ONCE = 4  # a CT of 512 x 512 x 300 takes 2 GiB on the way
+FILES_AT_ONCE = 4  # a CT of 512 x 512 x 300 needs 2 GiB while it is read
 
 
 class PlaneDataset(Dataset):
-    """Slices or frames, held in memory after one pass of the deterministic transform.
+    """Slices or frames, kept in memory after one pass of the deterministic transform.
 
-    Files are read side by side, by as many threads as torch computes with, four at most. Planes keep the order of the
-    cases.
+    Several threads read files in parallel: as many as torch uses, at most four. Planes keep the order of the cases.
 
     Args:
         data: cases; those that share an image file are decoded together.
-        transform: deterministic, of what one file holds; several threads call it.
+        transform: deterministic, applied to one file; several threads call it.
         augmentation: random transform of one plane, tensors (1, ...).
         keys: tensors to keep, the image first.
         when_empty: cases to take where ``data`` has none; MONAI Label validates with none before it has three labels.
@@ -63,14 +62,14 @@ class PlaneDataset(Dataset):
             raise ValueError(f"{len(failures)} of {len(files)} cases cannot be used: {' '.join(failures)}")
 
     def _read(self, cases: Sequence[Case]) -> tuple[list[dict[str, Any]], list[str]]:
-        """Items of the cases of one file, or why there are none."""
+        """Return the items of the cases of one file, or the reason why it cannot be read."""
         try:
             return list(self.planes_of(cases)), []
         except (ValueError, FileNotFoundError, RuntimeError) as error:
             return [], [str(error.__cause__ or error)]  # MONAI wraps what a transform raises
 
     def planes_of(self, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
-        """Items of the cases of one file; several threads call it."""
+        """Yield the items of the cases of one file; several threads call it."""
         raise NotImplementedError
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Axial slices out of volumes and pictures, each file decoded once."""
+"""Axial slices of volumes and images, each file decoded once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .planes import Case, PlaneDataset
 
 
 class SliceDataset(PlaneDataset):
-    """Axial slices of volumes and pictures; a case without ``slice`` gives all its slices.
+    """Axial slices of volumes and images; a case without ``slice`` gives all its slices.
 
-    The transform is of a whole volume: it reads ``keys`` and gives tensors (1, X, Y, Z), all of one shape, in LPS
-    order. Items are dicts with ``keys`` as (1, X, Y), ``case``, ``slice``, and ``fields`` where the case has them.
+    The transform reads a whole volume: it turns ``keys`` into tensors (1, X, Y, Z), all of one shape, in LPS order.
+    Items are dicts with ``keys`` as (1, X, Y), ``case``, ``slice``, and those ``fields`` that the case has.
 
     Args:
         data, transform, augmentation, keys, when_empty: see ``PlaneDataset``.
-        fields: what else of a case its items keep as it is, such as the label of the whole image.
+        fields: further values of a case that its items keep unchanged, such as the label of the whole image.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class SliceDataset(PlaneDataset):
         super().__init__(data, transform, augmentation, keys, when_empty)
 
     def planes_of(self, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
-        """Read the volume, cut it."""
+        """Read the volume and yield its slices."""
         volume = self.read({key: value for key, value in cases[0].items() if key != "slice"})
         for case in cases:
             depth = volume[self.keys[0]].shape[-1]

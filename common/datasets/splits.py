@@ -1,4 +1,4 @@
-"""Hold out a fold, by patient where patients are named, or split patients in three."""
+"""Splits by patient: hold out a fold, or split into training, validation and test."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SETS = ("training", "validation", "test")
 
 
 def axial_slices(path: Any) -> int:
-    """Number of axial slices of a NIfTI file, read from its header."""
+    """Return the number of axial slices of a NIfTI file, from its header."""
     image: Any = nibabel.load(path)
     axis = [code in "IS" for code in nibabel.aff2axcodes(image.affine)].index(True)
     return int(image.shape[axis])
 
 
-def one_case_a_slice(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Cut volumes into cases of one slice each; cases that are slices or pictures stay as they are."""
+def one_case_per_slice(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Split volumes into cases of one slice each; cases that are slices or images stay unchanged."""
     cases: list[dict[str, Any]] = []
     for case in datalist:
         if "slice" in case or not str(case["image"]).endswith((".nii", ".nii.gz")):
@@ -35,7 +35,7 @@ def one_case_a_slice(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]
 
 
 def _unnamed(datalist: Sequence[dict[str, Any]]) -> str:
-    """How many cases have no patient, and the first ones; empty where all have one."""
+    """Describe the cases without a patient: their number and the first names; empty if all have one."""
     names = [str(case["case"]) for case in datalist if case.get("patient") is None]
     return f"{len(names)} cases ({', '.join(names[:3])}, ...)" if names else ""
 
@@ -48,23 +48,28 @@ def split(
     seed: int = 0,
     stratify: str | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Training and validation cases: one of ``folds`` random parts is held out.
+    """Split cases into training and validation: one of ``folds`` random parts is held out.
 
     Args:
         datalist: cases with ``patient`` (None where unknown).
-        kind: ``patient`` keeps all cases of a patient on one side; ``slice`` draws single slices, so that slices of one
-            patient lie on both sides and the score flatters; ``auto`` is patient where every case names one, or slice.
+        kind: ``patient`` keeps all cases of a patient on one side. ``slice`` draws single slices, so slices of one
+            patient are on both sides and the scores are too high. ``auto`` is ``patient`` if every case names one, else
+            ``slice``.
         fold: which part is held out, 0 to ``folds`` - 1.
         folds: number of parts, 2 or more.
         seed: of the draw.
-        stratify: key of a class, to be spread evenly over the folds.
+        stratify: key of a class that is spread evenly over the folds.
 
     Returns:
         ``{"training": [...], "validation": [...]}``, disjoint and complete.
 
     Raises:
-        ValueError: for an unknown kind, a fold out of range, patients that are not named, or fewer groups (of a
-            class, if stratified) than folds.
+        ValueError: for an unknown kind, a fold out of range, missing patients, or fewer groups (of a class, if
+            stratified) than folds.
+
+    Example:
+        >>> sides = split(lesions("/data/medseg"), fold=1, folds=5)
+        >>> len(sides["training"]), len(sides["validation"])
     """
     if kind not in ("auto", "patient", "slice", "paper"):
         raise ValueError(f"Unknown split {kind!r}. Choose 'auto', 'patient', 'slice' or 'paper'.")
@@ -75,10 +80,10 @@ def split(
         raise ValueError(
             f"--split patient needs a patient for every case; the source names none for {unnamed}. "
             f"Use --split {'slice' if 'intensity' in datalist[0] else 'paper'}, "
-            "and say so beside the result."
+            "and state it with the result."
         )
     by_patient = kind == "patient" or (kind == "auto" and not unnamed)
-    cases = one_case_a_slice(datalist) if kind in ("auto", "slice") and not by_patient else list(datalist)
+    cases = one_case_per_slice(datalist) if kind in ("auto", "slice") and not by_patient else list(datalist)
     groups = [str(case["patient"]) if by_patient else str(position) for position, case in enumerate(cases)]
     unit = "patient" if by_patient else "slice" if kind in ("auto", "slice") else "case"
     if len(set(groups)) < folds:
@@ -110,10 +115,10 @@ def split(
 def three_way_split(
     datalist: Sequence[dict[str, Any]], shares: Sequence[float] = (35, 5, 10), seed: int = 0
 ) -> dict[str, list[dict[str, Any]]]:
-    """Training, validation and test cases in given shares, all cases of a patient in one of the sets.
+    """Split cases into training, validation and test, all cases of a patient in one set.
 
-    No set stays empty: each gets one patient, and each further patient is given to the set that then lacks most of its
-    share. 50 patients in shares of 35, 5 and 10 are these numbers exactly; 4 patients are 2, 1 and 1.
+    No set stays empty: each gets one patient, and each further patient goes to the set that lacks most of its share.
+    With shares of 35, 5 and 10, 50 patients are split into exactly these numbers, and 4 patients into 2, 1 and 1.
 
     Args:
         datalist: cases with ``patient``.
@@ -124,7 +129,7 @@ def three_way_split(
         ``{"training": [...], "validation": [...], "test": [...]}``, disjoint and complete.
 
     Raises:
-        ValueError: for shares that are not three positive numbers, patients that are not named, or fewer than three.
+        ValueError: for shares that are not three positive numbers, missing patients, or fewer than three patients.
     """
     if len(shares) != 3 or not all(0 < share < float("inf") for share in shares):
         raise ValueError(f"Shares are three positive numbers, for training, validation and test, got {shares}.")

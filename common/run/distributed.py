@@ -1,4 +1,4 @@
-"""Several processes that train or evaluate together, one a GPU: who they are, what they share, what one alone does."""
+"""Several processes that train or evaluate together, one per GPU: ranks, shared data, what only the first one does."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ Row = TypeVar("Row")
 
 
 def joined() -> bool:
-    """Whether this process is one of a group that can exchange tensors."""
+    """Whether this process has joined a group that can exchange tensors."""
     return distributed.is_available() and distributed.is_initialized()
 
 
 def rank() -> int:
-    """Number of this process from 0, which is also that of a process alone; torchrun tells it before they join."""
+    """Return the number of this process, 0 for a single process; torchrun sets it before processes join."""
     return distributed.get_rank() if joined() else int(os.environ.get("RANK", 0))
 
 
 def world_size() -> int:
-    """Number of processes, on all machines."""
+    """Return the number of processes on all machines."""
     return distributed.get_world_size() if joined() else int(os.environ.get("WORLD_SIZE", 1))
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes files, prints and logs: the first one."""
+    """Whether this is the first process, which writes files, prints and logs."""
     return rank() == 0
 
 
 def device() -> torch.device:
-    """The GPU of this process; the CPU where the machine has none.
+    """Return the GPU of this process, or the CPU if the machine has no GPU.
 
     Raises:
-        ValueError: for more processes on a machine than it has GPUs.
+        ValueError: for more processes on a machine than GPUs.
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
@@ -52,25 +52,25 @@ def device() -> torch.device:
     if number >= gpus:
         processes = os.environ.get("LOCAL_WORLD_SIZE", number + 1)
         raise ValueError(
-            f"Each process needs a GPU of its own, got {processes} processes on a machine with {gpus}. "
-            f"Start torchrun with --nproc_per_node={gpus}, or compute without GPUs: --device cpu."
+            f"Each process needs its own GPU, got {processes} processes on a machine with {gpus}. "
+            f"Start torchrun with --nproc_per_node={gpus}, or run without GPUs: --device cpu."
         )
     return torch.device("cuda", number)
 
 
 def join(device: str | torch.device) -> None:
-    """Join the processes that torchrun has started: over NCCL with GPUs, else over gloo.
+    """Join the processes that torchrun started: over NCCL with GPUs, else over gloo.
 
     Args:
-        device: where this process computes.
+        device: device of this process.
 
     Raises:
-        ValueError: where torchrun has started none.
+        ValueError: when the process was not started by torchrun.
     """
     if "WORLD_SIZE" not in os.environ:
         raise ValueError(
-            "multi_gpu_train.yaml and multi_gpu_evaluate.yaml need torchrun, got a process that it has not started. "
-            "Run torchrun --nproc_per_node=2 -m monai.bundle run and so on, or leave the file out."
+            "multi_gpu_train.yaml and multi_gpu_evaluate.yaml need torchrun, but this process was started "
+            "without it. Run torchrun --nproc_per_node=2 -m monai.bundle run ..., or leave the file out."
         )
     device = torch.device(device)
     if device.type == "cuda":
@@ -79,34 +79,34 @@ def join(device: str | torch.device) -> None:
 
 
 def leave() -> None:
-    """Leave the group that was joined, once the first process has written its files."""
+    """Leave the group when the first process has written its files."""
     distributed.barrier()
     distributed.destroy_process_group()
 
 
 def silence() -> None:
-    """Log errors alone, and draw no progress bars: for all processes but the first."""
+    """Log errors only and show no progress bars, for all processes except the first."""
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     tqdm.__init__ = functools.partialmethod(tqdm.__init__, disable=True)  # type: ignore[assignment,method-assign]
 
 
 def parallel(network: nn.Module) -> nn.Module:
-    """The network as a trainer calls it: its gradients are averaged over the processes.
+    """Wrap a network for a trainer so that gradients are averaged over the processes.
 
-    All start from the weights of the first process. The network given is the one to save, to load and to validate: it
-    shares weights with what is returned, and has no prefix in their names.
+    All processes start from the weights of the first one. Save, load and validate the original network: it shares its
+    weights with the returned one, and its parameter names have no prefix.
 
-    On GPUs batch norm takes mean and variance over the batches of all processes (``SyncBatchNorm``, which changes the
-    network in place), as one process with the whole batch does. On CPUs, and where layers are frozen, each process
-    normalises by its own batch; what is learned for evaluation is averaged, so that all hold the same.
+    On GPUs, batch norm uses mean and variance over the batches of all processes (``SyncBatchNorm``, which changes the
+    network in place), as one process with the whole batch does. On CPUs, and with frozen layers, each process
+    normalises by its own batch. The running statistics for evaluation are averaged, so all processes hold the same.
 
     Args:
-        network: on its device, in a process that has joined.
+        network: on its device; the process must have joined.
     """
-    # Before gradients are laid out as the weights lie: inferers do it later, and the first step would mix gradients up.
+    # Before DDP copies the memory layout of the weights: inferers change it later, which would mix up the first gradients
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    # Of 1x1 convolutions, whose strides are not unique: nothing that a user could act on
+    # Raised for 1x1 convolutions, whose strides are ambiguous: a user cannot act on it
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     parameters = list(network.parameters())
     if parameters[0].is_cuda and all(parameter.requires_grad for parameter in parameters):
@@ -120,16 +120,16 @@ def _average_statistics(network: nn.Module, *_: Any) -> None:
     for layer in network.modules():
         if isinstance(layer, _BatchNorm) and layer.training and layer.track_running_stats:
             for statistic in (layer.running_mean, layer.running_var):
-                values = statistic.data  # type: ignore[union-attr]  # in place, unseen by the backward pass to come
+                values = statistic.data  # type: ignore[union-attr]  # in place, hidden from the backward pass
                 distributed.all_reduce(values)
                 values /= distributed.get_world_size()
 
 
 def gathered(rows: list[Row]) -> list[Row]:
-    """The rows of all processes, in the order of the processes, on each of them.
+    """Gather the rows of all processes, in the order of the processes, on each of them.
 
     Args:
-        rows: any number of whatever can be pickled, on the CPU.
+        rows: any number of objects that can be pickled, on the CPU.
     """
     if not joined():
         return rows
@@ -139,13 +139,13 @@ def gathered(rows: list[Row]) -> list[Row]:
 
 
 class ShareSampler(Sampler[int]):
-    """A part of a dataset for each process, to evaluate: parts follow one another, and no item is in two.
+    """Contiguous parts of a dataset for evaluation, one per process, without overlap.
 
-    What is gathered in the order of the processes is then in the order of the dataset, as one process has it. Other
-    samplers deal items out in turn, and torch's repeats some until all have as many, which would count them twice.
+    Results that are gathered in the order of the processes are then in the order of the dataset. Torch's sampler
+    distributes items in turn and repeats some, which would count them twice.
 
     Args:
-        dataset: whose items are shared.
+        dataset: the dataset to divide.
 
     Raises:
         ValueError: for fewer items than processes.
@@ -155,7 +155,8 @@ class ShareSampler(Sampler[int]):
         items, processes = len(dataset), world_size()
         if items < processes:
             raise ValueError(
-                f"Each process needs one item or more to evaluate, got {items} for {processes} processes. Start fewer."
+                f"Each process needs at least one item to evaluate, got {items} for {processes} processes. "
+                "Start fewer processes."
             )
         self.share = range(items * rank() // processes, items * (rank() + 1) // processes)
 

@@ -1,4 +1,4 @@
-"""A user's mistake is printed as one message, anything else as Python does."""
+"""A user's mistake is printed as one message, any other error as Python does."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from types import TracebackType
 
 from .distributed import is_main
 
-PATIENCE = 5  # seconds until a process that is not the first tells its error
+PATIENCE = 5  # seconds until a process other than the first prints its error
 
 
 def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print a user's mistake as its message alone, anything else as Python does.
+    """Print a user's mistake as one message, and any other error as Python does.
 
-    A mistake is a ValueError or OSError raised by this project's own code, also where MONAI wrapped it.
+    A mistake is a ValueError or OSError raised by this project's own code, even if MONAI wrapped it.
     """
     if not is_main():
-        time.sleep(PATIENCE)  # torchrun ends this process meanwhile if the first one fails too: all make most mistakes
+        time.sleep(PATIENCE)  # all processes make most mistakes: torchrun ends this one when the first one has failed
     cause = origin(error)
     if ours(cause):
         print(f"\nERROR  {cause}", file=sys.stderr)
@@ -28,14 +28,14 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
 
 
 def origin(error: BaseException) -> BaseException:
-    """What this project's own code raised, below what others wrapped around it; else the innermost error."""
+    """Return the error that this project's own code raised, unwrapped; if there is none, the innermost error."""
     while error.__cause__ is not None and not ours(error):
         error = error.__cause__
     return error
 
 
 def ours(error: BaseException) -> bool:
-    """Whether this project's own code raised a user's mistake."""
+    """Whether an error is a user's mistake, raised by this project's own code."""
     frames = traceback.extract_tb(error.__traceback__)
     own = Path(__file__).resolve().parents[1]
     return (

@@ -1,4 +1,4 @@
-"""What it takes to run the same again: ``run.json`` and ``config.json``."""
+"""The record of a run, to repeat it: ``run.json`` and ``config.json``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PACKAGES = (
 
 
 def record(output_dir: Path, name: str, seed: int | None, config: Mapping[str, Any]) -> None:
-    """Write ``run.json`` and ``config.json``, or ``run_<name>.json`` and so on: what it takes to run the same again."""
+    """Write ``run.json`` and ``config.json``, or ``run_<name>.json`` and ``config_<name>.json``."""
     suffix = "" if name == "run" else f"_{name}"
     versions = {}
     for package in PACKAGES:
@@ -56,7 +56,7 @@ def record(output_dir: Path, name: str, seed: int | None, config: Mapping[str, A
 
 
 def launcher() -> list[str]:
-    """What started this process: ``python``, or torchrun with its numbers of machines and processes."""
+    """Return the command that started this process: ``python``, or torchrun with its machines and processes."""
     if world_size() == 1:
         return ["python"]
     machines, processes = (os.environ.get(name, "1") for name in ("GROUP_WORLD_SIZE", "LOCAL_WORLD_SIZE"))
@@ -64,7 +64,7 @@ def launcher() -> list[str]:
 
 
 def git_commit() -> str | None:
-    """The commit of this code, with ``-dirty`` where files differ from it; None outside a git checkout."""
+    """Return the commit of this code, with ``-dirty`` if files differ from it; None outside a git checkout."""
     command = [
         "git",
         "-C",

@@ -1,4 +1,4 @@
-"""What every run does first: check the command line, keep the log calm, record what is about to run."""
+"""The start of every run: check the command line, quiet the log, record what is run."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from .record import record
 
 
 def start_run(output_dir: str | Path, seed: int | None = None) -> None:
-    """First line of every config's ``initialize``.
+    """Start a run; the first line of every config's ``initialize``.
 
-    Of several processes the first one alone records and logs.
+    Of several processes, only the first one records and logs.
 
     Args:
-        output_dir: receives ``run.json`` (command, versions, seed, commit) and ``config.json`` (as it was run), for
-            training and evaluating ``run_training.json`` and so on.
+        output_dir: receives ``run.json`` (command, versions, seed, commit) and ``config.json`` (the config as run);
+            training and evaluating write ``run_training.json`` etc.
         seed: recorded; the config sets it.
 
     Raises:
-        ValueError: for a mistyped override on the command line, or several processes of a config for one.
-        PermissionError: when ``output_dir`` cannot be written.
+        ValueError: for a mistyped option on the command line, or several processes with a config for one.
+        PermissionError: when ``output_dir`` is not writable.
     """
     sys.excepthook = report_error
-    # What MONAI and ignite call of deprecated names is nothing that a user can act on.
+    # Deprecated calls inside MONAI and ignite: a user cannot act on them
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(monai|torch|ignite)\b")
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # the tables that it makes
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it logs each table that it creates
     parser = running_parser()
     if parser is not None:
         check_overrides(given_arguments(), parser.get())
@@ -47,26 +47,26 @@ def start_run(output_dir: str | Path, seed: int | None = None) -> None:
 
 
 def check_processes(config: Mapping[str, Any]) -> None:
-    """Refuse several processes that know nothing of one another.
+    """Refuse several processes that are not joined.
 
     Args:
-        config: as it is about to run.
+        config: the config as run.
 
     Raises:
-        ValueError: where torchrun has started several, and the config does not join them.
+        ValueError: when torchrun started several processes and the config does not join them.
     """
     if world_size() > 1 and "distributed.join" not in str(config.get("initialize")):
         raise ValueError(
-            f"This config is for one process, got {world_size()}, which would write the same files. Add "
+            f"This config is for one process, got {world_size()} that would write the same files. Add "
             "multi_gpu_train.yaml, or multi_gpu_evaluate.yaml, to --config_file; or run without torchrun."
         )
 
 
 def writable(folder: str | Path) -> Path:
-    """Make a folder, and prove that it can be written before hours of work end in it.
+    """Make a folder and check that it is writable, before hours of work are lost.
 
     Raises:
-        PermissionError: when it cannot.
+        PermissionError: when it is not writable.
     """
     folder = Path(folder)
     try:
@@ -74,5 +74,5 @@ def writable(folder: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise PermissionError(f"{folder} must be a folder that can be written: {error}. Give another one.") from error
+        raise PermissionError(f"{folder} must be a writable folder: {error}. Choose another folder.") from error
     return folder

@@ -13,7 +13,13 @@ from .monai_command import give_arguments
 
 
 def run_step(step: str, files: Sequence[str], overrides: Mapping[str, Any]) -> None:
-    """What ``python -m monai.bundle run <step> --config_file ...`` does, which is also what the run records."""
+    """Run a step as ``python -m monai.bundle run <step> --config_file ...`` does, and record that command.
+
+    Args:
+        step: such as ``training``.
+        files: paths of the configs.
+        overrides: options by name; those that no config has are left out.
+    """
     known = {str(name).split("::")[0] for name in ConfigParser.load_config_files(list(files))}
     overrides = {name: value for name, value in overrides.items() if name.split("::")[0] in known}
     arguments = ["run", step, "--config_file", files[0] if len(files) == 1 else str(list(files))]
@@ -25,11 +31,11 @@ def run_step(step: str, files: Sequence[str], overrides: Mapping[str, Any]) -> N
     workflow.run()
     workflow.finalize()
     del workflow
-    gc.collect()  # engines and handlers hold each other; the next step may need the memory
+    gc.collect()  # engines and handlers reference each other; the next step may need the memory
 
 
 def _argument(value: Any) -> str:
-    """A value as the command line spells it, so that it is read as the same again."""
+    """Return a value as it is written on the command line."""
     if value is None:
-        return "$None"  # MONAI's command line takes no notice of None itself
+        return "$None"  # MONAI's command line ignores None itself
     return value if isinstance(value, str) and DefaultParseValue(value) == value else repr(value)

@@ -122,7 +122,7 @@ def test_a_mixed_folder_loses_nothing_but_the_bad_files(tmp_path: Path) -> None:
     with pytest.raises(Exception) as error:
         infer(source, out)
     message = str(error.value.__cause__ or error.value)
-    assert "3 of 7 cases could not be done" in message
+    assert "3 of 7 cases failed" in message
     for name in ("nan: intensities must be finite", "grey: declared as HU", "cut.nii.gz: cannot be read"):
         assert name in message
     written = {path.relative_to(out).as_posix() for path in out.rglob("*mask*")}
@@ -174,7 +174,7 @@ def test_a_case_that_fails_after_the_network_loses_no_other(tmp_path: Path, monk
     monkeypatch.setattr(case, "overlay", fails_once)
     with pytest.raises(Exception) as error:
         infer(tmp_path, tmp_path / "out", exclude="out*")
-    assert "1 of 3 cases could not be done:\n  second: no pixels" in str(error.value.__cause__ or error.value)
+    assert "1 of 3 cases failed:\n  second: no pixels" in str(error.value.__cause__ or error.value)
     assert {path.name for path in (tmp_path / "out").glob("*_overlay.png")} == {
         "first_overlay.png",
         "third_overlay.png",

@@ -167,7 +167,7 @@ def test_every_word_reaches_the_network(runner: Runner, pictures: Path, tmp_path
         (["training", "--config_file", TRAIN, "--epoch", "5"], "No setting is called 'epoch'. Did you mean --epochs?"),
         (["training", "--config_file", TRAIN, "--dataset_dir", "/nowhere"], "No such folder: /nowhere"),
         (["--config_file", INFER, "--weights", "/nowhere/model.pt"], "No weights at /nowhere/model.pt. Train it"),
-        (["--config_file", INFER, "--output_dir", "/proc/out"], "/proc/out must be a folder that can be written"),
+        (["--config_file", INFER, "--output_dir", "/proc/out"], "/proc/out must be a writable folder"),
         (["training", "--config_file", TRAIN, "--network", "vnet"], "Unknown network 'vnet'"),
     ],
 )
@@ -200,7 +200,7 @@ def test_an_unreadable_file_among_good_ones_shows_in_the_exit_code_alone(
     weights = ["--weights", tmp_path / "models" / "model.pt", "--output_dir", tmp_path / "out", "--size", "[64,64]"]
     result = runner("--config_file", INFER, "--dataset_dir", tmp_path / "in", *weights)
     assert result.returncode == 1
-    assert "ERROR  1 of 2 cases could not be done" in result.stderr and "text.png: cannot be read" in result.stderr
+    assert "ERROR  1 of 2 cases failed" in result.stderr and "text.png: cannot be read" in result.stderr
     assert "Traceback" not in result.stderr
     assert [path.name for path in (tmp_path / "out").glob("*_mask.*")] == ["good_mask.png"]
 

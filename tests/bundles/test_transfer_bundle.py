@@ -110,11 +110,11 @@ def test_bad_masks_and_scans_are_named_and_lose_no_other(tmp_path: Path) -> None
     with pytest.raises(Exception) as error:
         infer(tmp_path / "scans", tmp_path / "out", lung_masks=str(tmp_path / "lungs"))
     message = str(error.value.__cause__ or error.value)
-    assert "6 of 7 cases could not be done" in message
+    assert "6 of 7 cases failed" in message
     for part in (
         "shape.nii.gz: the lung mask must have the image's shape (64, 64, 6), got (64, 64, 5)",
         "empty: a lung mask must be positive in the lungs",
-        "turned.nii.gz: the lung mask must lie as the image does, axes LPS, got RAS",
+        "turned.nii.gz: the lung mask must have the image's axes LPS, got RAS",
         "grey: declared as HU",
         "solid: declared as HU",
         "legs: lungs are needed, got none by threshold",

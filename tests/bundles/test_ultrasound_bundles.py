@@ -207,7 +207,7 @@ def test_bad_files_are_named_and_the_others_are_done(runner: Runner, segmentatio
     done = runner(*command, "--weights", weights, "--output_dir", tmp_path / "out")
     assert done.returncode == 1
     message = done.stderr[done.stderr.index("ERROR") :]
-    assert "6 of 8 cases could not be done" in message and "Traceback" not in done.stderr
+    assert "6 of 8 cases failed" in message and "Traceback" not in done.stderr
     for name in ("zero.mp4", "cut.mp4", "text.png", "deep.png", "still.gif", "ct.dcm"):
         assert name in message, name
     done_cases = scores_of(tmp_path / "out", "cases.csv")

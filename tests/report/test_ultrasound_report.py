@@ -105,5 +105,5 @@ def test_frames_come_in_batches_of_one_case_and_the_last_says_so(tmp_path: Path)
         *([False, False], [False, False], [True], [True], [False, False], [False, True])
     ]
     assert list(stream.failures) == ["d"]
-    with pytest.raises(ValueError, match=r"1 of 4 cases could not be done:\n  d: .*d\.png"):
+    with pytest.raises(ValueError, match=r"1 of 4 cases failed:\n  d: .*d\.png"):
         stream.finish({})

@@ -65,5 +65,5 @@ def test_a_run_records_what_it_takes_to_repeat_it(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(PermissionError, match=r"file.* must be a folder that can be written"):
+    with pytest.raises(PermissionError, match=r"file.* must be a writable folder"):
         writable(tmp_path / "file" / "output")

@@ -263,7 +263,7 @@ def test_the_command_labels_a_folder_as_training_reads_it(tmp_path: Path, capsys
     root = write_radiopaedia(tmp_path / "phantoms", patients=2, size=(128, 128), slices=24, seed=11)
     (root / "rp_im" / "broken.nii.gz").write_bytes(b"no scan")
     out = tmp_path / "out"
-    with pytest.raises(ValueError, match=r"1 of 3 cases could not be done:\n  broken: .*cannot be read"):
+    with pytest.raises(ValueError, match=r"1 of 3 cases failed:\n  broken: .*cannot be read"):
         main(["--dataset_dir", str(root / "rp_im"), "--output_dir", str(out)])
     assert "2 of 3 volumes labelled" in capsys.readouterr().out
 

@@ -14,13 +14,13 @@ LESIONS = "lesions_slices.csv"  # of the China Consortium: a path in each line, 
 
 
 def cc_ccii(root: Path) -> list[Case]:
-    """China Consortium (Zhang et al. 2020, Cell): Normal/<patient>/<scan>/<slice>.png, NCP/ alike; lesions_slices.csv.
+    """China Consortium (Zhang et al. 2020, Cell): Normal/<patient>/<scan>/<slice>.png, NCP/..., lesions_slices.csv.
 
-    8-bit. Slices of Normal are label 0. Scans of NCP (COVID-19) have slices without lesions too, so that label 1 are
-    those alone that lesions_slices.csv lists; without this file, all. CP (common pneumonia) is left out.
+    8-bit. Slices of Normal have label 0. Scans of NCP (COVID-19) include slices without lesions, so only those that
+    lesions_slices.csv lists have label 1; without this file, all have. CP (common pneumonia) is left out.
 
     Raises:
-        ValueError: where lesions_slices.csv lists no slice of NCP that is there.
+        ValueError: when lesions_slices.csv lists none of the slices of NCP.
     """
     normal, ill = (
         sorted(path for path in (root / name).glob("*/*/*") if path.suffix.lower() in PICTURES)
@@ -42,7 +42,7 @@ def cc_ccii(root: Path) -> list[Case]:
         ill = found
     elif ill:
         logger.warning(
-            "%s has no %s: all %d slices of NCP count as slices with lesions, and many have none. Add the file.",
+            "%s has no %s: all %d slices of NCP count as slices with lesions, although many have none. Add the file.",
             *(root, LESIONS, len(ill)),
         )
     return [
@@ -53,7 +53,7 @@ def cc_ccii(root: Path) -> list[Case]:
 
 
 def _listed(path: Path) -> set[tuple[str, ...]]:
-    """Patient, scan and slice of every path in a table, whatever its heading and its leading folders; none of CP."""
+    """Return patient, scan and slice of every path in a table, whatever its heading and leading folders; none of CP."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         places = [PurePosixPath(cell.strip().replace("\\", "/")) for row in csv.reader(file) for cell in row]
     return {

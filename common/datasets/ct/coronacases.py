@@ -18,17 +18,17 @@ def volumes(root: Path) -> list[dict[str, Any]]:
     """COVID-19-CT-Seg: COVID-19-CT-Seg_20cases/coronacases_N.nii.gz, Infection_Mask/, Lung_Mask/ of the same names.
 
     The ten Coronacases volumes hold HU. The ten others, ``radiopaedia_*``, hold grey levels 0..255 of an unknown
-    window, so that they cannot be normalised alike: they are left out by name, as Maganaris et al. (section 3.1) do.
+    window and cannot be normalised the same way. They are left out by name, as in Maganaris et al. (section 3.1).
 
     Raises:
-        FileNotFoundError: when an image lacks its mask, or only 0..255 volumes are there.
+        FileNotFoundError: when an image lacks its mask, or all volumes hold 0..255.
     """
     if not (root / IMAGES).is_dir():
         return []
     grey = sorted(name for name in named(root / IMAGES, NIFTI) if name.startswith("radiopaedia"))
     if grey:
         logger.warning(
-            "Left out, for they hold grey levels 0..255 of an unknown window instead of HU: %s.", ", ".join(grey)
+            "Left out, because they hold grey levels 0..255 of an unknown window instead of HU: %s.", ", ".join(grey)
         )
     left_out = tuple(grey)
     labels = partners(root / IMAGES, root / "Infection_Mask", NIFTI, NIFTI, left_out)

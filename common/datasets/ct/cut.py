@@ -1,4 +1,4 @@
-"""Cuts scans into labelled pictures, to train by image-level labels on sources of your own.
+"""Cut scans into labelled images, to train with image-level labels on your own sources.
 
 ``python -m common.datasets.ct.cut --dataset_dir scans --label 0 --source hospital --output_dir mix`` adds the slices
 with lung of all scans in a folder to ``mix/labels.csv``, which ``--source table`` reads. Run it once per source.
@@ -43,24 +43,24 @@ def cut(
     gap: int = 0,
     patients: str = "scan",
 ) -> int:
-    """Cut scans into upright 8-bit pictures with lung masks beside them, and list them in ``labels.csv``.
+    """Cut scans into upright 8-bit images with lung masks beside them, and list them in ``labels.csv``.
 
-    A slice is taken where 2% of it are lung. Where lesion masks are given, label 0 takes slices without lesion, label 1
-    those with. A picture that is listed already is written again, and its row replaced.
+    A slice is taken if at least 2 % of it is lung. With lesion masks, label 0 takes slices without lesions and label 1
+    slices with lesions. An image that is already listed is written again and its row replaced.
 
     Args:
-        scans: as ``datasets.inference.ScanDataset`` gives them: ``image``, HU or grey levels 0..255, ``lung``, and
-            ``label`` where there is a lesion mask; (1, X, Y, Z) in LPS order.
-        output_dir: gets ``images/<source>/``, ``lungs/<source>/`` and ``labels.csv``.
-        label: of all slices, 0 normal or 1 with lesions.
-        source: name of where the scans come from.
-        window: HU that become grey 0 and 255, by default the usual lung window. Pictures keep their grey levels, whose
-            window no file tells: that volumes beside them are windowed alike is an assumption.
-        gap: slices; with label 0, slices this near to one with a lesion are not taken.
-        patients: ``scan``: each scan is a patient; ``folder``: all scans of a folder; ``unknown``.
+        scans: as ``datasets.inference.ScanDataset`` yields them: ``image``, HU or grey levels 0..255, ``lung``, and
+            ``label`` if there is a lesion mask; (1, X, Y, Z) in LPS order.
+        output_dir: receives ``images/<source>/``, ``lungs/<source>/`` and ``labels.csv``.
+        label: of all slices: 0 normal, 1 with lesions.
+        source: name of the source of the scans.
+        window: HU that become grey 0 and 255, by default the usual lung window. Images keep their grey levels, whose
+            window no file records: it is an assumption that they have the same window as the volumes.
+        gap: in slices; with label 0, slices this near to one with a lesion are left out.
+        patients: ``scan``: each scan is a patient; ``folder``: all scans of a folder are one; or ``unknown``.
 
     Returns:
-        How many slices were taken.
+        The number of slices.
 
     Raises:
         ValueError: for arguments out of range, or a table with other columns.
@@ -96,7 +96,7 @@ def cut(
 
 
 def _taken(scan: Mapping[str, Any], label: int, gap: int) -> list[int]:
-    """Indices of the slices (1, X, Y, Z) that hold lung and go with the label."""
+    """Return the indices of the slices (1, X, Y, Z) that hold lung and fit the label."""
     taken = np.asarray(scan["lung"][0]).mean(axis=(0, 1)) >= LEAST_LUNG
     if "label" in scan:
         ill = np.asarray(scan["label"][0]).any(axis=(0, 1))
@@ -105,20 +105,20 @@ def _taken(scan: Mapping[str, Any], label: int, gap: int) -> list[int]:
 
 
 def _save(path: Path, values: np.ndarray) -> None:
-    """Write grey levels 0..255 (X, Y) as an upright picture."""
+    """Write grey levels 0..255 (X, Y) as an upright image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(values.T.astype(np.uint8)).save(path)
 
 
 def _listed(path: Path) -> dict[str, tuple[str, ...]]:
-    """Rows of a table by their image, none where there is no such file; ValueError for other columns."""
+    """Read the rows of a table by their image; empty if there is no such file, ValueError for other columns."""
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8-sig") as file:
         heading, *rows = [tuple(row) for row in csv.reader(file) if row] or [()]
     if heading != COLUMNS:
         raise ValueError(
-            f"{path}: the columns are {','.join(COLUMNS)}, got {','.join(heading)}. Name another --output_dir."
+            f"{path}: the columns are {','.join(COLUMNS)}, got {','.join(heading)}. Choose another --output_dir."
         )
     return {row[0]: row for row in rows}
 
@@ -127,23 +127,27 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m common.datasets.ct.cut", description=__doc__)
     add = parser.add_argument
     add("--dataset_dir", required=True, help="folder of scans of any format, or one file")
-    add("--output_dir", required=True, help="folder that gets images/, lungs/ and labels.csv, or has them")
-    add("--label", required=True, type=int, choices=(0, 1), help="of the slices: 0 normal, 1 with lesions")
-    add("--source", required=True, help="name of where the scans come from")
-    add("--lung_masks", default="", help="folder of lung masks called as the scans; else found by threshold")
-    add("--lesion_masks", default="", help="folder of lesion masks called as the scans, to choose slices by")
-    add("--gap", type=int, default=0, help="slices beside a lesion that are not normal (default: %(default)s)")
-    add("--patients", choices=PATIENTS, default="scan", help="what a patient is (default: each %(default)s)")
+    add("--output_dir", required=True, help="folder for images/, lungs/ and labels.csv")
+    add("--label", required=True, type=int, choices=(0, 1), help="label of the slices: 0 normal, 1 with lesions")
+    add("--source", required=True, help="name of the source of the scans")
+    add(
+        "--lung_masks",
+        default="",
+        help="folder of lung masks with the same file names (default: by threshold)",
+    )
+    add("--lesion_masks", default="", help="folder of lesion masks with the same file names, to choose slices by")
+    add("--gap", type=int, default=0, help="slices beside a lesion to leave out (default: %(default)s)")
+    add("--patients", choices=PATIENTS, default="scan", help="what counts as a patient (default: each %(default)s)")
     add("--include", default="*", help="scans to take, such as 'CT-0/*' (default: all)")
     add("--exclude", default="", help="scans to leave out, such as '*mask*'")
-    add("--intensity", default="HU", help="what volumes hold, HU or 8bit (default: %(default)s)")
-    add("--picture_axes", default=UPRIGHT, help="how pictures lie (default: %(default)s, upright; MedSeg's: LP)")
+    add("--intensity", default="HU", help="intensities of volumes, HU or 8bit (default: %(default)s)")
+    add("--picture_axes", default=UPRIGHT, help="orientation of images (default: %(default)s, upright; MedSeg's: LP)")
     add("--window", nargs=2, type=float, default=(-1350, 150), help="HU of grey 0 and 255 (default: -1350 150)")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Cut what the command line asks for; what cannot be read is told once the rest is done.
+    """Run the command. Scans that cannot be read are named when the others are done.
 
     Args:
         arguments: without the program's name.
@@ -152,7 +156,7 @@ def main(arguments: Sequence[str]) -> int:
         Exit code.
 
     Raises:
-        FileNotFoundError, ValueError: for files that cannot be used, or scans without the lesion masks asked for.
+        FileNotFoundError, ValueError: for files that cannot be used, or scans without the requested lesion masks.
     """
     own = _parse(arguments)
     partners = {"lung": own.lung_masks, "label": own.lesion_masks}

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pydicom
+
 from ...files import matches, reason, unique
 from ...phantoms.ct.folder import phantom_dir
 from ...readers.ct import DICOM, ITK, NIFTI, PICTURES, UPRIGHT, kind_of
@@ -15,16 +17,14 @@ from ...readers.ct import DICOM, ITK, NIFTI, PICTURES, UPRIGHT, kind_of
 logger = logging.getLogger(__name__)
 UNSEEN_PHANTOM = 2021  # seed; training's phantoms start at seed 0
 UNSEEN_STUDIES = {"patients": 12, "size": (128, 128), "slices": 24, "seed": 2140}  # CT-0 to CT-3
-PARTNERS = {"lung": "lung mask", "label": "truth"}
+PARTNERS = {"lung": "lung mask", "label": "ground truth"}
 
 
 def _dicom_cases(files: list[Path], folder: str, name: str) -> list[dict[str, Any]]:
-    """Cases out of the DICOM files of one folder: one series, or single slices of different series.
+    """Group the DICOM files of one folder into cases: one series, or single slices of different series.
 
-    A series is called ``name``, a single slice by its file's name after ``folder``.
+    A series is named ``name``, a single slice ``folder`` followed by its file name.
     """
-    import pydicom
-
     tags = ["SeriesInstanceUID", "SeriesDescription", "Modality"]
     series: dict[str, list[Path]] = {}
     described: dict[str, str] = {}
@@ -58,17 +58,17 @@ def _dicom_cases(files: list[Path], folder: str, name: str) -> list[dict[str, An
 
 
 def add_partners(cases: list[dict[str, Any]], partners: Mapping[str, str]) -> None:
-    """Give cases the paths of their masks.
+    """Add the paths of masks to cases.
 
     Args:
         cases: with ``case``; changed in place.
-        partners: key to a folder whose files are called as the cases, ``<case>.nii.gz``, ``<case>_mask.nii.gz`` or
-            ``<case>_<key>.nii.gz`` or of another format, in folders as the cases or, where no two are called alike,
-            without; or to a path with ``{case}``, or for a single case to a file; nothing for a key without. Synthetic
-            patients bring their truth by themselves.
+        partners: by key, where its masks are. A folder with the same file names as the scans: ``<case>.nii.gz``,
+            ``<case>_mask.nii.gz`` or ``<case>_<key>.nii.gz``, or another format, in the same sub-folders or, if no two
+            scans have the same name, without them. Or a path with ``{case}``, or one file for a single case. Empty:
+            no masks. Synthetic patients bring their own ground truth.
 
     Raises:
-        FileNotFoundError: where no case has such a partner.
+        FileNotFoundError: when no case has a mask there.
         ValueError: for one file and several cases.
     """
     for key, place in partners.items():
@@ -84,7 +84,7 @@ def add_partners(cases: list[dict[str, Any]], partners: Mapping[str, str]) -> No
         found = 0
         alike = Counter(Path(case["case"]).name for case in cases)
         for case in cases:
-            last = Path(case["case"]).name  # MosMedData's masks lie in one folder, its studies in five
+            last = Path(case["case"]).name  # MosMedData's masks are in one folder, its studies in five
             called = [case["case"], *([last] if not one and alike[last] == 1 else [])]
             paths = [Path(pattern.replace("{case}", name)) for name in called for pattern in patterns]
             path = next((path for path in paths if path.is_file()), None)
@@ -94,10 +94,10 @@ def add_partners(cases: list[dict[str, Any]], partners: Mapping[str, str]) -> No
         if not found:
             raise FileNotFoundError(
                 f"No {PARTNERS[key]} for any of {len(cases)} cases by {place}; for {cases[0]['case']} there should be "
-                f"{patterns[0].replace('{case}', cases[0]['case'])}. Give a folder of files called as the scans, or a "
-                "path with {case}."
+                f"{patterns[0].replace('{case}', cases[0]['case'])}. Give a folder with the "
+                "same file names as the scans, or a path with {case}."
             )
-        logger.info("A %s of their own: %d of %d cases.", PARTNERS[key], found, len(cases))
+        logger.info("%d of %d cases have a %s.", found, len(cases), PARTNERS[key])
 
 
 def inference_cases(
@@ -108,25 +108,25 @@ def inference_cases(
     picture_axes: str = UPRIGHT,
     partners: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Find the scans in a folder, at any depth: NIfTI, MetaImage, NRRD, DICOM series or single slices, pictures.
+    """Find the scans in a folder, at any depth: NIfTI, MetaImage, NRRD, DICOM series or single slices, images.
 
     Args:
         root: a folder or one file; ``phantom`` makes one synthetic patient that no training has seen,
-            ``phantom_studies`` twelve, in folders by severity as MosMedData's.
-        include: pattern that a case must match (``*`` and ``?``), against its path below ``root``; several parted
-            by commas.
+            ``phantom_studies`` twelve, in folders by severity like MosMedData's.
+        include: pattern that a case must match (``*`` and ``?``), against its path below ``root``; several are
+            separated by commas.
         exclude: patterns of cases to leave out, for example ``*mask*,*segmentation*``.
-        intensity: what volumes hold: ``HU``, or ``8bit`` for windowed 0..255 grey levels. Pictures are always ``8bit``.
-        picture_axes: how pictures lie; see ``picture_affine``.
-        partners: further keys, ``lung`` or ``label``, to where their files are; see ``add_partners``.
+        intensity: of volumes: ``HU``, or ``8bit`` for windowed grey levels 0..255. Images are always ``8bit``.
+        picture_axes: orientation of images; see ``common.readers.ct.picture_affine``.
+        partners: masks by key, ``lung`` or ``label``; see ``add_partners``.
 
     Returns:
         Dicts with ``case`` (unique path below ``root`` without suffix), ``image`` (list of files), ``intensity``,
-        ``picture_axes``, and the keys of ``partners`` where a case has them; an entry that could not be understood
-        carries ``error``, its message.
+        ``picture_axes``, and the keys of ``partners`` that the case has. An entry that cannot be read has
+        ``error``, its message.
 
     Raises:
-        FileNotFoundError: when there is no such folder, or nothing in it can be read.
+        FileNotFoundError: when there is no such folder, or it holds no scan.
     """
     if str(root) == "phantom":
         phantoms = phantom_dir("radiopaedia", patients=1, seed=UNSEEN_PHANTOM)

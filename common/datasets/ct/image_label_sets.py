@@ -1,4 +1,4 @@
-"""Slices to train, validate and test on by image-level labels; masks of lesions reach the test alone."""
+"""Training, validation and test slices with image-level labels; lesion masks reach the test only."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ def image_label_sets(
     normal_gap: int = 0,
     training_slices: Sequence[int | None] | None = None,
 ) -> dict[str, list[Case]]:
-    """Slices to train, validate and test on, each patient in one of the sets; lesion masks reach the test alone.
+    """Split slices into training, validation and test by patient; lesion masks reach the test only.
 
-    Of volumes, slices that hold lung are taken, and the mask says which have lesions. All of them are tested, with
-    label 1 for any lesion. To train and validate, slices whose label is in doubt can be left out. Of pictures, those of
-    the same content are taken once, and those left out whose lung mask is empty or, without one, where no lung is found
-    by threshold: the ends of scans. Pictures without patient count as a patient each.
+    Volumes: slices that hold lung are used, and the mask shows which have lesions. All of them are tested, with label 1
+    for any lesion. Training and validation can leave out slices whose label is doubtful. Images: copies of the same
+    content are used once. Images at the ends of scans are left out: those with an empty lung mask or, without a mask,
+    without lung by threshold. Images without a patient count as one patient each.
 
-    Slices to train on can be drawn, each patient giving one in turn until the number is reached. Lung is looked for in
-    the order of the draw, and so in few pictures more than are drawn; in all of them to validate and to test.
+    A number of training slices can be sampled, one per patient in turn until the number is reached. Lung is searched in
+    the order of the sampling, so in few more images than are used; for validation and test, in all of them.
 
     Args:
-        datalist: pictures, whose ``label`` is 0 or 1, and volumes, whose ``label`` is the path of a lesion mask.
+        datalist: images, whose ``label`` is 0 or 1, and volumes, whose ``label`` is the path of a lesion mask.
         masks: see ``common.datasets.ct.slice_sets.lung_slices``.
         shares: of the patients, see ``common.datasets.splits.three_way_split``.
-        seed: of the split and the draw.
-        smallest_lesion: pixels; slices with less of a lesion are not trained on.
-        normal_gap: slices; normal ones this near to one with a lesion are not trained on.
-        training_slices: the most normal slices and the most slices with lesions to train on, None for all.
+        seed: of the split and the sampling.
+        smallest_lesion: in pixels; slices with a smaller lesion are not trained on.
+        normal_gap: in slices; normal slices this near to one with a lesion are not trained on.
+        training_slices: maximum number of normal slices and of slices with lesions to train on, None for all.
 
     Returns:
-        ``training``, ``validation`` and ``test``: items with ``image``, ``lung`` where given, ``intensity``,
-        ``picture_axes`` of pictures, ``case``, ``patient``, ``source``, ``slice`` and ``label``, 0 or 1. In the test,
+        ``training``, ``validation`` and ``test``: items with ``image``, ``lung`` if given, ``intensity``,
+        ``picture_axes`` of images, ``case``, ``patient``, ``source``, ``slice`` and ``label``, 0 or 1. In the test,
         those of volumes have ``truth``, the path of the lesion mask.
 
     Raises:
-        ValueError: for labels other than 0 and 1, two labels of the same picture, a lesion mask that is given as image
-            or lung too, a class that training lacks, a set that stays empty, too few patients, pictures none of which
-            holds lung, or cases that cannot be used.
+        ValueError: for labels other than 0 and 1, two labels of the same image, a lesion mask that is also given as
+            image or lung, a class that training lacks, an empty set, too few patients, images of which none holds lung,
+            or cases that cannot be used.
     """
     if smallest_lesion < 1 or normal_gap < 0:
         raise ValueError(
@@ -87,25 +87,25 @@ def image_label_sets(
 
 
 def _item(case: Case, tested: bool) -> Case:
-    """What may be known of a slice: its lesion mask only where it is tested."""
+    """Return what a set may know of a slice: its lesion mask only in the test."""
     item = {key: case[key] for key in KEPT if case.get(key) is not None} | {"label": int(case["infected"])}
     return item | ({"truth": case["label"]} if tested and has_mask(case) else {})
 
 
 def _check_masks(datalist: Sequence[Case], volumes: Sequence[Case]) -> None:
-    """ValueError where a lesion mask would come into training by another name."""
+    """Raise ValueError if a lesion mask would reach training under another name."""
     masks = {Path(case["label"]).resolve() for case in volumes}
     for case in datalist:
         for key in ("image", "lung"):
             if case.get(key) is not None and Path(case[key]).resolve() in masks:
                 raise ValueError(
-                    f"{case['case']}: a lesion mask is for testing alone, got {case[key]} as {key} too, by which "
-                    "training would see it. Give a mask of the lung, or none: then one is made."
+                    f"{case['case']}: a lesion mask is for testing only, got {case[key]} as {key} as well, so "
+                    "training would see it. Give a lung mask, or none: then lungs are found by threshold."
                 )
 
 
 def _pictures(pictures: Sequence[Case]) -> list[Case]:
-    """Pictures with ``slice`` and ``infected``, those of the same content once; ValueError where labels cannot be."""
+    """Return images with ``slice`` and ``infected``, each content once; ValueError for impossible labels."""
     wrong = [f"{case['image']} has {case['label']!r}" for case in pictures if case["label"] not in (0, 1)]
     if wrong:
         raise ValueError(
@@ -119,17 +119,17 @@ def _pictures(pictures: Sequence[Case]) -> list[Case]:
             clashes.append(f"{earlier['image']} has {earlier['label']}, {case['image']} has {case['label']}")
     if clashes:
         raise ValueError(
-            f"A picture has one label, {len(clashes)} have two: {'; '.join(clashes[:NAMED])}. Remove one of each."
+            f"An image must have one label, {len(clashes)} have two: {'; '.join(clashes[:NAMED])}. Remove one of each."
         )
     if len(first) < len(pictures):
-        logger.warning("%d pictures are copies of others and are left out.", len(pictures) - len(first))
+        logger.warning("%d images are copies of others and are left out.", len(pictures) - len(first))
     return [{**case, "slice": 0, "infected": case["label"] == 1} for case in first.values()]
 
 
 def _slices(
     volumes: Sequence[Case], masks: Callable[[Case], Mapping[Any, Any]], smallest_lesion: int, normal_gap: int
 ) -> list[Case]:
-    """Slices with lung, with ``infected``, and ``doubtful``: whether the label is not to be trained on."""
+    """Return slices with lung, with ``infected`` and ``doubtful``: whether the label is unsuitable for training."""
     doubtful: dict[str, np.ndarray] = {}
 
     def measured(case: Case) -> Mapping[Any, Any]:
@@ -145,24 +145,24 @@ def _slices(
     ]
     left_out = sum(case["doubtful"] for case in slices)
     if left_out:
-        logger.info("%d slices whose label is in doubt are not trained on.", left_out)
+        logger.info("%d slices with a doubtful label are not trained on.", left_out)
     return slices
 
 
 def _with_patients(cases: Sequence[Case]) -> list[Case]:
-    """Cases, each with a patient."""
+    """Return cases, each with a patient."""
     unnamed = [str(case["case"]) for case in cases if case.get("patient") is None]
     if unnamed:
         logger.warning(
-            "%d cases name no patient (%s, ...) and count as one each: slices of one patient may lie in training and "
-            "test, so that scores flatter. Name the patients.",
+            "%d cases name no patient (%s, ...) and count as one patient each: slices of one patient may be in "
+            "training and in test, which makes scores too high. Name the patients.",
             *(len(unnamed), ", ".join(unnamed[:3])),
         )
     return [case if case.get("patient") is not None else {**case, "patient": str(case["case"])} for case in cases]
 
 
 def _check_sets(sets: Mapping[str, Sequence[Case]]) -> None:
-    """ValueError where a set is empty or training lacks a class; a warning where the source tells the class."""
+    """Raise ValueError for an empty set or a class that training lacks; warn if the source reveals the class."""
     items = sets["training"]
     sources = [sorted({str(item["source"]) for item in items if item["label"] == label}) for label in (0, 1)]
     for name, found in zip(("normal slices", "slices with lesions"), sources, strict=True):
@@ -176,7 +176,7 @@ def _check_sets(sets: Mapping[str, Sequence[Case]]) -> None:
             raise ValueError(f"No slice is left for {name}. Add patients, or change seed or shares.")
     if not set(sources[0]) & set(sources[1]):
         logger.warning(
-            "All normal slices come from %s, all slices with lesions from %s. A network can tell these sources apart "
-            "instead of disease.",
+            "All normal slices come from %s, all slices with lesions from %s. A network may learn to tell the sources "
+            "apart instead of the disease.",
             *map(", ".join, sources),
         )

@@ -1,4 +1,4 @@
-"""CT pictures with a label for the whole image, 0 normal or 1 with lesions: a table of your own, China Consortium."""
+"""CT images with a label for the whole image, 0 normal or 1 with lesions, listed in a table of your own."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ NAMED = 5  # lines or files in a message
 
 
 def table(root: Path) -> list[Case]:
-    """A table of 8-bit pictures: labels.csv with columns image, label, and if you like patient, lung, source.
+    """List a table of 8-bit images: labels.csv with columns image, label, and optionally patient, lung, source.
 
-    ``image`` and ``lung`` are paths below the folder; ``label`` is 0 (normal) or 1 (with lesions). Pictures lie
+    ``image`` and ``lung`` are paths below the folder; ``label`` is 0 (normal) or 1 (with lesions). Images are
     upright.
 
     Raises:
-        ValueError: naming lines and values that cannot be used, or a picture that is listed twice.
+        ValueError: naming lines and values that cannot be used, or an image that is listed twice.
     """
     path = root / TABLE
     if not path.is_file():
         return []
     cases: list[Case] = []
     faults: list[str] = []
-    lines: dict[Path, str] = {}  # of each picture, with its patient
+    lines: dict[Path, str] = {}  # of each image, with its patient
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         columns = [str(name).strip() for name in reader.fieldnames or []]
@@ -62,22 +62,23 @@ def table(root: Path) -> list[Case]:
 
 
 def _fault(root: Path, given: Mapping[str, str], earlier: str | None) -> str:
-    """What is wrong with a row, nothing where it can be used."""
+    """Return what is wrong with a row; empty if nothing is."""
     for column in ("image", "lung"):
         name = given[column]
         if (name or column == "image") and not name.lower().endswith(PICTURES):
-            return f"{column} is a picture ({', '.join(PICTURES)}), got {name!r}"
+            return f"{column} must be an image file ({', '.join(PICTURES)}), got {name!r}"
         if name and not (root / name).is_file():
             return f"no such {column}: {name}"
     if given["label"] not in ("0", "1"):
-        return f"label is 0 (normal) or 1 (with lesions), got {given['label']!r} for {given['image']}"
+        return f"label must be 0 (normal) or 1 (with lesions), got {given['label']!r} for {given['image']}"
     if earlier:
         patient = given["patient"] or "not named"
-        return f"a picture is listed once, got {given['image']} (patient {patient}) again after {earlier}"
+        return f"an image must be listed once, got {given['image']} (patient {patient}) again after {earlier}"
     return ""
 
 
 def picture_case(image: Path, label: int, name: str, patient: str | None, source: str) -> Case:
+    """Return the case of an upright 8-bit image."""
     return {
         **{"image": image, "label": label, "case": name, "patient": patient, "source": source},
         **{"intensity": "8bit", "picture_axes": UPRIGHT},

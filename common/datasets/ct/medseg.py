@@ -10,16 +10,16 @@ import numpy as np
 from ..pairs import number_or_name, partners
 from ..splits import axial_slices
 
-# In the pictures of the Inf-Net packaging, rows run to the patient's left and columns to posterior. Anatomy settles
-# it: the liver dome (14, 56) lies at low rows, the aortic arch (46) and descending aorta (19, 40) at high ones, and the
-# spine at high columns.
+# In the images as Inf-Net packaged them, rows run to the patient's left and columns to posterior. The anatomy shows
+# this: the liver dome (images 14, 56) is at low rows, the aortic arch (46) and descending aorta (19, 40) at high rows,
+# and the spine at high columns.
 PICTURE_AXES = "LP"
 
 
 def nifti(root: Path) -> list[dict[str, Any]]:
     """MedSeg: tr_im.nii.gz, tr_mask.nii.gz, tr_lungmasks_updated.nii.gz.
 
-    Slices are cases: they come from more than 40 patients that the source does not name. HU, restored from JPEG.
+    Each slice is a case. They come from more than 40 patients, whom the source does not name. HU, restored from JPEG.
     """
     image = root / "tr_im.nii.gz"
     if not image.exists():
@@ -38,7 +38,7 @@ def nifti(root: Path) -> list[dict[str, Any]]:
 def arrays(root: Path) -> list[dict[str, Any]]:
     """MedSeg as arrays: images_medseg.npy, masks_medseg.npy; images_radiopedia.npy, masks_radiopedia.npy.
 
-    HU; masks are one-hot: ground-glass, consolidation, lung, background. Arrays lie upright. No patients are named.
+    HU; masks are one-hot: ground-glass, consolidation, lung, background. Arrays are upright. No patients are named.
     """
     cases: list[dict[str, Any]] = []
     for source in ("medseg", "radiopedia"):
@@ -59,9 +59,9 @@ def arrays(root: Path) -> list[dict[str, Any]]:
 
 
 def pictures(root: Path) -> list[dict[str, Any]]:
-    """MedSeg as pictures: Imgs/*.jpg, GT_multiclass/*.png.
+    """MedSeg as images: Imgs/*.jpg, GT_multiclass/*.png.
 
-    8-bit, windowed, cropped to the lungs; no lung masks and no patients.
+    8-bit, windowed and cropped to the lungs; without lung masks and patients.
     """
     if not (root / "Imgs").is_dir():
         return []

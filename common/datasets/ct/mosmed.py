@@ -19,22 +19,22 @@ NAMED = 5  # studies in a message
 def volumes(root: Path) -> list[dict[str, Any]]:
     """MosMedData: studies/CT-1/study_N.nii.gz, masks/study_N_mask.nii.gz.
 
-    HU; each study is one patient; masks are 1 where there is ground-glass or consolidation. Lung masks there are none.
-    Most studies have no mask: they are left out, and the first of them named. ``severity`` is the folder's class, CT-0
-    to CT-4; None for studies in other folders or directly in ``studies/``, where your own may lie.
+    HU; each study is one patient; masks are 1 in ground-glass and consolidation. There are no lung masks. Most studies
+    have no mask: they are left out, and the first ones are named in the log. ``severity`` is the class of the folder,
+    CT-0 to CT-4; None for studies in other folders or directly in ``studies/``, where you may put your own.
 
     Raises:
-        FileNotFoundError: naming every mask without its study, or where there are no masks at all.
-        ValueError: naming both files of every study that is there twice.
+        FileNotFoundError: naming every mask without a study, or when there are no masks at all.
+        ValueError: naming both files of every study that exists twice.
     """
     top = root / "studies"
     if not top.is_dir():
         return []
     studies = _studies(top)
     masks = {name.removesuffix(MASK): file for name, file in named(root / "masks", NIFTI).items()}
-    lonely = [f"{masks[name]} has no {name}.nii.gz in studies/" for name in sorted(masks.keys() - studies.keys())]
-    if lonely:
-        raise FileNotFoundError(f"Every mask needs its study, {len(lonely)} have none: {'; '.join(lonely)}.")
+    unpaired = [f"{masks[name]} has no {name}.nii.gz in studies/" for name in sorted(masks.keys() - studies.keys())]
+    if unpaired:
+        raise FileNotFoundError(f"Every mask needs its study, {len(unpaired)} have none: {'; '.join(unpaired)}.")
     if not masks:
         raise FileNotFoundError(f"{root} needs masks, got {len(studies)} studies and no masks/study_N_mask.nii.gz.")
     bare = sorted(studies.keys() - masks.keys())
@@ -51,7 +51,7 @@ def volumes(root: Path) -> list[dict[str, Any]]:
 
 
 def _studies(top: Path) -> dict[str, Path]:
-    """Files in a folder and in the folders in it, by name; ValueError for names that occur twice."""
+    """Return the files of a folder and its sub-folders by name; ValueError for names that occur twice."""
     files: dict[str, list[Path]] = {}
     for folder in (top, *sorted(folder for folder in top.iterdir() if folder.is_dir())):
         for ending in NIFTI:
@@ -60,6 +60,7 @@ def _studies(top: Path) -> dict[str, Path]:
     twice = [" and ".join(map(str, found)) for _, found in sorted(files.items()) if len(found) > 1]
     if twice:
         raise ValueError(
-            f"Every study has a name of its own, {len(twice)} have not: {'; '.join(twice)}. Rename or remove one."
+            f"Every study needs a unique name, {len(twice)} names occur twice: {'; '.join(twice)}. "
+            "Rename or remove one."
         )
     return {name: found[0] for name, found in files.items()}

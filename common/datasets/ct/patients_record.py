@@ -15,18 +15,18 @@ RECORD = "patients.csv"
 
 
 def record_sets(sets: Mapping[str, Sequence[Case]], folder: str | Path, start: str | Path = "") -> None:
-    """Write beside the weights whom they have seen: ``patients.csv`` with source, patient, set, slices and digest.
+    """Record the patients that weights have seen: ``patients.csv`` with source, patient, set, slices and SHA-256.
 
     Args:
-        sets: from ``slice_sets``; the test is not written.
+        sets: from ``slice_sets``; the test is not recorded.
         folder: of the weights.
-        start: weights that training started from, whose own record is taken over.
+        start: weights that training started from; their own record is included.
 
     Raises:
-        ValueError: where there is nothing to train on, for they were split for a test alone.
+        ValueError: when there is nothing to train on.
     """
     if not sets["training"]:
-        raise ValueError("--split all leaves nothing to train on, for it is meant to evaluate. Give patient or paper.")
+        raise ValueError("--split all is for evaluation and leaves nothing to train on. Use patient or paper.")
     rows = read_record(start) if str(start) else []
     for name in ("training", "validation"):
         files: dict[str, list[Case]] = {}
@@ -47,7 +47,7 @@ def record_sets(sets: Mapping[str, Sequence[Case]], folder: str | Path, start: s
 
 
 def read_record(weights: str | Path) -> list[dict[str, str]]:
-    """Rows of the ``patients.csv`` beside the weights, none where there is no such file."""
+    """Read ``patients.csv`` beside the weights; empty if there is no such file."""
     path = Path(weights).with_name(RECORD)
     if not path.is_file():
         return []
@@ -56,21 +56,21 @@ def read_record(weights: str | Path) -> list[dict[str, str]]:
 
 
 def warn_of_shared_patients(cases: Sequence[Case], weights: str | Path, use: str = "test") -> list[str]:
-    """Name the patients that the weights were trained or validated on.
+    """Warn of patients that the weights were trained or validated on.
 
-    A patient is the same where the image file is, whatever its name.
+    Patients are compared by the content of their image files, not by name.
 
     Args:
-        cases: about to be used, with ``image``, ``source`` and ``patient``.
-        weights: the checkpoint; ``patients.csv`` beside it tells whom it has seen.
-        use: what the cases are for, in the message.
+        cases: to be used, with ``image``, ``source`` and ``patient``.
+        weights: the checkpoint, with ``patients.csv`` beside it.
+        use: purpose of the cases, for the message.
 
     Returns:
-        The names, source/patient.
+        The shared patients, as source/patient.
     """
     seen = {row["sha256"]: f"{row['source']}/{row['patient']}" for row in read_record(weights)}
     if not seen:
-        logger.info("%s has no %s beside it: whether it has seen these patients cannot be told.", weights, RECORD)
+        logger.info("%s has no %s beside it: it is unknown whether it has seen these patients.", weights, RECORD)
         return []
     shared = []
     for path, case in {str(case["image"]): case for case in cases}.items():
@@ -80,7 +80,7 @@ def warn_of_shared_patients(cases: Sequence[Case], weights: str | Path, use: str
             shared.append(name if name == earlier else f"{name} (there {earlier})")
     if shared:
         logger.warning(
-            "The weights have seen %d patients of the %s, so that scores flatter: %s. Take other patients for them.",
+            "The weights have seen %d patients of the %s, so the scores are too high: %s. Use other patients.",
             *(len(shared), use, ", ".join(shared)),
         )
     return shared

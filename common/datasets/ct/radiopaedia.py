@@ -13,7 +13,7 @@ NIFTI = (".nii.gz", ".nii")
 def volumes(root: Path) -> list[dict[str, Any]]:
     """Radiopaedia: rp_im/N.nii.gz, rp_msk/N.nii.gz, rp_lung_msk/N.nii.gz.
 
-    HU; each volume is one patient.
+    HU. Each volume is one patient.
     """
     if not (root / "rp_im").is_dir():
         return []

@@ -1,4 +1,4 @@
-"""Training, validation and test slices of Maganaris et al., *Evaluating transferability*, section 3.1 and table 1."""
+"""Training, validation and test slices (Maganaris et al., *Evaluating transferability*, section 3.1 and table 1)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ SHARES = {"training": 440, "validation": 60, "test": 214}  # of the lung slices 
 
 
 def lung_slices(datalist: Sequence[Case], masks: Callable[[Case], Mapping[Any, Any]]) -> list[Case]:
-    """Cases of one slice each, for the slices that hold lung.
+    """List the slices that hold lung as cases of one slice each.
 
     Args:
         datalist: volumes.
-        masks: transform that gives ``label`` and ``lung``, 0 or 1, (1, X, Y, Z) in LPS order. It is not given the image
-            of a case that has a lung mask.
+        masks: transform that reads ``label`` and ``lung``, 0 or 1, (1, X, Y, Z) in LPS order. It does not receive the
+            image of a case that has a lung mask.
 
     Returns:
-        The cases, with ``slice``, and ``infected``: whether it holds infection.
+        The cases, with ``slice`` and ``infected``: whether the slice holds infection.
 
     Raises:
-        ValueError: naming every case that cannot be used, or where no slice holds lung.
+        ValueError: naming every case that cannot be used, or when no slice holds lung.
     """
     slices: list[Case] = []
     failures: list[str] = []
@@ -51,7 +51,7 @@ def lung_slices(datalist: Sequence[Case], masks: Callable[[Case], Mapping[Any, A
     if failures:
         raise ValueError(f"{len(failures)} of {len(datalist)} cases cannot be used: {' '.join(failures)}")
     if not slices:
-        raise ValueError(f"Slices with lung are needed, got none in {len(datalist)} volumes. Look at the lung masks.")
+        raise ValueError(f"Slices with lung are needed, got none in {len(datalist)} volumes. Check the lung masks.")
     logger.info(
         "%d volumes, %d slices, %d of them with lung, %d with infection.",
         *(len(datalist), count, len(slices), sum(case["infected"] for case in slices)),
@@ -59,10 +59,10 @@ def lung_slices(datalist: Sequence[Case], masks: Callable[[Case], Mapping[Any, A
     return slices
 
 
-def deal(slices: Sequence[Case], count: int, seed: int) -> list[Case]:
-    """Choose slices at random, half of them with infection; where one kind runs short, the other fills up.
+def choose_slices(slices: Sequence[Case], count: int, seed: int) -> list[Case]:
+    """Choose slices at random, half of them with infection. If one kind runs short, the other fills up.
 
-    What is chosen for a smaller ``count`` is part of what is chosen for a larger one, unless a kind runs short.
+    The choice for a smaller ``count`` is part of the choice for a larger one, unless one kind runs short.
     """
     healthy, ill = shuffled(slices, seed)
     wanted = min(count, len(slices))
@@ -71,7 +71,7 @@ def deal(slices: Sequence[Case], count: int, seed: int) -> list[Case]:
 
 
 def shuffled(slices: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
-    """Slices without and with infection, each in an order that the seed decides."""
+    """Return slices without and with infection, each shuffled by the seed."""
     generator = random.Random(seed)
     kinds = [[case for case in slices if case["infected"] is ill] for ill in (False, True)]
     for kind in kinds:
@@ -89,35 +89,34 @@ def slice_sets(
     training: int = 440,
     validation: int = 60,
 ) -> dict[str, list[Case]]:
-    """Slices to train, validate and test on; only slices that hold lung, half of those to train with infection.
+    """Split slices that hold lung into training, validation and test; half of the training slices have infection.
 
-    ``patient``: the patients of fold ``fold`` are the test, those of the next fold give the validation, the others the
+    ``patient``: the patients of fold ``fold`` are the test, those of the next fold the validation, all others the
     training. The test is the same for any number of training slices. ``paper``: slices are drawn over all patients, as
-    the text does, so that neighbouring slices of one patient lie in training and test; each fold is another draw, and
-    where a kind has too few slices, it is dealt in the proportions of the text, 440 : 60 : 214. ``all``: every slice is
-    test.
+    in the paper, so neighbouring slices of one patient are in training and test. Each fold is another draw. If a kind
+    has too few slices, it is divided in the paper's proportions, 440 : 60 : 214. ``all``: every slice is test.
 
     Args:
         datalist: volumes, with ``patient``.
         masks: see ``lung_slices``.
         kind: ``patient``, ``paper`` or ``all``.
         fold: which part is the test.
-        folds: into how many parts patients are divided.
+        folds: number of parts into which patients are divided.
         seed: of folds and draws.
-        training: the most slices to train on.
-        validation: the most slices to validate on.
+        training: maximum number of training slices.
+        validation: maximum number of validation slices.
 
     Returns:
         ``training``, ``validation`` and ``test``: cases with ``slice``.
 
     Raises:
-        ValueError: for an unknown kind, fewer patients than folds, counts below 1, a set that stays empty or
-            without infection, or cases that cannot be used.
+        ValueError: for an unknown kind, fewer patients than folds, counts below 1, an empty set, or cases that cannot
+            be used.
     """
     if kind not in ("patient", "paper", "all"):
-        raise ValueError(f"Unknown split {kind!r}. Choose 'patient' or 'paper', or to evaluate 'all'.")
+        raise ValueError(f"Unknown split {kind!r}. Choose 'patient' or 'paper', or 'all' to evaluate.")
     if training < 1 or validation < 1:
-        raise ValueError(f"Slices to train and to validate are 1 or more, got {training} and {validation}.")
+        raise ValueError(f"Training and validation slices are 1 or more, got {training} and {validation}.")
     patients = sorted({str(case["patient"]) for case in datalist})
     if kind == "patient" and not (3 <= folds <= len(patients) and 0 <= fold < folds):
         raise ValueError(
@@ -146,16 +145,16 @@ def slice_sets(
 def _by_patient(
     slices: Sequence[Case], tested: Sequence[str], validated: Sequence[str], wanted: Mapping[str, int], seed: int
 ) -> dict[str, list[Case]]:
-    """Draw from the patients of each set; the test is all slices of its patients."""
+    """Choose slices from the patients of each set; the test has all slices of its patients."""
     sets: dict[str, list[Case]] = {name: [] for name in SHARES}
     for case in slices:
         patient = str(case["patient"])
         sets["test" if patient in tested else "validation" if patient in validated else "training"].append(case)
-    return {name: deal(cases, wanted[name], seed) if name in wanted else cases for name, cases in sets.items()}
+    return {name: choose_slices(cases, wanted[name], seed) if name in wanted else cases for name, cases in sets.items()}
 
 
 def _by_slice(slices: Sequence[Case], wanted: Mapping[str, int], seed: int) -> dict[str, list[Case]]:
-    """Draw from all slices, each kind by itself, so that a test with both kinds remains."""
+    """Choose from all slices, each kind separately, so that a test with both kinds remains."""
     sets: dict[str, list[Case]] = {name: [] for name in SHARES}
     for cases in shuffled(slices, seed):
         numbers = {name: count // 2 for name, count in wanted.items()}

@@ -1,4 +1,4 @@
-"""Splits of augmented images, as the paper draws them and by patient."""
+"""Splits of augmented images, by patient or as the paper draws them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ GAINS = (0.8, 1.0, 1.1)  # Gare et al., section 2.2: grey levels scaled within [
 
 
 def sixfold(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The text's augmentation as it stands: as is and flipped, each at grey levels times 0.8, 1.0 and 1.1.
+    """Apply the paper's augmentation: original and flipped, each with grey levels times 0.8, 1.0 and 1.1.
 
     Args:
         datalist: cases.
 
     Returns:
-        Six cases for each, with ``flip``, ``gain`` and their own ``case``; 152 images become 912.
+        Six cases per case, with ``flip``, ``gain`` and their own ``case``; 152 images become 912.
     """
     return [
         {**case, "flip": flip, "gain": gain, "case": f"{case['case']}{' flipped' if flip else ''} x{gain:g}"}
@@ -35,14 +35,14 @@ def split_augmented(
     folds: int = 3,
     seed: int = 0,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Training and validation cases with the text's augmentation.
+    """Split cases into training and validation with the paper's augmentation.
 
     Args:
         datalist: cases with ``patient``.
-        kind: ``patient`` keeps a patient on one side and scores images as they are; ``paper`` draws folds over the
-            augmented images, as section 3.1 does, so that copies of one image lie on both sides and the score flatters;
-            ``image`` draws images with their copies, where no patients are named.
-        augmentation: ``sixfold`` (``sixfold``), or another word for copies that are made elsewhere or not at all.
+        kind: ``patient`` keeps a patient on one side and scores unaugmented images. ``paper`` draws folds over the
+            augmented images, as in section 3.1, so copies of one image are on both sides and scores are too high.
+            ``image`` draws images together with their copies, for sources that name no patients.
+        augmentation: ``sixfold``, or another value if images are augmented elsewhere or not at all.
         fold: see ``common.datasets.splits.split``.
         folds: the same.
         seed: the same.

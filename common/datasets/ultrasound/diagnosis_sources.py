@@ -1,4 +1,4 @@
-"""Lung ultrasound with a diagnosis for each clip or picture: POCUS in its layouts, and folders named by class."""
+"""Lung ultrasound with a diagnosis per clip or image: POCUS in its layouts, and folders named by class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...readers.ultrasound.formats import CLIPS, DICOM, PICTURES
 logger = logging.getLogger(__name__)
 
 PREFIXES = {"cov": "COVID-19", "pneu": "pneumonia", "vir": "pneumonia", "reg": "normal"}  # of POCUS's file names
-LABELS = {  # words of manifests and metadata; the text's pneumonia is any other than COVID-19, bacterial or viral
+LABELS = {  # in manifests and metadata; the paper's pneumonia is bacterial or viral, but not COVID-19
     **{"covid": "COVID-19", "covid-19": "COVID-19", "regular": "normal", "normal": "normal", "healthy": "normal"},
     **{"pneumonia": "pneumonia", "pneumonia_bacterial": "pneumonia", "pneumonia_viral": "pneumonia"},
     **{"bacterial pneumonia": "pneumonia", "viral pneumonia": "pneumonia"},
@@ -24,7 +24,7 @@ METADATA = "dataset_metadata.csv"
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Pictures and clips below a folder."""
+    """Yield images and clips below a folder."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.startswith(".") and path.suffix.lower() in (*PICTURES, *CLIPS, *DICOM):
             yield path
@@ -36,10 +36,10 @@ def _case(root: Path, path: Path, diagnosis: str, patient: str | None, source: s
 
 
 def _rows(path: Path, wanted: tuple[str, ...]) -> list[dict[str, str]]:
-    """Rows of a CSV file.
+    """Read the rows of a CSV file.
 
     Raises:
-        ValueError: when it lacks a column.
+        ValueError: when a column is missing.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
@@ -53,10 +53,10 @@ def _rows(path: Path, wanted: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def manifest(root: Path) -> list[dict[str, Any]]:
-    """A table of files: manifest.csv with columns file, label, patient.
+    """List a table of files: manifest.csv with columns file, label, patient.
 
-    ``file`` is a path below the folder; ``label`` one of POCUS's words (covid, regular, pneumonia_bacterial, ...) or of
-    the three diagnoses; ``patient`` may be blank.
+    ``file`` is a path below the folder. ``label`` is one of POCUS's labels (covid, regular, pneumonia_bacterial, ...)
+    or of the three diagnoses. ``patient`` may be blank.
 
     Raises:
         FileNotFoundError: naming every file that is not there.
@@ -85,7 +85,7 @@ def manifest(root: Path) -> list[dict[str, Any]]:
 
 
 def _plain(name: str) -> str:
-    """Letters and digits alone: POCUS's table and its files write spaces, dashes and underscores differently."""
+    """Keep letters and digits only: POCUS's table and file names differ in spaces, dashes and underscores."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
@@ -93,7 +93,7 @@ def pocus(root: Path) -> list[dict[str, Any]]:
     """POCUS (Born et al. 2021): pocus_videos/, pocus_images/, dataset_metadata.csv.
 
     The diagnosis is the prefix of a file's name: Cov, Pneu, Vir (viral, not COVID-19), Reg. Patients come from the
-    table's column ``Patient ID / Name`` where it names one.
+    table's column ``Patient ID / Name``, if given.
 
     Raises:
         ValueError: for a file without such a prefix.
@@ -112,18 +112,18 @@ def pocus(root: Path) -> list[dict[str, Any]]:
         prefix = re.match(r"[A-Za-z]*", path.name)[0].lower()  # type: ignore[index]
         if prefix not in PREFIXES:
             raise ValueError(
-                f"{path}: the name of a POCUS file begins with Cov, Pneu, Vir or Reg. Rename it, or list the files in "
-                "manifest.csv with columns file, label, patient."
+                f"{path}: the name of a POCUS file must begin with Cov, Pneu, Vir or Reg. Rename it, or list the files "
+                "in manifest.csv with columns file, label, patient."
             )
         cases.append(_case(root, path, PREFIXES[prefix], patients.get(_plain(path.stem)), "pocus"))
     return cases
 
 
 def class_folders(root: Path) -> list[dict[str, Any]]:
-    """A folder for each diagnosis: normal/, pneumonia/, covid-19/ with <patient>/<file> or files.
+    """List one folder per diagnosis: normal/, pneumonia/, covid-19/ with <patient>/<file> or files.
 
-    A folder below the diagnosis is a patient, all its clips and pictures belong together. Files directly in the
-    diagnosis's folder name no patient.
+    A folder below the diagnosis is a patient, whose clips and images belong together. Files directly in the folder of a
+    diagnosis name no patient.
 
     Raises:
         FileNotFoundError: when one of the folders is empty.
@@ -135,7 +135,7 @@ def class_folders(root: Path) -> list[dict[str, Any]]:
     for folder, diagnosis in found.items():
         files = list(_files(folder))
         if not files:
-            raise FileNotFoundError(f"{folder} holds no picture and no clip. Fill the folder of a class, or remove it.")
+            raise FileNotFoundError(f"{folder} holds no image and no clip. Add files, or remove the folder.")
         for path in files:
             inside = path.relative_to(folder).parts
             patient = f"{folder.name}/{inside[0]}" if len(inside) > 1 else None

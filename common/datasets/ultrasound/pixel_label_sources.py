@@ -1,4 +1,4 @@
-"""Lung ultrasound with pixel labels: the Semantic Lung layout, frames with CVAT masks, and the text's augmentation."""
+"""Lung ultrasound with pixel labels: the Semantic Lung layout, and frames with masks drawn in CVAT."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CVAT_NAMES = {"lungslidingpresent": "pleural line", "aline": "A-line"}  # CVAT's
 def semantic_lung(root: Path) -> list[dict[str, Any]]:
     """Semantic Lung (Gare et al., section 2.2): images/<patient>_*.png, labels/<patient>_*.png.
 
-    Labels are index pictures; which index is which class, the config declares. The patient is the name's part before
+    Labels are index images; the config declares which index is which class. The patient is the part of the name before
     the first underscore.
 
     Raises:
@@ -31,7 +31,9 @@ def semantic_lung(root: Path) -> list[dict[str, Any]]:
     for name, (image, label) in sorted(partners(root / "images", root / "labels", PICTURES, (".png",)).items()):
         patient, underscore, _ = name.partition("_")
         if not underscore:
-            raise ValueError(f"{image}: a name begins with the patient and an underscore, as in A_01.png. Rename it.")
+            raise ValueError(
+                f"{image}: a name must begin with the patient and an underscore, as in A_01.png. Rename it."
+            )
         cases.append({"image": image, "label": label, "patient": patient, "case": name, "source": "semantic lung"})
     return cases
 
@@ -39,9 +41,8 @@ def semantic_lung(root: Path) -> list[dict[str, Any]]:
 def cvat_frames(root: Path) -> list[dict[str, Any]]:
     """Frames of one clip with masks drawn in CVAT (Hliboky et al.): frames/fNNN.png, masks/fNNN.png, annotations.json.
 
-    Masks hold 0 background, 1 pleural line, 2 A-line. The pleural line is drawn in some frames only; in the others its
-    pixels would count as background, so these frames are left out. One clip is one patient, whom the source does not
-    name.
+    Masks hold 0 background, 1 pleural line, 2 A-line. Frames without a drawn pleural line are left out, because its
+    pixels would count as background. The clip is of one patient, whom the source does not name.
     """
     annotations = root / "annotations.json"
     if not annotations.is_file() or not (root / "frames").is_dir():
@@ -54,7 +55,7 @@ def cvat_frames(root: Path) -> list[dict[str, Any]]:
     pairs = partners(root / "frames", root / "masks", PICTURES, (".png",))
     left_out = sorted(set(pairs) - complete)
     if left_out:
-        logger.info("%d of %d frames lack the pleural line's label and are left out.", len(left_out), len(pairs))
+        logger.info("%d of %d frames have no label of the pleural line and are left out.", len(left_out), len(pairs))
     return [
         {
             **{"image": image, "label": label, "case": name, "patient": None, "source": "cvat"},

@@ -234,7 +234,7 @@ def test_copies_of_a_picture_under_another_patient_are_left_out(
     sets = image_label_sets(cases, masks)
     taken = [item["case"] for items in sets.values() for item in items]
     assert sorted(taken) == sorted(case["case"] for case in cases if case["case"] not in ("a_q_0", "a_q_1"))
-    assert "2 pictures are copies of others and are left out" in caplog.text
+    assert "2 images are copies of others and are left out" in caplog.text
 
 
 def test_pictures_without_patient_count_as_one_each_with_a_warning(
@@ -256,8 +256,8 @@ def test_sources_that_coincide_with_labels_are_warned_of(tmp_path: Path, caplog:
     assert not caplog.text
     image_label_sets(normal + ill, masks)
     assert [record.getMessage() for record in caplog.records] == [
-        "All normal slices come from north, all slices with lesions from south. A network can tell these sources apart "
-        "instead of disease."
+        "All normal slices come from north, all slices with lesions from south. A network may learn to tell the sources apart "
+        "instead of the disease."
     ]
 
 
@@ -265,7 +265,9 @@ def test_sources_that_coincide_with_labels_are_warned_of(tmp_path: Path, caplog:
 def test_a_lesion_mask_does_not_come_into_training_by_another_name(key: str) -> None:
     cases = volumes()
     cases[4][key] = cases[4]["label"]
-    with pytest.raises(ValueError, match=rf"4: a lesion mask is for testing alone, got 4_mask\.nii\.gz as {key} too"):
+    with pytest.raises(
+        ValueError, match=rf"4: a lesion mask is for testing only, got 4_mask\.nii\.gz as {key} as well"
+    ):
         image_label_sets(cases, masks)
 
 

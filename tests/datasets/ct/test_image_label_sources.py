@@ -38,11 +38,11 @@ def test_a_table_gives_its_pictures_with_what_it_knows_of_them(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["a.png,2,p"], r"labels\.csv: 1 lines.*line 2: label is 0 \(normal\) or 1 .*got '2' for a\.png"),
-        (["a.png,0,p", "b.png,,p"], r"line 3: label is .* got '' for b\.png"),
+        (["a.png,2,p"], r"labels\.csv: 1 lines.*line 2: label must be 0 \(normal\) or 1 .*got '2' for a\.png"),
+        (["a.png,0,p", "b.png,,p"], r"line 3: label must be .* got '' for b\.png"),
         (["c.png,0,p"], r"line 2: no such image: c\.png"),
-        ([",0,p"], r"line 2: image is a picture .*got ''"),
-        (["scan.nii.gz,0,p"], r"line 2: image is a picture \(\.png, .*got 'scan\.nii\.gz'"),
+        ([",0,p"], r"line 2: image must be an image file .*got ''"),
+        (["scan.nii.gz,0,p"], r"line 2: image must be an image file \(\.png, .*got 'scan\.nii\.gz'"),
         (
             ["a.png,0,p", "b.png,1,q", "./a.png,0,q"],
             r"line 4: .*\./a\.png \(patient q\) again after line 2 \(patient p\)",

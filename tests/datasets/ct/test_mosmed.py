@@ -91,7 +91,7 @@ def test_studies_without_any_mask_are_refused(tmp_path: Path) -> None:
 def test_a_study_that_is_there_twice_is_refused_with_both_files(copy: str, tmp_path: Path) -> None:
     studies = lay_out(tmp_path, {"study_1": "CT-1", "study_2": "CT-2"}, ["study_1"]) / "studies"
     shutil.copy(studies / "CT-1" / "study_1.nii.gz", studies / copy)
-    with pytest.raises(ValueError, match="Every study has a name of its own, 1 have not") as error:
+    with pytest.raises(ValueError, match="Every study needs a unique name, 1 names occur twice") as error:
         mosmed_studies(tmp_path)
     assert str(studies / "CT-1" / "study_1.nii.gz") in str(error.value) and str(studies / copy) in str(error.value)
 

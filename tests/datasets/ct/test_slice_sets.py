@@ -117,7 +117,7 @@ def test_no_slice_with_lung_is_an_error() -> None:
 def test_split_all_is_for_evaluating(tmp_path: Path) -> None:
     sets = slice_sets(cases(2, 4, 4), masks, kind="all")
     assert len(sets["test"]) == 16
-    with pytest.raises(ValueError, match="--split all leaves nothing to train on"):
+    with pytest.raises(ValueError, match="--split all is for evaluation and leaves nothing to train on"):
         record_sets(sets, tmp_path)
 
 

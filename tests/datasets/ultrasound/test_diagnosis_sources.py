@@ -81,7 +81,7 @@ def test_folders_named_by_class(tmp_path: Path) -> None:
     save_image(tmp_path / "normal" / "anna" / "right.png", np.zeros((8, 8)))
     save_clip(tmp_path / "COVID-19" / "clip.mp4")
     (tmp_path / "pneumonia").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"pneumonia holds no picture and no clip. Fill the folder of a class"):
+    with pytest.raises(FileNotFoundError, match=r"pneumonia holds no image and no clip. Add files"):
         diagnoses(tmp_path)
     (tmp_path / "pneumonia").rmdir()
     found = {case["case"]: (case["label"], case["patient"]) for case in diagnoses(tmp_path)}
@@ -105,7 +105,7 @@ def test_a_manifest_is_held_to_its_files_and_words(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"label, patient is missing, got file, diagnosis"):
         diagnoses(tmp_path)
     save_image(tmp_path / "other" / "videos" / "convex" / "Patient.png", np.zeros((4, 4)))
-    with pytest.raises(ValueError, match=r"begins with Cov, Pneu, Vir or Reg"):
+    with pytest.raises(ValueError, match=r"must begin with Cov, Pneu, Vir or Reg"):
         diagnoses(tmp_path / "other")
 
 

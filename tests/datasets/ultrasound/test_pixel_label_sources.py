@@ -76,7 +76,7 @@ def test_an_image_without_label_and_a_name_without_patient_are_named(tmp_path: P
         pixel_labels(tmp_path)
     save_image(tmp_path / "two" / "images" / "one.png", np.zeros((2, 2)))
     save_image(tmp_path / "two" / "labels" / "one.png", np.ones((2, 2)))
-    with pytest.raises(ValueError, match=r"one\.png: a name begins with the patient and an underscore"):
+    with pytest.raises(ValueError, match=r"one\.png: a name must begin with the patient and an underscore"):
         pixel_labels(tmp_path / "two")
 
 

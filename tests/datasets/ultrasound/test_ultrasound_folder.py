@@ -60,9 +60,7 @@ def test_cases_are_included_and_excluded_by_pattern_or_given_as_one_file(tmp_pat
     assert names(include=["*/b", "linear/*"]) == ["convex/b", "linear/a"]
     (case,) = inference_cases(tmp_path / "convex" / "a.mp4")
     assert case == {"case": "a", "image": tmp_path / "convex" / "a.mp4", "kind": "clip"}
-    with pytest.raises(
-        FileNotFoundError, match=r"3 files, 3 of them pictures or clips, none left by include='z'.*\.mp4"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"3 files, 3 of them images or clips, none left by include='z'.*\.mp4"):
         inference_cases(tmp_path, include="z")
     with pytest.raises(FileNotFoundError, match="No such folder"):
         inference_cases(tmp_path / "none")
