@@ -1,1 +1,1 @@
-"""Dictionary transforms that MONAI lacks."""
+"""Dictionary transforms that MONAI does not have."""

@@ -1,4 +1,4 @@
-"""CT: reading any scan, declared intensities, slice-wise normalisation."""
+"""CT: read scans, check declared intensities, apply a window, normalise each slice."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from monai.transforms import MapTransform
 
 from ..readers.ct import UPRIGHT, read
 
-AIR = -500.0  # HU; a chest CT always has voxels below this: lung, airways, the air around the body
+AIR = -500.0  # HU; every chest CT has voxels below this: lung, airways, air around the body
 
 
 class LoadScand(MapTransform):
-    """Read each key's file, or files of a DICOM series, as (1, X, Y, Z); see ``common.readers.ct.read``.
+    """Read the file or DICOM series of each key as (1, X, Y, Z); see ``common.readers.ct.read``.
 
-    A key that is missing or None is left out, so that sources without lung masks go the same way. One-hot arrays
-    (MedSeg's ``masks_*.npy``) become what the other layouts hold: a lesion mask under ``label``, 0/1 under ``lung``.
+    A key that is missing or None is removed from the item, so that sources without lung masks need no other pipeline.
+    One-hot arrays (``masks_*.npy`` of MedSeg) are converted to the form of the other layouts: a lesion mask under
+    ``label``, 0 and 1 under ``lung``.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Replace paths by tensors."""
+        """Replace each path by its tensor."""
         item = dict(data)
         axes = item.get("picture_axes", UPRIGHT)
         for key in self.keys:
@@ -33,26 +34,26 @@ class LoadScand(MapTransform):
                 continue
             scan = read(item[key], axes)
             if scan.meta["kind"] == "array" and key != "image":
-                # channels: ground-glass, consolidation, lung, background
-                table = torch.tensor([1.0, 2.0, 0.0, 0.0] if key == "label" else [1.0, 1.0, 1.0, 0.0])
-                scan = MetaTensor(table[scan.as_tensor().long()], meta=scan.meta)
+                # of the channels ground-glass, consolidation, lung, background
+                values = torch.tensor([1.0, 2.0, 0.0, 0.0] if key == "label" else [1.0, 1.0, 1.0, 0.0])
+                scan = MetaTensor(values[scan.as_tensor().long()], meta=scan.meta)
             item[key] = scan
         return item
 
 
 def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
-    """Hold a scan to its declared intensity.
+    """Check a scan against its declared intensity.
 
     Args:
-        scan: any shape.
+        scan: intensities of any shape.
         intensity: ``HU`` or ``8bit`` (windowed grey levels, 0..255).
-        name: the file, for the message.
+        name: file name for the message.
 
     Raises:
-        ValueError: not finite, not of that intensity, or an unknown word.
+        ValueError: if values are not finite or do not fit the declared intensity, or if the intensity is unknown.
     """
-    low, high = (float(bound) for bound in torch.aminmax(scan))  # NaN and infinity survive it
-    seen = f"observed range {low:g} to {high:g}"
+    low, high = (float(bound) for bound in torch.aminmax(scan))  # keeps NaN and infinity
+    observed = f"observed range {low:g} to {high:g}"
     if not np.isfinite(low) or not np.isfinite(high):
         count = int((~torch.isfinite(scan)).sum())
         raise ValueError(
@@ -61,14 +62,14 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
     if intensity == "HU":
         if low > AIR:
             raise ValueError(
-                f"{name}: declared as HU, but a chest CT in HU has air below {AIR:g} HU; {seen}. If it holds windowed "
-                "grey levels 0..255, declare --intensity 8bit; if the rescale slope was lost, export it again; if it "
-                "is a mask, leave it out with --exclude."
+                f"{name}: declared as HU, but a chest CT in HU has air below {AIR:g} HU; {observed}. If it holds "
+                "windowed grey levels 0..255, declare --intensity 8bit. If the rescale slope was lost, export it "
+                "again. If it is a mask, leave it out with --exclude."
             )
     elif intensity == "8bit":
         if low < 0 or high > 255:
             raise ValueError(
-                f"{name}: declared as 8bit, which is 0..255; {seen}. If it is CT in HU, declare --intensity HU."
+                f"{name}: declared as 8bit, which is 0..255; {observed}. If it is CT in HU, declare --intensity HU."
             )
     else:
         raise ValueError(f"{name}: unknown intensity {intensity!r}. Declare 'HU' or '8bit'.")
@@ -77,17 +78,17 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
 class WindowCTd(MapTransform):
     """Check the declared intensity and clip to a window in HU.
 
-    Windowed 8-bit grey levels are spread linearly over the same window, or over ``grey_window``: which window they were
-    made with, no picture tells; a z-score afterwards makes scale and offset irrelevant, the clipping point is not.
+    8-bit grey levels are first mapped linearly to ``grey_window``, because images do not record the window that they
+    were made with. A z-score afterwards removes errors of scale and offset, but not an error of the clipping point.
 
     Args:
-        keys: images, any shape.
+        keys: images of any shape.
         window: lower and upper bound in HU.
-        intensity: ``HU`` or ``8bit`` where the item does not declare its own under ``intensity``.
-        grey_window: HU that 8-bit 0 and 255 stand for; by default ``window``.
+        intensity: ``HU`` or ``8bit``, for items that do not declare their own under ``intensity``.
+        grey_window: HU of the grey levels 0 and 255; by default ``window``.
 
     Raises:
-        ValueError: as ``check_intensity``.
+        ValueError: as ``check_intensity`` does.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class WindowCTd(MapTransform):
         self.intensity = intensity
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Clip in place: a whole CT is too large to copy without need."""
+        """Clip each image in place, because a CT volume is large."""
         item = dict(data)
         for key in self.keys:
             scan = item[key]
@@ -118,13 +119,16 @@ class WindowCTd(MapTransform):
 
 
 class NormalizeSlicesd(MapTransform):
-    """Z-score over each axial slice: mean 0, standard deviation 1, the same for a slice alone and in its volume.
+    """Normalise each axial slice to mean 0 and standard deviation 1 (z-score), in place.
 
-    A constant slice becomes zeros. Shapes (1, X, Y, Z), in place.
+    A slice gives the same values alone and in its volume. A constant slice becomes zeros.
+
+    Args:
+        keys: images (1, X, Y, Z).
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Normalise slice by slice, which keeps the working memory at one slice."""
+        """Normalise one slice after another, which needs the memory of one slice only."""
         item = dict(data)
         for key in self.keys:
             values = item[key].as_tensor() if isinstance(item[key], MetaTensor) else item[key]

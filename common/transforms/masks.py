@@ -1,4 +1,4 @@
-"""Masks of chest CT: lesions and lungs, given or found, on their image's grid."""
+"""Masks of chest CT: lesions and lungs, on the grid of their image."""
 
 from __future__ import annotations
 
@@ -22,37 +22,38 @@ EFFUSION = 3
 
 
 def check_same_grid(name: str, mask: torch.Tensor, image: torch.Tensor, reference: str = "image") -> None:
-    """Hold a mask to its image, or to another mask of it: one shape, and axes that run the same way in both files.
+    """Check that a mask has the shape and the axis directions of its image, or of another mask of the same image.
 
-    Origins may differ: many masks were saved with a careless header, and shape and axes pair the voxels already.
+    The origins may differ. Many masks were saved with a careless header, and shape and axes are enough to match the
+    voxels.
 
     Args:
-        name: what the mask is, for the message.
-        mask: (1, X, Y, Z), with an affine where it knows one.
-        image: the same.
-        reference: what it is held to, for the message.
+        name: kind of mask, for the message.
+        mask: mask (1, X, Y, Z), with an affine if it has one.
+        image: image or mask (1, X, Y, Z) that the mask must match.
+        reference: kind of ``image``, for the message.
 
     Raises:
-        ValueError: when they differ.
+        ValueError: if shape or axes differ.
     """
     file = getattr(mask, "meta", {}).get("filename_or_obj", name)
     if mask.shape[1:] != image.shape[1:]:
         raise ValueError(
             f"{file}: the {name} mask must have the {reference}'s shape {tuple(image.shape[1:])}, got "
-            f"{tuple(mask.shape[1:])}. Take the mask of this {reference}."
+            f"{tuple(mask.shape[1:])}. Give the mask of this {reference}."
         )
     if isinstance(mask, MetaTensor) and isinstance(image, MetaTensor):
         affines = [np.asarray(each.meta.get("original_affine", each.affine)) for each in (mask, image)]
         axes = ["".join(map(str, aff2axcodes(affine))) for affine in affines]
         if axes[0] != axes[1]:
             raise ValueError(
-                f"{file}: the {name} mask must lie as the {reference} does, axes {axes[1]}, got {axes[0]}. Save it "
-                "with the image's affine, after looking at both."
+                f"{file}: the {name} mask must have the {reference}'s axes {axes[1]}, got {axes[0]}. Look at both, and "
+                "save the mask with the image's affine."
             )
 
 
 def _is_one_of(mask: torch.Tensor, values: Sequence[float]) -> torch.Tensor:
-    """bool, where a mask holds one of a few values; ``torch.isin`` takes fifteen times as long."""
+    """Return where a mask holds one of a few values, bool; 15 times as fast as ``torch.isin``."""
     found = torch.zeros_like(mask, dtype=torch.bool)
     for value in values:
         found |= mask == value
@@ -60,42 +61,42 @@ def _is_one_of(mask: torch.Tensor, values: Sequence[float]) -> torch.Tensor:
 
 
 def check_lesion_values(mask: MetaTensor) -> None:
-    """Refuse values that the public lesion masks do not have.
+    """Check that a lesion mask holds only the values of the public lesion masks: 0, 1, 2, 3.
 
     Raises:
-        ValueError: naming the file and its values.
+        ValueError: if it holds other values; names the file and its values.
     """
     values = mask.as_tensor()
     if not _is_one_of(values, (0, *LESIONS.values(), EFFUSION)).all():
         found = torch.unique(values).tolist()
         raise ValueError(
-            f"{mask.meta.get('filename_or_obj', 'label')}: a lesion mask holds 0, 1 (ground-glass), "
+            f"{mask.meta.get('filename_or_obj', 'label')}: a lesion mask must hold 0, 1 (ground-glass), "
             f"2 (consolidation), 3 (effusion), got {', '.join(f'{value:g}' for value in found[:8])}"
             f"{', ...' if len(found) > 8 else ''}. Map its values to these."
         )
 
 
 def mask_like(values: torch.Tensor, reference: MetaTensor) -> MetaTensor:
-    """A mask of 0 and 1 that lies, and can be inverted, as ``reference``."""
+    """Return a uint8 mask of 0 and 1 with the affine and the applied transforms of ``reference``."""
     return MetaTensor(
         values.to(torch.uint8), meta=dict(reference.meta), applied_operations=list(reference.applied_operations)
     )
 
 
 class ClassIndexd(MapTransform):
-    """Lesion mask and lung mask to one map of class indices, uint8 of the label's shape.
+    """Combine lesion mask and lung mask into one map of class indices, uint8 of the label's shape.
 
-    Lesions win over lung, lung over background. Pleural effusion (3 in the public masks) lies outside the lung tissue
-    and is background. Without a class ``consolidation`` (the three classes of Balantrapu 2021, section 5.3),
-    consolidation counts as ground-glass: the text does not say what became of it, and either is infected lung. Without
-    a lung mask, lung cannot be told from background and stays background.
+    Lesions take precedence over lung, lung over background. Pleural effusion (3 in the public masks) lies outside the
+    lung tissue and is background. Without a class ``consolidation`` (as in section 5.3 of Balantrapu 2021),
+    consolidation counts as ground-glass: the thesis does not state how it is treated, and both are infected lung.
+    Without a lung mask, the lung cannot be distinguished from background and becomes background.
 
     Args:
-        keys: the lesion mask; its item may hold ``lung``, a mask that is positive in the lung.
-        classes: names in channel order, out of ground-glass, consolidation, lung, background.
+        keys: lesion mask (1, X, Y, Z). The item may hold ``lung``, a mask that is positive in the lung.
+        classes: class names in channel order, from ground-glass, consolidation, lung and background.
 
     Raises:
-        ValueError: for a mask whose shape is not the image's, or with values other than 0, 1, 2, 3.
+        ValueError: if a mask has another shape than the image, or values other than 0, 1, 2, 3.
     """
 
     def __init__(self, keys: KeysCollection, classes: Sequence[str]) -> None:
@@ -104,7 +105,7 @@ class ClassIndexd(MapTransform):
         self.index.setdefault("consolidation", self.index["ground-glass"])
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Compose the class map under each key."""
+        """Replace each lesion mask by the class map."""
         item = dict(data)
         lung = item.pop("lung", None)
         for key in self.keys:
@@ -123,16 +124,15 @@ class ClassIndexd(MapTransform):
 
 
 class LesionMaskd(MapTransform):
-    """Lesion mask to 0 and 1, uint8 of its shape.
+    """Convert a lesion mask to 0 and 1, uint8.
 
     Args:
-        keys: masks (1, X, Y, Z); the item may hold ``image``, on whose grid they must lie.
-        values: which of the public masks' values count: 1 ground-glass or infection, 2 consolidation, 3 pleural
-            effusion. 0 never does.
-        allow_missing_keys: an item may be without.
+        keys: masks (1, X, Y, Z). If the item holds ``image``, they must be on its grid.
+        values: values that become 1: 1 is ground-glass or infection, 2 consolidation, 3 pleural effusion.
+        allow_missing_keys: whether items may lack a key.
 
     Raises:
-        ValueError: for a mask on another grid, or with values other than 0, 1, 2, 3.
+        ValueError: if a mask is on another grid, or has values other than 0, 1, 2, 3.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class LesionMaskd(MapTransform):
         self.values = [float(value) for value in values]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Replace each mask."""
+        """Convert each mask."""
         item = dict(data)
         for key in self.key_iterator(item):
             mask = item[key]
@@ -154,17 +154,18 @@ class LesionMaskd(MapTransform):
 
 
 class LungMaskd(MapTransform):
-    """Lung mask of 0 and 1, uint8: the one that the item brings, or else one found in the image by threshold.
+    """Provide a lung mask of 0 and 1, uint8: the item's own, or else one made from the image by thresholding.
 
-    ``lung_from`` says which: ``given`` or ``threshold`` (``common.lung_mask.lung_mask``, whose limits apply).
+    ``lung_from`` is set to ``given`` or ``threshold``. For the limits of thresholding see
+    ``common.lung_mask.lung_mask``.
 
     Args:
-        keys: the mask, (1, X, Y, Z), positive in the lungs; may be absent.
-        image_key: HU or 8-bit grey levels, neither clipped nor resampled, with z as last axis; needed where the mask
-            is absent. An item without ``intensity`` holds HU.
+        keys: mask (1, X, Y, Z), positive in the lungs; may be missing.
+        image_key: image that the mask is made from if it is missing: HU or 8-bit grey levels as the item's
+            ``intensity`` declares (HU by default), neither clipped nor resampled, z as last axis.
 
     Raises:
-        ValueError: for a mask on another grid, an empty one, or an image in which no lung is found.
+        ValueError: if the mask is on another grid or empty, or if no lung is found in the image.
     """
 
     def __init__(self, keys: KeysCollection, image_key: str = "image") -> None:
@@ -172,29 +173,30 @@ class LungMaskd(MapTransform):
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Check, or find."""
+        """Check each mask, or make it."""
         item = dict(data)
         name = str(item.get("case", self.image_key))
         for key in self.keys:
             item["lung_from"] = "threshold" if item.get(key) is None else "given"
             if item.get(key) is None:
-                item[key] = self.found(item[self.image_key], item.get("intensity", "HU"), name)
+                item[key] = self.segment(item[self.image_key], item.get("intensity", "HU"), name)
                 continue
             for reference in (self.image_key, "label"):
-                if isinstance(item.get(reference), torch.Tensor):  # the label may be one of the whole image
+                if isinstance(item.get(reference), torch.Tensor):  # the label may be a number for the image
                     check_same_grid("lung", item[key], item[reference], reference)
             item[key] = mask_like(item[key].as_tensor() > 0, item[key])
             if not item[key].any():
                 raise ValueError(
                     f"{name}: a lung mask must be positive in the lungs, got only zeros in "
-                    f"{item[key].meta.get('filename_or_obj', key)}. Give another, or none: then one is made."
+                    f"{item[key].meta.get('filename_or_obj', key)}. Give another mask, or none: one is then made by "
+                    "thresholding."
                 )
         return item
 
-    def found(self, image: MetaTensor, intensity: str, name: str) -> MetaTensor:
-        """Lungs by threshold."""
+    def segment(self, image: MetaTensor, intensity: str, name: str) -> MetaTensor:
+        """Make the lung mask by thresholding."""
         check_intensity(image, intensity, name)
-        spacing = None  # of grey levels only the order can be trusted
+        spacing = None  # for images in grey levels, whose window and pixel size are unknown
         if intensity == "HU" and image.meta.get("spacing_known", True):
             x, y, z = map(float, voxel_sizes(np.asarray(image.affine)))
             spacing = (x, y, z)
@@ -207,12 +209,12 @@ class LungMaskd(MapTransform):
 
 
 class AddLungd(MapTransform):
-    """Write the lung into a lesion mask, where that is 0: one label map of lesions and lung, uint8.
+    """Add the lung to a lesion mask where that is 0, which gives one label map of lesions and lung, uint8.
 
     Args:
         keys: lesion masks (1, X, Y, Z) of integers.
-        lung_key: lung mask, same grid.
-        value: of the lung in the label map.
+        lung_key: lung mask on the same grid.
+        value: value of the lung in the label map.
     """
 
     def __init__(self, keys: KeysCollection, lung_key: str = "lung", value: int = 3) -> None:
@@ -220,7 +222,7 @@ class AddLungd(MapTransform):
         self.lung_key, self.value = lung_key, value
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Compose the label map under each key."""
+        """Replace each lesion mask by the label map."""
         item = dict(data)
         for key in self.keys:
             labels = item[key].to(torch.uint8)
@@ -235,10 +237,10 @@ class OutsideLungd(MapTransform):
     Args:
         keys: images (1, X, Y) or (1, X, Y, Z).
         lung_key: lung mask of the same shape, positive in the lungs.
-        value: of what lies outside; 0 is the middle where images hold -1..1.
+        value: value outside the lung; 0 is the middle of images in -1..1.
 
     Raises:
-        ValueError: naming the case, for a mask of another shape, or where nothing lies in the lung.
+        ValueError: if the mask has another shape or is empty; names the case.
     """
 
     def __init__(self, keys: KeysCollection, lung_key: str = "lung", value: float = 0.0) -> None:
@@ -246,32 +248,32 @@ class OutsideLungd(MapTransform):
         self.lung_key, self.value = lung_key, value
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Blank each image."""
+        """Set each image to the value outside the lung."""
         item = dict(data)
         outside = torch.as_tensor(item[self.lung_key]) <= 0
         name = item.get("case", self.lung_key)
         if outside.all():
             raise ValueError(
-                f"{name}: something must lie in the lung, got a lung mask of zeros, shape {tuple(outside.shape)}. If "
-                "it was resampled, take a larger size, else a slice with lung."
+                f"{name}: the lung mask must be positive in the lung, got only zeros, shape {tuple(outside.shape)}. If "
+                "it was resampled, use a larger size; otherwise give a slice with lung."
             )
         for key in self.keys:
             if item[key].shape != outside.shape:
                 raise ValueError(
                     f"{name}: the lung mask must have the {key}'s shape {tuple(item[key].shape)}, got "
-                    f"{tuple(outside.shape)}. Resample both alike."
+                    f"{tuple(outside.shape)}. Resample both to one size."
                 )
             item[key] = item[key].masked_fill(outside, self.value)
         return item
 
 
 class LesionsFirstd(MapTransform):
-    """Probabilities (classes, H, W) to the classes decided on, one-hot, as ``common.inferers.lesions_first``.
+    """Convert probabilities to one-hot classes by the rule of ``common.inferers.lesions_first``.
 
     Args:
-        keys: of probabilities.
-        lesions: channels of the kinds of lesion.
-        threshold: of their sum.
+        keys: probabilities (classes, H, W).
+        lesions: channels of the lesion classes.
+        threshold: threshold for the sum of their probabilities.
     """
 
     def __init__(self, keys: KeysCollection, lesions: Sequence[int], threshold: float) -> None:
@@ -279,7 +281,7 @@ class LesionsFirstd(MapTransform):
         self.lesions, self.threshold = list(lesions), threshold
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Replace each key."""
+        """Convert each key."""
         result = dict(data)
         for key in self.key_iterator(result):
             channel = lesions_first(result[key][None], self.lesions, self.threshold)[0]

@@ -1,4 +1,4 @@
-"""Ultrasound: frames, label pictures, dense and sparse classes, the text's augmentation."""
+"""Ultrasound: frames, label images, dense and sparse classes, the paper's augmentation."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from PIL import Image, UnidentifiedImageError
 
 from ..networks.reverse_transfer import ReverseTransfer
 from ..readers.ultrasound.formats import is_clip
@@ -18,14 +19,14 @@ from ..readers.ultrasound.frames import frames
 
 
 class LoadFramed(MapTransform):
-    """A frame as (1, rows, columns), float32 grey levels 0..255, upright: depth grows with the row.
+    """Load a frame as (1, rows, columns), float32 grey levels 0..255, upright: depth increases with the row.
 
     Args:
-        keys: a frame, uint8 (rows, columns), as clips are read; or the path of a picture or one-frame DICOM.
-        crop: see ``common.readers.ultrasound.frames.frames``; of paths.
+        keys: frame of a clip, uint8 (rows, columns); or path of an image or of a DICOM file with one frame.
+        crop: applied to files; see ``common.readers.ultrasound.frames.frames``.
 
     Raises:
-        ValueError: for the path of a clip, which holds many frames; else as ``readers.ultrasound.frames.frames``.
+        ValueError: for the path of a clip, and as ``common.readers.ultrasound.frames.frames`` does.
     """
 
     def __init__(self, keys: KeysCollection, crop: Sequence[int] | None = None) -> None:
@@ -33,58 +34,56 @@ class LoadFramed(MapTransform):
         self.crop = crop
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Replace frames or paths by tensors."""
+        """Replace each frame or path by a tensor."""
         item = dict(data)
         for key in self.keys:
             pixels, name = item[key], str(item.get("case", key))
             if isinstance(pixels, (str, Path)):
                 name = str(pixels)
                 if is_clip(pixels):
-                    raise ValueError(f"{name}: one frame is wanted, got a clip. Give the folder to inference.yaml.")
+                    raise ValueError(f"{name}: one frame is needed, got a clip. Use inference.yaml for clips.")
                 pixels = next(iter(frames(pixels, crop=self.crop))).pixels
             item[key] = MetaTensor(torch.from_numpy(pixels.astype(np.float32))[None], meta={"filename_or_obj": name})
         return item
 
 
 def read_label(path: str | Path) -> np.ndarray:
-    """A label picture as integers (rows, columns): grey levels or palette indices, as stored.
+    """Read a label image as integers (rows, columns): grey levels or palette indices, as stored.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is no picture, or holds colours.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if it is not an image, or holds colours.
     """
-    from PIL import Image, UnidentifiedImageError
-
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such label picture. Every image needs one of its name.")
+        raise FileNotFoundError(f"{path}: no such label image. Each image needs a label image of the same name.")
     try:
-        with Image.open(path) as picture:
-            mode, pixels = picture.mode, np.asarray(picture)
+        with Image.open(path) as label:
+            mode, pixels = label.mode, np.asarray(label)
     except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path}: cannot be read as a picture: {error}. Save it again as png.") from error
+        raise ValueError(f"{path}: cannot be read as an image: {error}. Save it again as png.") from error
     if mode not in ("L", "P", "1"):
         raise ValueError(
-            f"{path}: a label picture holds one index a pixel, got mode {mode}. Save indices, not colours."
+            f"{path}: a label image must hold one index per pixel, got mode {mode}. Save indices instead of colours."
         )
     return pixels.astype(np.int64)
 
 
 class LabelClassesd(MapTransform):
-    """Label pictures to class indices, uint8 (1, rows, columns), in the order of ``names``.
+    """Read label images as class indices, uint8 (1, rows, columns), in the order of ``names``.
 
-    A class that ``names`` lacks goes to the one that ``merge`` names for it: sparse labels are derived from dense ones
-    (Gare et al., section 2.2).
+    ``merge`` maps a class that is not in ``names`` to one that is. In this way sparse labels are derived from dense
+    labels (Gare et al., section 2.2).
 
     Args:
-        keys: paths of label pictures; the item's ``image`` is (1, rows, columns).
-        names: classes in channel order.
-        values: value in the files of each class; a source whose files hold others says so in the item's
+        keys: paths of label images. The item's ``image`` is (1, rows, columns).
+        names: class names in channel order.
+        values: value of each class in the files. An item of a source with other values has them under
             ``label_values``.
-        merge: for classes that ``names`` may lack, the one that they are part of.
+        merge: for classes that may be missing in ``names``, the class that replaces them.
 
     Raises:
-        ValueError: for an unknown value, a class that is neither in ``names`` nor merged, or a shape other than the
-            image's.
+        ValueError: for an unknown value, a class that is neither in ``names`` nor in ``merge``, or a label image whose
+            shape is not the image's.
     """
 
     def __init__(
@@ -94,21 +93,24 @@ class LabelClassesd(MapTransform):
         self.names, self.values, self.merge = list(names), dict(values), dict(merge)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Read and map."""
+        """Replace each path by the class indices."""
         item = dict(data)
         for key in self.keys:
             path, values = item[key], item.get("label_values", self.values)
             pixels = read_label(path)
             shape = tuple(item["image"].shape[1:])
             if pixels.shape != shape:
-                raise ValueError(f"{path}: a label has its image's shape {shape}, got {pixels.shape}. Take its own.")
+                raise ValueError(
+                    f"{path}: a label image must have its image's shape {shape}, got {pixels.shape}. Give the label of "
+                    "this image."
+                )
             table = self.table(values, path)
             unknown = sorted(set(np.unique(pixels).tolist()) - set(table))
             if unknown:
                 known = ", ".join(f"{value} {name}" for name, value in values.items())
                 raise ValueError(
-                    f"{path}: labels hold {known}; got {', '.join(map(str, unknown))}. Correct the picture, or declare "
-                    "its values, for example --label_values::background 0."
+                    f"{path}: labels hold {known}; got {', '.join(map(str, unknown))}. Correct the label image, or "
+                    "declare its values, for example --label_values::background 0."
                 )
             lookup = np.zeros(256, np.uint8)
             lookup[list(table)] = list(table.values())
@@ -116,13 +118,13 @@ class LabelClassesd(MapTransform):
         return item
 
     def table(self, values: Mapping[str, int], path: Any) -> dict[int, int]:
-        """Class index of each value in the file."""
+        """Return the class index of each value in the file."""
         table = {}
         for name, value in values.items():
             target = name if name in self.names else self.merge.get(name, name)
             if target not in self.names:
                 raise ValueError(
-                    f"{path}: this source labels {', '.join(values)}; {name!r} is none of {', '.join(self.names)}. "
+                    f"{path}: this source labels {', '.join(values)}; {name!r} is not one of {', '.join(self.names)}. "
                     "Train with --labels sparse."
                 )
             table[int(value)] = self.names.index(target)
@@ -130,14 +132,14 @@ class LabelClassesd(MapTransform):
 
 
 class NameIndexd(MapTransform):
-    """A class name to its index.
+    """Replace a class name by its index.
 
     Args:
-        keys: names.
-        names: in channel order.
+        keys: class names.
+        names: known class names in channel order.
 
     Raises:
-        ValueError: for another name.
+        ValueError: for an unknown name.
     """
 
     def __init__(self, keys: KeysCollection, names: Sequence[str]) -> None:
@@ -145,7 +147,7 @@ class NameIndexd(MapTransform):
         self.names = list(names)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Look the names up."""
+        """Replace each name."""
         item = dict(data)
         for key in self.keys:
             if item[key] not in self.names:
@@ -155,11 +157,11 @@ class NameIndexd(MapTransform):
 
 
 class FlipAndGaind(MapTransform):
-    """Apply the ``flip`` and ``gain`` of an augmented copy; see ``common.datasets.ultrasound.augmented_split.sixfold``.
+    """Apply the item's ``flip`` and ``gain``; see ``common.datasets.ultrasound.augmented_split.sixfold``.
 
     Args:
-        keys: (1, rows, columns), flipped left to right.
-        gain_keys: images 0..1, multiplied by the gain and saturated at 1, as 8-bit pictures would be.
+        keys: images and labels (1, rows, columns) to flip left to right.
+        gain_keys: images 0..1 to multiply by the gain. They saturate at 1, as 8-bit images would.
     """
 
     def __init__(self, keys: KeysCollection, gain_keys: Sequence[str] = ("image",)) -> None:
@@ -167,7 +169,7 @@ class FlipAndGaind(MapTransform):
         self.gain_keys = tuple(gain_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Flip and scale; an item without either stays as it is."""
+        """Flip and scale; an item without ``flip`` and ``gain`` is not changed."""
         item = dict(data)
         for key in self.keys:
             if item.get("flip"):
@@ -178,11 +180,11 @@ class FlipAndGaind(MapTransform):
 
 
 class MaskValuesd(MapTransform):
-    """The most probable class at each pixel, as the value that saved masks have for it.
+    """Replace class maps by a mask: the value of the most probable class at each pixel.
 
     Args:
         keys: logits or probabilities (classes, rows, columns); they become uint8 (1, rows, columns).
-        values: mask value of each channel.
+        values: value of each channel in saved masks.
     """
 
     def __init__(self, keys: KeysCollection, values: Sequence[int]) -> None:
@@ -190,7 +192,7 @@ class MaskValuesd(MapTransform):
         self.values = torch.tensor(list(values), dtype=torch.uint8)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Decide."""
+        """Replace each key by its mask."""
         item = dict(data)
         for key in self.keys:
             channel = torch.as_tensor(item[key]).argmax(0, keepdim=True).cpu()
@@ -199,10 +201,10 @@ class MaskValuesd(MapTransform):
 
 
 class MeasureSharesd(MapTransform):
-    """The share of the picture that each class takes, under ``measures``.
+    """Measure the share of the image that each class covers; written to ``measures`` as ``share_*``.
 
     Args:
-        keys: mask values (1, rows, columns).
+        keys: masks (1, rows, columns).
         values: mask value of each class.
     """
 
@@ -211,7 +213,7 @@ class MeasureSharesd(MapTransform):
         self.values = dict(values)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Count pixels."""
+        """Count the pixels of each class."""
         item = dict(data)
         for key in self.keys:
             mask = torch.as_tensor(item[key])
@@ -220,15 +222,15 @@ class MeasureSharesd(MapTransform):
 
 
 class Diagnosed(MapTransform):
-    """What the classifier makes of the segmentation's maps: ``probability_*`` and ``share_*``, under ``measures``.
+    """Diagnose from the maps of the segmentation; written to ``measures`` as ``probability_*`` and ``share_*``.
 
-    The shares are those that the decision used: averages of the maps, not of a mask.
+    The shares are averages of the maps, which the diagnosis depends on. They are not shares of a mask.
 
     Args:
         keys: probability maps (classes, rows, columns).
-        network: decides; see ``common.networks.reverse_transfer.ReverseTransfer``.
-        classes: of the maps, in channel order.
-        diagnoses: in channel order.
+        network: network that gives shares and diagnosis.
+        classes: names of the maps' classes in channel order.
+        diagnoses: names of the diagnoses in channel order.
     """
 
     def __init__(
@@ -239,7 +241,7 @@ class Diagnosed(MapTransform):
 
     @torch.no_grad()
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Average and decide."""
+        """Average the maps and diagnose."""
         item = dict(data)
         for key in self.keys:
             maps = torch.as_tensor(item[key])[None].to(self.network.classifier.weight.device)

@@ -21,7 +21,10 @@ def test_what_lies_outside_the_lung_takes_one_value_and_the_inside_stays(shape: 
 @pytest.mark.parametrize(
     ("lung", "message"),
     [
-        (torch.zeros(1, 4, 4), r"study_7: something must lie in the lung, got a lung mask of zeros, shape \(1, 4, 4\)"),
+        (
+            torch.zeros(1, 4, 4),
+            r"study_7: the lung mask must be positive in the lung, got only zeros, shape \(1, 4, 4\)",
+        ),
         (torch.ones(1, 2, 2), r"study_7: the lung mask must have the image's shape \(1, 4, 4\), got \(1, 2, 2\)"),
     ],
 )

@@ -47,15 +47,15 @@ def test_sparse_labels_are_derived_from_dense_ones(tmp_path: Path) -> None:
 def test_wrong_labels_are_refused_with_the_file_and_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"A_1\.png: labels hold 1 A-line.*7 background; got 0, 9.*label_values::back"):
         labels_of(tmp_path, np.array([[0, 1, 9]]), DENSE)
-    with pytest.raises(ValueError, match=r"'pleural line' is none of .*Train with --labels sparse"):
+    with pytest.raises(ValueError, match=r"'pleural line' is not one of .*Train with --labels sparse"):
         labels_of(tmp_path, np.array([[0, 1]]), DENSE, label_values={"background": 0, "pleural line": 1})
     with pytest.raises(ValueError, match=r"its image's shape \(2, 2\), got \(1, 2\)"):
         path = save_image(tmp_path / "B_1.png", np.array([[1, 2]]))
         LabelClassesd("label", DENSE, VALUES, MERGE)({"image": torch.zeros(1, 2, 2), "label": path})
     colours = save_image(tmp_path / "C_1.png", np.zeros((2, 2, 3)))
-    with pytest.raises(ValueError, match=r"C_1\.png: a label picture holds one index a pixel, got mode RGB"):
+    with pytest.raises(ValueError, match=r"C_1\.png: a label image must hold one index per pixel, got mode RGB"):
         LabelClassesd("label", DENSE, VALUES, MERGE)({"image": torch.zeros(1, 2, 2), "label": colours})
     text = tmp_path / "D_1.png"
     text.write_text("no picture")
-    with pytest.raises(ValueError, match=r"D_1\.png: cannot be read as a picture"):
+    with pytest.raises(ValueError, match=r"D_1\.png: cannot be read as an image"):
         LabelClassesd("label", DENSE, VALUES, MERGE)({"image": torch.zeros(1, 2, 2), "label": text})
