@@ -11,7 +11,8 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from ..readers.ct import UPRIGHT, read
+from ..readers.ct import read
+from ..readers.scan import UPRIGHT
 
 AIR = -500.0  # HU; every chest CT has voxels below this: lung, airways, air around the body
 

@@ -15,7 +15,8 @@ from monai.transforms import Orientation
 from PIL import Image
 
 from common.datasets.ct.folder import inference_cases
-from common.readers.ct import picture_affine, read
+from common.readers.ct import read
+from common.readers.scan import picture_affine
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import csv
 import logging
 from pathlib import Path, PurePosixPath
 
-from ...readers.ct import PICTURES
+from ...readers.scan import PICTURES
 from .labels_table import Case, picture_case
 
 logger = logging.getLogger(__name__)

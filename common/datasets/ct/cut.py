@@ -20,7 +20,7 @@ from scipy.ndimage import binary_dilation
 from tqdm import tqdm
 
 from ...files import whole_file
-from ...readers.ct import UPRIGHT
+from ...readers.scan import UPRIGHT
 from ...run.errors import report_error
 from ...transforms.ct import LoadScand, WindowCTd
 from ...transforms.masks import LesionMaskd, LungMaskd

@@ -3,101 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pydicom
-
-from ...files import matches, reason, unique
+from ...files import matches, unique
 from ...phantoms.ct.folder import phantom_dir
-from ...readers.ct import DICOM, ITK, NIFTI, PICTURES, UPRIGHT, kind_of
+from ...readers.dicom_series import Series, read_headers, series_of
+from ...readers.itk import data_files
+from ...readers.scan import DICOM, ITK, NIFTI, PICTURES, UPRIGHT, kind_of
+from ...run.record import add_to_record
+from ..archives import unpacked
+from ..walk import UNKNOWN, Found, is_mask_beside, names, summary, walk
+from .partners import add_partners
+from .series_choice import choose
 
 logger = logging.getLogger(__name__)
 UNSEEN_PHANTOM = 2021  # seed; training's phantoms start at seed 0
 UNSEEN_STUDIES = {"patients": 12, "size": (128, 128), "slices": 24, "seed": 2140}  # CT-0 to CT-3
-PARTNERS = {"lung": "lung mask", "label": "ground truth"}
-
-
-def _dicom_cases(files: list[Path], folder: str, name: str) -> list[dict[str, Any]]:
-    """Group the DICOM files of one folder into cases: one series, or single slices of different series.
-
-    A series is named ``name``, a single slice ``folder`` followed by its file name.
-    """
-    tags = ["SeriesInstanceUID", "SeriesDescription", "Modality"]
-    series: dict[str, list[Path]] = {}
-    described: dict[str, str] = {}
-    cases: list[dict[str, Any]] = []
-    for file in files:
-        try:
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
-            uid = str(header.SeriesInstanceUID)
-        except Exception as error:
-            cases.append(
-                {"case": folder + file.stem, "image": file, "error": f"{file}: cannot be read: {reason(error)}"}
-            )
-            continue
-        if header.get("Modality", "CT") != "CT":
-            logger.info("%s: left out, modality %s is not CT.", file, header.Modality)
-            continue
-        series.setdefault(uid, []).append(file)
-        described[uid] = str(header.get("SeriesDescription", "no description"))
-    if len(series) == 1:
-        found = next(iter(series.values()))
-        cases.append({"case": name if len(found) > 1 else folder + found[0].stem, "image": found})
-    elif all(len(found) == 1 for found in series.values()):
-        cases += [{"case": folder + found[0].stem, "image": found} for found in series.values()]
-    else:
-        listing = "; ".join(f"{len(found)} slices '{described[uid]}' ({uid})" for uid, found in series.items())
-        message = (
-            f"{name}: a DICOM folder must hold one series, got {len(series)}: {listing}. Give each its own folder."
-        )
-        cases.append({"case": name, "image": files, "error": message})
-    return cases
-
-
-def add_partners(cases: list[dict[str, Any]], partners: Mapping[str, str]) -> None:
-    """Add the paths of masks to cases.
-
-    Args:
-        cases: with ``case``; changed in place.
-        partners: by key, where its masks are. A folder with the same file names as the scans: ``<case>.nii.gz``,
-            ``<case>_mask.nii.gz`` or ``<case>_<key>.nii.gz``, or another format, in the same sub-folders or, if no two
-            scans have the same name, without them. Or a path with ``{case}``, or one file for a single case. Empty:
-            no masks. Synthetic patients bring their own ground truth.
-
-    Raises:
-        FileNotFoundError: when no case has a mask there.
-        ValueError: for one file and several cases.
-    """
-    for key, place in partners.items():
-        if not place:
-            continue
-        if Path(place).is_file() and len(cases) > 1:
-            raise ValueError(
-                f"{place}: one {PARTNERS[key]} cannot serve {len(cases)} cases. Give a folder, or a path with {{case}}."
-            )
-        one = "{case}" in place or Path(place).is_file()
-        names = ("{case}", "{case}_mask", f"{{case}}_{key}")
-        patterns = [place] if one else [f"{place}/{name}{end}" for name in names for end in NIFTI + ITK + PICTURES]
-        found = 0
-        alike = Counter(Path(case["case"]).name for case in cases)
-        for case in cases:
-            last = Path(case["case"]).name  # MosMedData's masks are in one folder, its studies in five
-            called = [case["case"], *([last] if not one and alike[last] == 1 else [])]
-            paths = [Path(pattern.replace("{case}", name)) for name in called for pattern in patterns]
-            path = next((path for path in paths if path.is_file()), None)
-            if path is not None:
-                case[key] = path
-                found += 1
-        if not found:
-            raise FileNotFoundError(
-                f"No {PARTNERS[key]} for any of {len(cases)} cases by {place}; for {cases[0]['case']} there should be "
-                f"{patterns[0].replace('{case}', cases[0]['case'])}. Give a folder with the "
-                "same file names as the scans, or a path with {case}."
-            )
-        logger.info("%d of %d cases have a %s.", found, len(cases), PARTNERS[key])
+FORMATS = f"{', '.join(dict.fromkeys(NIFTI + ITK + DICOM + PICTURES))}, DICOM without suffix, zip of these"
+Omitted = list[tuple[Path, str]]
 
 
 def inference_cases(
@@ -107,8 +33,17 @@ def inference_cases(
     intensity: str = "HU",
     picture_axes: str = UPRIGHT,
     partners: Mapping[str, str] | None = None,
+    series: str = "auto",
+    kernel: str = "soft",
+    gaps: str = "refuse",
+    orientation: str = "",
+    output_dir: str | Path = "",
 ) -> list[dict[str, Any]]:
-    """Find the scans in a folder, at any depth: NIfTI, MetaImage, NRRD, DICOM series or single slices, images.
+    """Find the scans in a folder, at any depth: NIfTI, MetaImage, NRRD, DICOM series or single slices, images, zip.
+
+    DICOM files are grouped by study and series over the whole folder. System files, masks beside scans, and outputs of
+    earlier runs are left out. Each file becomes a case, or is named with the reason in ``run.json``; one line in the log
+    counts them.
 
     Args:
         root: a folder or one file; ``phantom`` makes one synthetic patient that no training has seen,
@@ -117,55 +52,183 @@ def inference_cases(
             separated by commas.
         exclude: patterns of cases to leave out, for example ``*mask*,*segmentation*``.
         intensity: of volumes: ``HU``, or ``8bit`` for windowed grey levels 0..255. Images are always ``8bit``.
-        picture_axes: orientation of images; see ``common.readers.ct.picture_affine``.
-        partners: masks by key, ``lung`` or ``label``; see ``add_partners``.
+        picture_axes: orientation of images; see ``common.readers.scan.picture_affine``.
+        partners: masks by key, ``lung`` or ``label``; see ``common.datasets.ct.partners.add_partners``.
+        series: which series of a DICOM study; see ``common.datasets.ct.series_choice.choose``.
+        kernel: ``soft`` or ``lung``, for ``series`` ``auto``.
+        gaps: ``refuse`` or ``resample`` missing slices.
+        orientation: axes of NIfTI files whose header states none, such as ``LAS``.
+        output_dir: folder whose ``run.json`` receives what was not read; empty for none.
 
     Returns:
-        Dicts with ``case`` (unique path below ``root`` without suffix), ``image`` (list of files), ``intensity``,
-        ``picture_axes``, and the keys of ``partners`` that the case has. An entry that cannot be read has
-        ``error``, its message.
+        Dicts with ``case`` (unique path below ``root`` without suffix), ``image`` (list of files), ``kind``,
+        ``intensity``, ``picture_axes``, ``gaps``, ``orientation``, and the keys of ``partners`` that the case has. A
+        case that cannot be read has ``error``, its message.
 
     Raises:
         FileNotFoundError: when there is no such folder, or it holds no scan.
     """
-    if str(root) == "phantom":
-        phantoms = phantom_dir("radiopaedia", patients=1, seed=UNSEEN_PHANTOM)
-        root = phantoms / "rp_im"
-        if partners and not partners.get("label", "given"):
-            partners = {**partners, "label": str(phantoms / "rp_msk")}
-    elif str(root) == "phantom_studies":
-        phantoms = phantom_dir("mosmed", **UNSEEN_STUDIES)
-        root = phantoms / "studies"
-        if partners and not partners.get("label", "given"):
-            partners = {**partners, "label": str(phantoms / "masks")}
-    root = Path(root)
+    root, partners = _phantoms(root, partners)
     if not root.exists():
         raise FileNotFoundError(f"No such folder: {root}. Give the folder of scans with --dataset_dir.")
-    files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
+    found = walk(root)
     top = root.parent if root.is_file() else root
-    cases: list[dict[str, Any]] = []
-    folders: dict[Path, list[Path]] = {}
-    for file in files:
-        kind = kind_of(file)
-        if kind == "dicom":
-            folders.setdefault(file.parent, []).append(file)
-        elif kind in ("nifti", "itk", "picture"):
-            stem = file.name[: -len(".nii.gz")] if file.name.lower().endswith(".nii.gz") else file.stem
-            cases.append({"case": (file.relative_to(top).parent / stem).as_posix(), "image": [file], "kind": kind})
-    for folder, members in folders.items():
-        relative = folder.relative_to(top).as_posix()
-        prefix, name = ("", folder.resolve().name) if relative == "." else (f"{relative}/", relative)
-        cases += [{**case, "kind": "dicom"} for case in _dicom_cases(members, prefix, name)]
+    places = {path: path.relative_to(top) for path in (*found.files, *found.broken) if path.is_relative_to(top)}
+    for archive in [path for path in found.files if path.suffix.lower() == ".zip"]:
+        found.files.remove(archive)
+        inside, problem = unpacked(archive)
+        if problem:
+            found.omitted.append((archive, problem))
+        for path, name in inside.items():
+            found.files.append(path)
+            places[path] = places[archive].with_suffix("") / name
+    cases, omitted, choices = _cases(found, places, series, kernel, gaps)
     wanted = [case for case in cases if matches(case["case"], include) and not matches(case["case"], exclude)]
+    line = summary(omitted)
+    if line:
+        logger.info("%s %s", line, "run.json names each with its reason." if str(output_dir) else "")
+    if str(output_dir):
+        not_read = {str(places.get(path, path)): why for path, why in sorted(omitted, key=lambda pair: str(pair[0]))}
+        add_to_record(output_dir, {"not_read": not_read, "series": choices})
     if not wanted:
         raise FileNotFoundError(
-            f"No scan in {root}: {len(files)} files, {len(cases)} of them scans, none left by include={include!r} and "
-            f"exclude={exclude!r}. Formats: {', '.join(NIFTI + ITK + DICOM + PICTURES)}."
+            f"No scan in {root}: {len(places)} files, {len(cases)} of them scans, none left by include={include!r} and "
+            f"exclude={exclude!r}. {line + ' ' if line else ''}Formats: {FORMATS}."
         )
     unique(wanted)
     add_partners(wanted, partners or {})
-    declared = {"intensity": intensity, "picture_axes": picture_axes}
+    declared = {"intensity": intensity, "picture_axes": picture_axes, "gaps": gaps, "orientation": orientation}
     return [
         {**declared, **case, **({"intensity": "8bit"} if case["kind"] == "picture" else {})}
         for case in sorted(wanted, key=lambda case: case["case"])
     ]
+
+
+def _phantoms(root: str | Path, partners: Mapping[str, str] | None) -> tuple[Path, Mapping[str, str] | None]:
+    """Make the synthetic patients that a name stands for; they bring their own ground truth."""
+    if str(root) == "phantom":
+        made = phantom_dir("radiopaedia", patients=1, seed=UNSEEN_PHANTOM)
+        images, masks = made / "rp_im", made / "rp_msk"
+    elif str(root) == "phantom_studies":
+        made = phantom_dir("mosmed", **UNSEEN_STUDIES)
+        images, masks = made / "studies", made / "masks"
+    else:
+        return Path(root), partners
+    if partners and not partners.get("label", "given"):
+        partners = {**partners, "label": str(masks)}
+    return images, partners
+
+
+def _cases(
+    found: Found, places: Mapping[Path, Path], wanted: str, kernel: str, gaps: str
+) -> tuple[list[dict[str, Any]], Omitted, list[str]]:
+    """Cases, files that are none with the reason, and the choices between series."""
+    omitted = list(found.omitted)
+    cases: list[dict[str, Any]] = []
+    dicom: list[Path] = []
+    stems = {(path.parent, _stem(path)) for path in found.files}
+    for path in found.files:
+        kind = kind_of(path)
+        beside = {stem for folder, stem in stems if folder == path.parent}
+        if kind == "dicom":
+            dicom.append(path)
+        elif kind not in ("nifti", "itk", "picture"):
+            if not _is_part(path):
+                omitted.append((path, UNKNOWN))
+        elif is_mask_beside(_stem(path), beside - {_stem(path)}):
+            omitted.append((path, "mask beside a scan"))
+        else:
+            case = places[path].parent / _stem(path)
+            cases.append({"case": case.as_posix(), "image": [path], "kind": kind})
+    more, rest, choices = _dicom_cases(dicom, found.broken, places, wanted, kernel, gaps)
+    return cases + more, omitted + rest, choices
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
+
+
+def _is_part(path: Path) -> bool:
+    """Whether a file holds the data of a header beside it."""
+    if path.suffix.lower() == ".hdr":
+        return path.with_suffix(".img").is_file()
+    for header in (*path.parent.glob("*.mhd"), *path.parent.glob("*.nhdr")):
+        try:
+            if path in data_files(header):
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
+def _dicom_cases(
+    files: Sequence[Path], broken: Sequence[Path], places: Mapping[Path, Path], wanted: str, kernel: str, gaps: str
+) -> tuple[list[dict[str, Any]], Omitted, list[str]]:
+    """Cases out of the DICOM files of a whole tree."""
+    slices, failed = read_headers(files)
+    indices = [each for each in slices if each.is_directory]
+    found, omitted = series_of([each for each in slices if not each.is_directory])
+    omitted += [(each.path, "DICOMDIR") for each in indices]
+    cases: list[dict[str, Any]] = []
+    _mark_incomplete(found, failed, broken)
+    homes = {path.parent for series in found for path in series.files}
+    omitted += [(path, "broken link") for path in broken]
+    for path, why in failed:
+        if path.parent not in homes:
+            error = f"{places[path]}: cannot be read: {why} Export it again."
+            cases.append(
+                {"case": places[path].with_suffix("").as_posix(), "image": [path], "kind": "dicom", "error": error}
+            )
+        else:
+            omitted.append((path, f"cannot be read: {why}"))
+    studies: dict[str, list[Series]] = {}
+    for series in found:
+        studies.setdefault(series.study, []).append(series)
+    choices: list[str] = []
+    for members in studies.values():
+        chosen, rejected = choose(members, wanted, kernel)
+        if rejected and not all(len(each.slices) == 1 for each in members):
+            told = "; ".join(f"'{each.description}' ({len(each.slices)} slices): {why}" for each, why in rejected)
+            took = ", ".join(
+                f"'{each.description}' ({len(each.slices)} slices, {each.spacing:.2f} mm)" for each in chosen
+            )
+            choices.append(f"{_home(members[0], places)}: series {took or 'none'} taken; left out {told}.")
+            logger.info(choices[-1])
+        omitted += [(path, f"series: {why}") for each, why in rejected for path in each.files]
+        cases += [_case(each, members, places, gaps) for each in chosen]
+    return cases, omitted, choices
+
+
+def _home(series: Series, places: Mapping[Path, Path]) -> str:
+    """The folder that holds all files of a series, below the root."""
+    folders = {places[path].parent.as_posix() for path in series.files}
+    return os.path.commonpath(list(folders)) if len(folders) > 1 else folders.pop()
+
+
+def _case(series: Series, study: Sequence[Series], places: Mapping[Path, Path], gaps: str) -> dict[str, Any]:
+    """The case of a series: named by its folder, a single slice by its file."""
+    home, first = _home(series, places), series.first.path
+    if len(series.slices) == 1:
+        name = (places[first].parent / (first.stem if first.suffix.lower() in DICOM else first.name)).as_posix()
+    else:
+        name = first.resolve().parent.name if home in ("", ".") else home
+    case: dict[str, Any] = {"case": name, "image": series.files, "kind": "dicom"}
+    case["series"] = series.uid
+    if series.problem and not (gaps == "resample" and series.missing):
+        case["error"] = f"{name}: {series.problem}"
+    return case
+
+
+def _mark_incomplete(found: Sequence[Series], failed: Omitted, broken: Sequence[Path]) -> None:
+    """Say of a series that files beside its slices cannot be read or are broken links: it lacks slices, perhaps."""
+    for series in found:
+        folders = {path.parent for path in series.files}
+        lost = [path for path, _ in failed if path.parent in folders]
+        links = [path for path in broken if path.parent in folders]
+        told = [f"{names(lost)} cannot be read"] if lost else []
+        told += [f"{names(links)} {'are broken links' if len(links) > 1 else 'is a broken link'}"] if links else []
+        if told and len(series.slices) > 1:
+            series.problem = (
+                f"the series is incomplete: {' and '.join(told)}. Copy the files again. {series.problem}".strip()
+            )
+            series.missing = {}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...readers.ct import PICTURES, UPRIGHT
+from ...readers.scan import PICTURES, UPRIGHT
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from monai.transforms import Orientation
 from tqdm import tqdm
 
 from ...lung_mask import lung_mask
-from ...readers.ct import UPRIGHT, read
+from ...readers.ct import read
+from ...readers.scan import UPRIGHT
 from .slice_sets import shuffled
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ import pydicom
 
 from ...files import matches, reason, unique
 from ...phantoms.ultrasound.folder import phantom_dir
-from ...readers.ultrasound.formats import FORMATS, Refused, kind_of, refuse_other_modality, without_suffix
+from ...readers.refused import Refused
+from ...readers.ultrasound.formats import FORMATS, kind_of, refuse_other_modality, without_suffix
 
 UNSEEN_PHANTOM = 2021  # seed; training's phantoms have other seeds
 DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, the index of a disc

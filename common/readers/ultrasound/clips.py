@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
-from .formats import Refused
+from ..refused import Refused
 from .lazy_frame import LazyFrame
 
 # Only the formats of the suffixes: libav would also follow playlists to other files

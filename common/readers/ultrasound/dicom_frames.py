@@ -16,7 +16,8 @@ from pydicom.pixels import apply_color_lut, iter_pixels
 
 from ...files import reason
 from ..dicom import check_pydicom
-from .formats import Refused, refuse_other_modality
+from ..refused import Refused
+from .formats import refuse_other_modality
 from .lazy_frame import LazyFrame
 
 logger = logging.getLogger(__name__)

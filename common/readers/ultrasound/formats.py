@@ -8,15 +8,12 @@ from typing import Any
 import pydicom
 
 from ...files import reason
+from ..refused import Refused
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 CLIPS = (".mp4", ".avi", ".mov", ".gif", ".mpeg", ".mpg", ".m4v", ".mkv", ".webm")
 DICOM = (".dcm", ".dicom", ".ima")
 FORMATS = f"{', '.join(PICTURES + CLIPS + DICOM)}, DICOM without suffix"
-
-
-class Refused(ValueError):
-    """A file that breaks a rule: rule, value, remedy. The caller, who knows the path, puts it in front."""
 
 
 def kind_of(path: Path) -> str:

@@ -5,24 +5,24 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 # At the top, not inside functions: MONAI Label unloads a bundle's modules between steps, and later imports would fail
 from ...files import reason
+from ..images import coloured, luminance, read_image
+from ..refused import Refused
 from .clips import clip_frames
 from .dicom_frames import dicom_frames
-from .formats import FORMATS, Refused, existing, kind_of
+from .formats import FORMATS, existing, kind_of
 from .lazy_frame import LazyFrame
-from .pictures import picture_frame
 
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 6e-4  # seconds, because Matroska rounds the time of a frame to milliseconds
-COLOURED = 40  # difference of the channels in grey levels; lossy compression of grey causes less
 NOTEWORTHY = 0.01  # share of coloured pixels
 
 
@@ -116,7 +116,7 @@ def _open(path: Path) -> tuple[Iterator[LazyFrame], tuple[int, int, int, int] | 
     """Return the frames of a file, and the margins that it states for cropping."""
     kind = kind_of(path)
     if kind == "picture":
-        return iter([picture_frame(path)]), None
+        return iter([LazyFrame(0.0, partial(read_image, path))]), None
     if kind == "clip":
         return clip_frames(path), None
     if kind == "dicom":
@@ -156,31 +156,9 @@ def _cropped(pixels: np.ndarray, crop: Sequence[int] | None) -> np.ndarray:
     return pixels[top : rows - bottom, left : columns - right]
 
 
-def luminance(pixels: np.ndarray) -> np.ndarray:
-    """0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), rounded.
-
-    Args:
-        pixels: uint8, grey (rows, columns), RGB (rows, columns, 3), or RGB and opacity (rows, columns, 4), over black.
-
-    Returns:
-        uint8 (rows, columns), a copy.
-    """
-    if pixels.ndim == 2:
-        return np.array(pixels)
-    # Pillow's conversion to grey is this formula
-    grey = np.array(Image.fromarray(np.ascontiguousarray(pixels[..., :3])).convert("L"))
-    if pixels.shape[2] == 4 and (pixels[..., 3] < 255).any():
-        # Pixels below are arbitrary (white in gif) and no viewer shows them; black is the background of ultrasound
-        grey = np.rint(grey * (pixels[..., 3] / np.float32(255))).astype(np.uint8)
-    return grey
-
-
 def _log_colours(path: Path, pixels: np.ndarray) -> None:
     """Log once per file that colours are reduced to grey."""
-    if pixels.ndim == 2:
-        return
-    colours = pixels[..., :3]
-    share = float((colours.max(-1) - colours.min(-1) > COLOURED).mean())
+    share = coloured(pixels)
     if share > NOTEWORTHY:
         logger.info(
             "%s: %.0f %% of the pixels are coloured (colour Doppler or annotations?): converted to luminance.",

@@ -1,0 +1,78 @@
+"""Which series of a DICOM study are segmented."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatch
+
+from ...readers.dicom_series import Series
+
+COVERED = 0.9  # of the longest series of a study; shorter ones show a part of the chest alone
+SOFT = ("soft", "stand", "b3", "b2", "b4", "br3", "br4", "fc0", "fc1", "fc2", "a", "b")
+SHARP = ("lung", "bone", "sharp", "b5", "b6", "b7", "b8", "bl", "br5", "br6", "br7", "fc5", "fc8", "yc", "l", "d")
+KERNELS = ("soft", "lung")
+
+
+def is_sharp(series: Series) -> bool | None:
+    """Whether a series was reconstructed with a lung kernel; None if kernel and description do not tell."""
+    for text in (series.kernel.lower(), series.description.lower()):
+        words = text.replace("_", " ").split()
+        for word in (text, *words):
+            if any(word.startswith(name) for name in SHARP if len(name) > 1):
+                return True
+            if any(word.startswith(name) for name in SOFT if len(name) > 1):
+                return False
+    return None
+
+
+def choose(
+    series: Sequence[Series], wanted: str = "auto", kernel: str = "soft"
+) -> tuple[list[Series], list[tuple[Series, str]]]:
+    """Choose series of one study.
+
+    Args:
+        series: of one study.
+        wanted: ``auto``: the axial series that covers most, of those the thinnest slices, then the kernel. ``all``: every
+            axial series. Else a SeriesInstanceUID, a SeriesNumber, or a pattern of the description such as ``*lung*``.
+        kernel: ``soft`` or ``lung``: which reconstruction ``auto`` prefers, by what the weights were trained on.
+
+    Returns:
+        The chosen series, and the others with the reason.
+
+    Raises:
+        ValueError: for an unknown kernel.
+    """
+    if kernel not in KERNELS:
+        raise ValueError(f"--kernel is {' or '.join(KERNELS)}, got {kernel!r}.")
+    if wanted not in ("auto", "all"):
+        chosen = [
+            each
+            for each in series
+            if wanted in (each.uid, each.number) or fnmatch(each.description.lower(), wanted.lower())
+        ]
+        return chosen, [(each, f"not chosen by --series {wanted}") for each in series if each not in chosen]
+    rejected = [(each, "not axial") for each in series if not each.axial]
+    axial = [each for each in series if each.axial]
+    if wanted == "all" or len(axial) <= 1 or all(len(each.slices) == 1 and not each.multiframe for each in axial):
+        return axial, rejected
+    usable = [each for each in axial if not each.problem] or axial
+    rejected += [(each, "not a regular volume") for each in axial if each not in usable]
+    longest = max(each.extent for each in usable)
+    covering = [each for each in usable if each.extent >= COVERED * longest]
+    rejected += [(each, f"covers {each.extent:.0f} of {longest:.0f} mm") for each in usable if each not in covering]
+
+    def rank(each: Series) -> tuple[float, int, str]:
+        sharp = is_sharp(each)
+        return each.spacing, 1 if sharp is None else 0 if sharp == (kernel == "lung") else 2, each.uid
+
+    best = min(covering, key=rank)
+    for each in covering:
+        if each is not best:
+            thicker = each.spacing > best.spacing + 0.01
+            rejected.append(
+                (
+                    each,
+                    f"thicker slices ({each.spacing:.2f} mm)" if thicker else f"kernel {each.kernel or 'not stated'}",
+                )
+            )
+    return [best], rejected
