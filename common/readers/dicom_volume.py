@@ -113,7 +113,8 @@ def _in_words(error: Exception) -> str:
 
 def _bridged(values: np.ndarray, series: Series) -> tuple[np.ndarray, str]:
     """Interpolate missing slices linearly; returns the full volume and a note on what was bridged."""
-    places = np.asarray([each.position for each in series.slices], float) @ np.cross(*series.first.axes)
+    row, column = np.asarray(series.first.axes)
+    places = np.asarray([each.position for each in series.slices], float) @ np.cross(row, column)
     count = len(series.slices) + sum(series.missing.values())
     wanted = np.linspace(places[0], places[-1], count)
     upper = np.clip(np.searchsorted(places, wanted), 1, len(places) - 1)

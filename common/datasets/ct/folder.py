@@ -42,8 +42,8 @@ def inference_cases(
     """Find the scans in a folder, at any depth: NIfTI, MetaImage, NRRD, DICOM series or single slices, images, zip.
 
     DICOM files are grouped by study and series over the whole folder. System files, masks beside scans, and outputs of
-    earlier runs are left out. Each file becomes a case, or is named with the reason in ``run.json``; one line in the log
-    counts them.
+    earlier runs are left out. Each file becomes a case, or is named with the reason in ``run.json``. One line in the
+    log counts them.
 
     Args:
         root: a folder or one file; ``phantom`` makes one synthetic patient that no training has seen,

@@ -32,8 +32,9 @@ def choose(
 
     Args:
         series: of one study.
-        wanted: ``auto``: the axial series that covers most, of those the thinnest slices, then the kernel. ``all``: every
-            axial series. Else a SeriesInstanceUID, a SeriesNumber, or a pattern of the description such as ``*lung*``.
+        wanted: ``auto``: the axial series that covers most, of those the thinnest slices, then the kernel. Series that do
+            not differ in these are all taken if they are in folders of their own. ``all``: every axial series. Else a
+            SeriesInstanceUID, a SeriesNumber, or a pattern of the description such as ``*lung*``.
         kernel: ``soft`` or ``lung``: which reconstruction ``auto`` prefers, by what the weights were trained on.
 
     Returns:
@@ -59,20 +60,26 @@ def choose(
     rejected += [(each, "not a regular volume") for each in axial if each not in usable]
     longest = max(each.extent for each in usable)
     covering = [each for each in usable if each.extent >= COVERED * longest]
-    rejected += [(each, f"covers {each.extent:.0f} of {longest:.0f} mm") for each in usable if each not in covering]
+    short = [each for each in usable if each not in covering]
+    rejected += [(each, f"covers {each.extent:.0f} of {longest:.0f} mm") for each in short]
 
-    def rank(each: Series) -> tuple[float, int, str]:
+    def rank(each: Series) -> tuple[float, int]:
         sharp = is_sharp(each)
-        return each.spacing, 1 if sharp is None else 0 if sharp == (kernel == "lung") else 2, each.uid
+        return round(each.spacing, 2), 1 if sharp is None else 0 if sharp == (kernel == "lung") else 2
 
-    best = min(covering, key=rank)
-    for each in covering:
-        if each is not best:
-            thicker = each.spacing > best.spacing + 0.01
-            rejected.append(
-                (
-                    each,
-                    f"thicker slices ({each.spacing:.2f} mm)" if thicker else f"kernel {each.kernel or 'not stated'}",
-                )
-            )
-    return [best], rejected
+    best = min(rank(each) for each in covering)
+    folders: dict[str, Series] = {}  # series of equal rank in folders of their own are scans of their own
+    for each in sorted(covering, key=lambda each: (each.number, each.uid)):
+        if rank(each)[0] > best[0]:
+            rejected.append((each, f"thicker slices ({each.spacing:.2f} mm)"))
+        elif rank(each) > best:
+            rejected.append((each, f"kernel {each.kernel or 'not stated'}, {kernel} is preferred"))
+        elif str(each.first.path.parent) in folders:
+            rejected.append((each, f"as '{folders[str(each.first.path.parent)].description}' in the same folder"))
+        else:
+            folders[str(each.first.path.parent)] = each
+    chosen = list(folders.values())
+    # A series that is alone in its folder was put there as a scan of its own: it is segmented, or refused by name
+    homes = {each.first.path.parent for each in chosen}
+    alone = [each for each in axial if each.first.path.parent not in homes and (each in short or each not in usable)]
+    return chosen + alone, [(each, why) for each, why in rejected if each not in alone]
