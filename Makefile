@@ -93,7 +93,7 @@ test: venv ## Run all tests but those of MONAI Label
 	$(PYTEST)
 
 test-monailabel: venv $(LABEL)/installed ## Serve the packaged bundles with MONAI Label, in an environment of its own
-	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/monailabel/packages.py $(LABEL)/packages
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/small_packages.py $(LABEL)/packages
 	OMP_NUM_THREADS=1 $(LABEL)/venv/bin/python -m pytest -c tests/monailabel/pytest.ini --packages $(LABEL)/packages tests/monailabel
 
 # torch and torchvision first: what is built from source asks for them, and without a pinned torch that means gigabytes
