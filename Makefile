@@ -134,7 +134,7 @@ LEVELS := demo/levels
 pictures-measured: venv ## Draw the pictures of measured results in the bundles' docs again (3 hours)
 	$(BIN)/python -m common.reproduce mosmed_encoders --weights none --size "[64,64]" --learning_rate 3e-4 --epochs 15 --jobs 2 --only "*/seed[01]"
 	$(BIN)/python -m common.reproduce ct_weak_gan $(SLICE_LABELS) --learning_rate 1e-3 --epochs 15 --adversarial 0.2 --map_size 25 --jobs 2 --only "*/seed0"
-	$(BIN)/python -c "from common.phantoms import write_mosmed; write_mosmed('$(LEVELS)/phantoms', patients=94, size=(128, 128), slices=24, seed=2141)"
+	$(BIN)/python -c "from common.phantoms.ct.layouts import write_mosmed; write_mosmed('$(LEVELS)/phantoms', patients=94, size=(128, 128), slices=24, seed=2141)"
 	$(RUN) self_learning --config_file $(CONFIGS)/selflearn.yaml --dataset_dir $(LEVELS)/phantoms/studies --lesion_masks $(LEVELS)/phantoms/masks --size "[128,128]" --line_length 3 --disk_radius 2 --ckpt_dir $(LEVELS) --output_dir $(LEVELS)
 	cp reproduced/mosmed_encoders/figure_10.png docs/encoders.png
 	cp reproduced/ct_weak_gan/precision_recall.png docs/precision_recall.png
