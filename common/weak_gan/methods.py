@@ -105,8 +105,7 @@ def loss(
                 "--method biomarker needs a trained classifier, got none. Train one with --method cam, and give its "
                 "model.pt as --classifier."
             )
-        advice = "Train it with --method cam."
-        trained = load_weights(lesion_classifier(filters), classifier, advice, words="--filters")
+        trained = load_weights(lesion_classifier(filters), classifier, "--classifier, trained with --method cam")
         return BiomarkerLoss(trained.to(device), closeness=map_size)
     return SeparationLoss(adversarial, reconstruction, 0.0 if without == "fidelity" else fidelity, norm)
 
