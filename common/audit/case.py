@@ -20,8 +20,8 @@ from monai.transforms import MapTransform, Orientation
 
 from ..files import whole_file
 from ..report.styles import class_styles
+from .figure import SHOWN, Surroundings, crop_surroundings, draw_findings, largest_findings
 from .findings import KINDS, Finding, findings
-from .sheet import SHOWN, Cell, cut_out, draw_sheet, largest
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class AuditCased(MapTransform):
         self.limits = {"margin": margin, "smallest": smallest}
         self.to_lps = Orientation(axcodes="LPS", labels=None)
         self.rows: list[dict[str, Any]] = []
-        self.cells: dict[Finding, Cell] = {}
+        self.cells: dict[Finding, Surroundings] = {}
         self.counts: Counter[str] = Counter()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -123,8 +123,8 @@ class AuditCased(MapTransform):
     def _keep(self, case: str, found: Sequence[Finding], arrays: Sequence[np.ndarray], pixel: np.ndarray) -> None:
         """Keep what the sheet shows: of each region its largest slice, of those the largest."""
         slices = {finding.region: finding for finding in sorted(found, key=lambda finding: finding.size)}
-        shown = largest([*self.cells, *slices.values()])
-        self.cells = {each: self.cells.get(each) or cut_out(case, each, arrays, pixel) for each in shown}
+        shown = largest_findings([*self.cells, *slices.values()])
+        self.cells = {each: self.cells.get(each) or crop_surroundings(case, each, arrays, pixel) for each in shown}
 
     def _count(self, case: str, found: Sequence[Finding], has_truth: bool, lung_made: bool) -> None:
         """Add a case to the numbers of the sheet, and log it."""
@@ -165,4 +165,4 @@ class AuditCased(MapTransform):
         bare += f", {self.counts['made']} with a lung found by threshold" if self.counts["made"] else ""
         note = f"Regions: {numbers}{rest}" if self.cells else f"No findings in {cases}."
         with whole_file(self.output_dir / "audit.png") as sheet:
-            draw_sheet(sheet, self.cells, f"Annotation audit of {cases}{bare}", note)
+            draw_findings(sheet, self.cells, f"Annotation audit of {cases}{bare}", note)

@@ -15,7 +15,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from .canvas import FILL
-from .frame_sheet import frame_sheet
+from .frame_overlay import draw_frame_overlay
 from .mask_files import mask_palette, save_picture_mask
 from .styles import ClassStyle, class_styles
 
@@ -148,7 +148,7 @@ class CaseInProgress:
         chosen = np.unique(np.linspace(0, len(self.kept) - 1, SHOWN).round().astype(int))
         pixels, masks, titles = zip(*(self.kept[index] for index in chosen), strict=True)
         sheet = self.stem.with_name(f"{self.stem.name}_overlay.png")
-        frame_sheet(sheet, pixels, masks, self.styles, titles, title=title, note=note)
+        draw_frame_overlay(sheet, pixels, masks, self.styles, titles, title=title, note=note)
         if self.clip is not None:
             self.clip.close(whole=True)
             shutil.rmtree(self.masks, ignore_errors=True)

@@ -18,7 +18,8 @@ from ..report.burden import lesion_burden
 from ..report.styles import ClassStyle, class_styles
 from .point_tables import point_table, require_vtk, save_volume
 from .rendering import render
-from .surfaces import LESION_STEP, TRUTH, Panel, Part, lesion_parts, surface
+from .scene import Panel, Part
+from .surfaces import LESION_STEP, TRUTH, lesion_parts, surface
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from .export import measured, volumes_line
 from .rendering import render
+from .scene import Panel
 from .study import Study
-from .surfaces import Panel, lesion_parts
+from .surfaces import lesion_parts
 
 Row = dict[str, str | float | None]
 

@@ -264,7 +264,7 @@ def test_the_sheet_shows_both_kinds_once_a_region(tmp_path: Path, metadata: Path
     assert len(shown) == 12 and [each.size for each in shown] == sorted((each.size for each in shown), reverse=True)
     assert [each.kind for each in shown].count("truth outside lung") == 1
     assert len({(transform.cells[each].case, each.region) for each in shown}) == 12
-    assert all(array.base is None for cell in transform.cells.values() for array in (cell.image, *cell.outlines))
+    assert all(array.base is None for cell in transform.cells.values() for array in (cell.image, *cell.areas))
     assert len(table(tmp_path)) == 57, "the table has all of them"
     assert pixels(tmp_path).shape[1] == 1600
 
