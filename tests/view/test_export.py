@@ -103,7 +103,7 @@ def test_tables_outlast_a_picture_that_fails(tmp_path: Path, monkeypatch: pytest
 
 def test_shapes_that_differ_and_a_missing_vtk_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     item = phantom_case()
-    with pytest.raises(ValueError, match=r"1: mask, scan and truth have one shape.*19"):
+    with pytest.raises(ValueError, match=r"1: mask, scan and truth must have one shape.*19"):
         View3Dd("pred", tmp_path, METADATA, CLASSES)({**item, "label": item["label"][..., :19]})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install vtk"):
