@@ -35,7 +35,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test test-monailabel coverage lint docs
+.PHONY: help venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test test-monailabel coverage lint docs gpu
 .PHONY: pictures pictures-measured
 
 help: ## List these targets
@@ -93,7 +93,7 @@ test: venv ## Run all tests but those of MONAI Label
 	$(PYTEST)
 
 test-monailabel: venv $(LABEL)/installed ## Serve the packaged bundles with MONAI Label, in an environment of its own
-	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/monailabel/packages.py $(LABEL)/packages
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/small_packages.py $(LABEL)/packages
 	OMP_NUM_THREADS=1 $(LABEL)/venv/bin/python -m pytest -c tests/monailabel/pytest.ini --packages $(LABEL)/packages tests/monailabel
 
 # torch and torchvision first: what is built from source asks for them, and without a pinned torch that means gigabytes
@@ -120,6 +120,9 @@ docs: export NO_MKDOCS_2_WARNING = 1
 docs: venv ## Build the documentation site into build/site; warnings are errors
 	$(BIN)/mkdocs build --strict
 
+gpu: ## Measure training and inference on this machine's GPU (8 minutes); without one, a small trial on the CPU
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu.py
+
 pictures: demo demo-ultrasound demo-transfer demo-encoders demo-weak ## Run all demos and draw the pictures in docs again
 	$(BIN)/python -m common.phantoms --output docs/phantoms.png
 	$(BIN)/python -m common.phantoms --kind ultrasound --output docs/ultrasound_phantoms.png
@@ -134,7 +137,7 @@ LEVELS := demo/levels
 pictures-measured: venv ## Draw the pictures of measured results in the bundles' docs again (3 hours)
 	$(BIN)/python -m common.reproduce mosmed_encoders --weights none --size "[64,64]" --learning_rate 3e-4 --epochs 15 --jobs 2 --only "*/seed[01]"
 	$(BIN)/python -m common.reproduce ct_weak_gan $(SLICE_LABELS) --learning_rate 1e-3 --epochs 15 --adversarial 0.2 --map_size 25 --jobs 2 --only "*/seed0"
-	$(BIN)/python -c "from common.phantoms import write_mosmed; write_mosmed('$(LEVELS)/phantoms', patients=94, size=(128, 128), slices=24, seed=2141)"
+	$(BIN)/python -c "from common.phantoms.ct.layouts import write_mosmed; write_mosmed('$(LEVELS)/phantoms', patients=94, size=(128, 128), slices=24, seed=2141)"
 	$(RUN) self_learning --config_file $(CONFIGS)/selflearn.yaml --dataset_dir $(LEVELS)/phantoms/studies --lesion_masks $(LEVELS)/phantoms/masks --size "[128,128]" --line_length 3 --disk_radius 2 --ckpt_dir $(LEVELS) --output_dir $(LEVELS)
 	cp reproduced/mosmed_encoders/figure_10.png docs/encoders.png
 	cp reproduced/ct_weak_gan/precision_recall.png docs/precision_recall.png

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ from .files import whole_file
 
 logger = logging.getLogger(__name__)
 
+REQUIRED_OPTIONS = (
+    "Give the options that the weights were trained with, such as --filters, --encoder, --network, --classes or "
+    "--labels (config_training.json of the training lists them), or weights of this network."
+)
+
 
 def save_whole(content: dict[str, Any], path: Path) -> None:
-    """Save tensors so that a run killed at any moment leaves the old file or the new one, whole.
+    """Save tensors so that a run killed at any moment leaves the complete old file or the complete new one.
 
     MONAI's ``save_obj`` removes the old file before it writes the new one.
     """
@@ -32,17 +38,16 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         path: a state dict, or a training checkpoint that holds one under ``network``, ``model`` or ``state_dict``.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is cut off, holds pickled code, or no tensors.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is truncated, or holds pickled code or no tensors.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"No weights at {path}.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        reason = (
-            "it holds pickled code, which is never run" if "nsupported" in str(error) else "it is cut off or no weights"
-        )
+        code = "nsupported" in str(error)
+        reason = "it holds pickled code, which is never run" if code else "it is truncated or not a checkpoint"
         raise ValueError(
             f"{path}: a checkpoint must hold tensors only; {reason}. Train again or download it again."
         ) from error
@@ -54,30 +59,36 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     return content
 
 
-def load_weights(
-    network: nn.Module,
-    path: str | Path,
-    remedy: str = "Train the network first.",
-    words: str = "--network, --decoder and --classes",
-) -> nn.Module:
+def load_weights(network: nn.Module, path: str | Path, option: str = "--weights") -> nn.Module:
     """Load all weights of a network, or none.
 
     Args:
-        network: receives the weights, on whatever device it is.
+        network: receives the weights, on the device where it is.
         path: see ``read_state_dict``.
-        remedy: what to do when there are no weights.
-        words: settings that decide the network's shapes, for the message.
+        option: of the config, by which another file is given; for the message.
 
     Raises:
-        FileNotFoundError: when there is no such file; the message ends with ``remedy``.
-        ValueError: when the checkpoint is of another network; the message counts what fits and names what does not.
+        FileNotFoundError: if there is no such file; the message says which training makes it.
+        ValueError: if the checkpoint is of another network; the message counts what fits and names what does not.
+
+    Example:
+        >>> network = load_weights(classic_unet(1, 7), "bundles/us_dense_seg/models/model.pt")
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"No weights at {path}. {remedy}")
-    advice = f"Give the {words} that it was trained with, or the checkpoint of this network."
-    count = load_all(network, read_state_dict(path), path, advice)
+        raise FileNotFoundError(f"No weights at {path}. {_how_to_train(Path(path))}, or give a file with {option}.")
+    count = load_all(network, read_state_dict(path), path, REQUIRED_OPTIONS)
     logger.info("Weights: %s, all %d tensors.", path, count)
     return network
+
+
+def _how_to_train(path: Path) -> str:
+    """Return the command that trains the bundle in whose folder the weights should be."""
+    places = [folder / "configs" / f"train.{suffix}" for folder in path.parents for suffix in ("yaml", "json")]
+    config = next((place for place in places if place.is_file()), None)
+    if config is None:
+        return "Train the bundle first"
+    command = f"python -m monai.bundle run training --config_file {os.path.normpath(config)}"
+    return f"Train the bundle first ({command})"
 
 
 def load_all(network: nn.Module, given: dict[str, torch.Tensor], path: str | Path, advice: str) -> int:
@@ -93,7 +104,7 @@ def load_all(network: nn.Module, given: dict[str, torch.Tensor], path: str | Pat
         The number of tensors.
 
     Raises:
-        ValueError: when names or shapes differ; the message counts what fits and names what does not.
+        ValueError: if names or shapes differ; the message counts what fits and names what does not.
     """
     wanted = network.state_dict()
     fitting = [name for name in wanted if name in given and given[name].shape == wanted[name].shape]
@@ -118,33 +129,36 @@ def load_all(network: nn.Module, given: dict[str, torch.Tensor], path: str | Pat
     return len(fitting)
 
 
-def start_from(network: nn.Module, path: str | Path, words: str = "--network") -> nn.Module:
-    """Load the weights that training starts from; ``none`` leaves the network as it was made.
+def start_from(network: nn.Module, path: str | Path) -> nn.Module:
+    """Load the weights that training starts from; ``none`` leaves the network's random weights.
 
     Args:
         network: receives the weights.
-        path: a checkpoint, or ``none``.
-        words: settings that decide the network's shapes, for the message.
+        path: a checkpoint of ``us_dense_seg``, or ``none``.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when not every weight fits; see ``load_weights``.
+        FileNotFoundError: if there is no such file.
+        ValueError: if not every weight fits; see ``load_weights``.
     """
     if str(path) == "none":
         logger.info("Weights: none, training starts from random ones.")
         return network
-    remedy = "Train us_dense_seg first, give a checkpoint with --pretrained, or start from scratch: --pretraining none."
-    return load_weights(network, path, remedy, words)
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"No weights at {path}. Train us_dense_seg first, give a checkpoint with --pretrained, or start from "
+            "random weights: --pretraining none."
+        )
+    return load_weights(network, path)
 
 
 def tell_origin(path: str | Path, sha256: str, origin: str, warn: bool = False) -> None:
-    """Log what a packaged bundle's own weights were trained on.
+    """Log what the weights of a packaged bundle were trained on.
 
     Args:
         path: the weights that will be used.
-        sha256: of the packaged ones; for others nothing is told.
+        sha256: hash of the packaged weights; nothing is logged for others.
         origin: a sentence.
-        warn: it matters for whoever reads the results.
+        warn: log it as a warning.
     """
     if Path(path).is_file() and file_sha256(Path(path)) == sha256:
         logger.log(logging.WARNING if warn else logging.INFO, "These weights: %s", origin)

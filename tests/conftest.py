@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """GPU tests need a GPU."""
+    """Skip tests marked ``gpu`` without a CUDA device."""
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:
@@ -25,20 +25,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def real_data() -> Callable[[str], Path]:
-    """Path of a folder of the real data, or a skip that says what is missing."""
+    """Path of a folder of the real data, or a skip with the reason."""
 
     def find(name: str) -> Path:
-        root = Path(os.environ.get("REAL_DATA", ROOT.parent / "shared" / "data"))
-        if not (root / name).exists():
-            pytest.skip(f"real data {name} not found in {root}; set REAL_DATA to the folder that holds it")
-        return root / name
+        if "REAL_DATA" not in os.environ:
+            pytest.skip(f"needs the real data {name}: set REAL_DATA to the folder that holds it")
+        path = Path(os.environ["REAL_DATA"]) / name
+        if not path.exists():
+            pytest.skip(f"needs the real data {name}, which REAL_DATA={path.parent} does not hold")
+        return path
 
     return find
 
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    """Random numbers; the seed is printed with a failure, and RANDOM_SEED repeats it."""
+    """Random numbers. A failure prints their seed; RANDOM_SEED repeats it."""
     seed = int(os.environ.get("RANDOM_SEED", np.random.SeedSequence().entropy % 2**32))
     print(f"RANDOM_SEED={seed}")
     return np.random.default_rng(seed)

@@ -26,8 +26,14 @@ def test_weights_come_back_as_saved(tmp_path: Path) -> None:
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"No weights at .*model\.pt\. Train it first\."):
-        load_weights(DRSegUNet(), tmp_path / "model.pt", remedy="Train it first.")
+    with pytest.raises(FileNotFoundError, match=r"model\.pt\. Train the bundle first, or give a file with --weights\."):
+        load_weights(DRSegUNet(), tmp_path / "model.pt")
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "train.json").touch()
+    for path, option in ((tmp_path / "models" / "model.pt", "--pretrained"), (tmp_path / "model.pt", "--trained")):
+        message = rf"first \(python -m monai.bundle run training --config_file .*train\.json\), or give .* {option}\."
+        with pytest.raises(FileNotFoundError, match=message):
+            load_weights(DRSegUNet(), path, option)
 
 
 def test_weights_of_another_network_change_nothing(tmp_path: Path) -> None:
@@ -35,7 +41,7 @@ def test_weights_of_another_network_change_nothing(tmp_path: Path) -> None:
     network = DRSegUNet()
     before = [value.clone() for value in network.state_dict().values()]
     with pytest.raises(
-        ValueError, match=r"unet\.pt: every weight must fit DRSegUNet; \d+ of 208 do: .*--network, --decoder"
+        ValueError, match=r"unet\.pt: every weight must fit DRSegUNet; \d+ of 208 do: .*such as .*--network"
     ):
         load_weights(network, tmp_path / "unet.pt")
     assert all(torch.equal(a, b) for a, b in zip(before, network.state_dict().values(), strict=True))
@@ -52,7 +58,7 @@ def test_weights_of_another_number_of_classes_are_refused(tmp_path: Path) -> Non
 def test_cut_off_checkpoints_are_refused(tmp_path: Path) -> None:
     torch.save(UNet().state_dict(), tmp_path / "model.pt")
     (tmp_path / "model.pt").write_bytes((tmp_path / "model.pt").read_bytes()[:5000])
-    with pytest.raises(ValueError, match=r"model\.pt: a checkpoint must hold tensors only; it is cut off"):
+    with pytest.raises(ValueError, match=r"model\.pt: a checkpoint must hold tensors only; it is truncated"):
         load_weights(UNet(), tmp_path / "model.pt")
 
 

@@ -1,4 +1,4 @@
-"""What an audit leaves: a list and pictures for whoever reads the annotation again.
+"""Outputs of an audit: a table and a figure of the places where the annotation should be read again.
 
 Source: Maganaris et al., Evaluating transferability for COVID 3D localization using CT SARS-CoV-2 segmentation models,
 section 4.
@@ -6,22 +6,22 @@ section 4.
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, Orientation
+from nibabel.affines import voxel_sizes
 
 from ..files import whole_file
-from ..report.styles import class_styles
+from ..report.scan_report import Scan, ScanReport, lps_array
+from ..tables import write_csv
+from .figure import SHOWN, Surroundings, crop_surroundings, draw_findings, largest_findings
 from .findings import KINDS, Finding, findings
-from .sheet import SHOWN, Cell, cut_out, draw_sheet, largest
 
 logger = logging.getLogger(__name__)
 
@@ -30,32 +30,34 @@ COLUMNS = ("case", "kind", *MEASURED, "x_mm", "y_mm", "z_mm", "column", "row", "
 
 
 def _largest_first(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Order of the table's rows; a pixel counts 1 mm2 where the spacing is unknown."""
+    """Order of the table's rows; a pixel counts 1 mm2 if the spacing is unknown."""
     area = row["area_pixels"] if row["area_mm2"] is None else row["area_mm2"]
     return -area, row["case"], KINDS.index(row["kind"]), row["region"], row["slice"]
 
 
-class AuditCased(MapTransform):
-    """List and draw truth outside the lung and lesions that are predicted and not annotated; see ``findings``.
+class AuditCased(ScanReport):
+    """List and draw ground truth outside the lung, and lesions that are predicted but not annotated; see ``findings``.
 
-    After every case ``audit.csv`` (a row for each region and slice of all cases so far, largest area first; what is
-    unknown is blank) and ``audit.png`` (the largest regions, each in its largest slice) are written anew, whole or not
-    at all, so that an interrupted run keeps them. Without truth, all that is predicted is listed, and column ``truth``
-    says ``none``. Masks may lie in any axis order; they are turned to LPS.
+    After every case, ``audit.csv`` and ``audit.png`` are written again, completely or not at all, so that an
+    interrupted run keeps them. The table has a row for each region and slice of all cases so far, largest area first;
+    unknown values are blank. The figure shows the largest regions, each in its largest slice. Without ground truth, all
+    predicted lesions are listed, and the column ``truth`` says ``none``. Masks may lie in any axis order.
 
-    A lung found by threshold misses consolidation at the chest wall, so that what the network predicts counts as lung
-    there: truth is then outside where neither sees any.
+    A lung found by threshold lacks consolidation at the chest wall, so predicted lesions count as lung there. Ground
+    truth then lies outside only if it is neither in the lung nor in a predicted lesion.
 
     Args:
         keys: predicted label map, integers (1, X, Y, Z).
         output_dir: folder of the two files.
-        metadata, classes: see ``common.report.styles.class_styles``; all but lung and background are lesions.
+        metadata: path of the bundle's ``metadata.json``.
+        classes: names of the classes; all but lung and background are lesions.
         scan_key: HU, (1, X, Y, Z) in LPS order.
         lung_key: mask, positive in the lung. The item's ``lung_from``, ``given`` or ``threshold``, goes to the table.
         probability_key: of lesion, 0..1, (1, X, Y, Z); may be absent.
         truth_key: annotated mask, (1, X, Y, Z); may be absent.
-        truth_values: values of the truth that are lesions; None takes all above 0.
-        margin, smallest: mm and mm2, see ``findings``.
+        truth_values: values of the annotated mask that are lesions; None takes all above 0.
+        margin: in mm, see ``findings``.
+        smallest: area in mm2, see ``findings``.
     """
 
     def __init__(
@@ -72,15 +74,12 @@ class AuditCased(MapTransform):
         margin: float = 3.0,
         smallest: float = 20.0,
     ) -> None:
-        super().__init__(keys)
-        self.output_dir = Path(output_dir)
-        self.lesions = [style.value for style in class_styles(metadata, classes) if style.is_lesion]
-        self.scan_key, self.lung_key = scan_key, lung_key
-        self.probability_key, self.truth_key, self.truth_values = probability_key, truth_key, truth_values
+        super().__init__(keys, output_dir, metadata, classes, scan_key)
+        self.lung_key, self.probability_key = lung_key, probability_key
+        self.truth_key, self.truth_values = truth_key, truth_values
         self.limits = {"margin": margin, "smallest": smallest}
-        self.to_lps = Orientation(axcodes="LPS", labels=None)
         self.rows: list[dict[str, Any]] = []
-        self.cells: dict[Finding, Cell] = {}
+        self.shown: dict[Finding, Surroundings] = {}
         self.counts: Counter[str] = Counter()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -90,79 +89,82 @@ class AuditCased(MapTransform):
             ValueError: for a case without a lung mask, or with a mask whose shape is not the scan's.
         """
         item = dict(data)
-        case, scan = str(item["case"]), item[self.scan_key]
-        affine, known = np.asarray(scan.affine), bool(scan.meta.get("spacing_known", True))
-        hu, lung = scan[0].as_tensor().cpu().numpy(), self._array(item, self.lung_key)
+        case, scan = str(item["case"]), self.scan(item)
+        lung, truth, probability = (
+            None if item.get(key) is None else lps_array(item[key])
+            for key in (self.lung_key, self.truth_key, self.probability_key)
+        )
         if lung is None:
             raise ValueError(f"{case}: an audit needs a lung mask, got none under {self.lung_key!r}. Give or make one.")
-        truth, probability = self._array(item, self.truth_key), self._array(item, self.probability_key)
         if truth is not None:
             truth = truth > 0 if self.truth_values is None else np.isin(truth, self.truth_values)
-        arrays = [hu, lung > 0, np.zeros(hu.shape, bool) if truth is None else truth]
+        sources = {"truth": "none" if truth is None else "given", "lung_from": item.get("lung_from", "given")}
         for key in self.keys:
-            arrays[3:] = [np.isin(self._array(item, key), self.lesions)]
-            if item.get("lung_from") == "threshold":
-                arrays[1] = (lung > 0) | arrays[3]
+            predicted = np.isin(lps_array(item[key]), list(self.lesions.values()))
+            inside = (lung > 0) | predicted if sources["lung_from"] == "threshold" else lung > 0
             try:
-                found = findings(truth, arrays[3], arrays[1], hu, probability, affine, known, **self.limits)
+                found = findings(
+                    truth, predicted, inside, scan.hu, probability, scan.affine, scan.spacing_known, **self.limits
+                )
             except ValueError as error:
                 raise ValueError(f"{case}: {error}") from error
-            self._keep(case, found, arrays, nibabel.affines.voxel_sizes(affine)[:2] if known else np.ones(2))
-            ends = {"truth": "none" if truth is None else "given", "lung_from": item.get("lung_from", "given")}
-            rows = ({**vars(finding), "case": case, **ends} for finding in found)
+            annotated = np.zeros(scan.hu.shape, bool) if truth is None else truth
+            self._keep(case, found, scan, [inside, annotated, predicted])
+            rows = ({**vars(finding), "case": case, **sources} for finding in found)
             self.rows += [{name: row[name] for name in COLUMNS} for row in rows]  # without their pixels
-            self._count(case, found, truth is not None, ends["lung_from"] == "threshold")
+            self._count(case, found, sources)
             self._write()
         return item
 
-    def _array(self, item: Mapping[Hashable, Any], key: Hashable) -> Any:
-        """Values (X, Y, Z) in LPS order; None where there are none."""
-        mask = item.get(key)
-        return None if mask is None else np.asarray(self.to_lps(mask)[0].cpu())
-
-    def _keep(self, case: str, found: Sequence[Finding], arrays: Sequence[np.ndarray], pixel: np.ndarray) -> None:
-        """Keep what the sheet shows: of each region its largest slice, of those the largest."""
+    def _keep(self, case: str, found: Sequence[Finding], scan: Scan, masks: Sequence[np.ndarray]) -> None:
+        """Keep what the figure shows: the largest regions, each in its largest slice."""
+        pixel = voxel_sizes(scan.affine)[:2] if scan.spacing_known else np.ones(2)
         slices = {finding.region: finding for finding in sorted(found, key=lambda finding: finding.size)}
-        shown = largest([*self.cells, *slices.values()])
-        self.cells = {each: self.cells.get(each) or cut_out(case, each, arrays, pixel) for each in shown}
+        shown = largest_findings([*self.shown, *slices.values()])
+        arrays = [scan.hu, *masks]
+        self.shown = {each: self.shown.get(each) or crop_surroundings(case, each, arrays, pixel) for each in shown}
 
-    def _count(self, case: str, found: Sequence[Finding], has_truth: bool, lung_made: bool) -> None:
-        """Add a case to the numbers of the sheet, and log it."""
-        texts = []
-        for kind in KINDS:
-            regions = {finding.region: finding.region_ml for finding in found if finding.kind == kind}
-            known = [volume for volume in regions.values() if volume is not None]
-            self.counts[kind] += len(regions)
-            texts.append(
-                (len(regions), "region" if len(regions) == 1 else "regions", f" ({sum(known):.1f} ml)" if known else "")
-            )
-        self.counts.update(cases=1, bare=int(not has_truth), made=int(lung_made))
-        (outside, noun, volume), (missed, other_noun, other_volume) = texts
-        line = (
-            f"{outside} {noun} of truth outside the lung{volume}, {missed} predicted and not annotated{other_volume}."
-        )
-        if not has_truth:
-            line = f"no truth given, so all that is predicted is listed: {missed} {other_noun}{other_volume}."
-        elif lung_made and outside:
+    def _count(self, case: str, found: Sequence[Finding], sources: Mapping[str, str]) -> None:
+        """Add a case to the numbers of the figure, and log it."""
+        outside, missed = (_regions(kind, found) for kind in KINDS)
+        without_truth, by_threshold = sources["truth"] == "none", sources["lung_from"] == "threshold"
+        self.counts.update(dict(zip(KINDS, (outside.count, missed.count), strict=True)))
+        self.counts.update(cases=1, without_truth=int(without_truth), by_threshold=int(by_threshold))
+        line = f"{outside} of truth outside the lung, {missed} predicted but not annotated."
+        if without_truth:
+            line = f"no truth was given, so all predicted lesions are listed: {missed}."
+        elif by_threshold and outside.count:
             line += " The lung was found by threshold, which can miss diseased lung at the wall: better give a mask."
         logger.info("%s: %s", case, line)
 
     def _write(self) -> None:
-        """Both files, beside their places and then over them."""
+        """Write both files."""
         self.rows.sort(key=_largest_first)
-        with whole_file(self.output_dir / "audit.csv") as table, table.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        cases = f"{self.counts['cases']} case{'' if self.counts['cases'] == 1 else 's'}"
-        numbers = ", ".join(f"{self.counts[kind]} {kind}" for kind in KINDS)
-        rest = (
-            f"; {SHOWN} are shown, the largest of each kind among them"
-            if sum(self.counts[kind] for kind in KINDS) > SHOWN
-            else ""
-        )
-        bare = f", {self.counts['bare']} without truth" if self.counts["bare"] else ""
-        bare += f", {self.counts['made']} with a lung found by threshold" if self.counts["made"] else ""
-        note = f"Regions: {numbers}{rest}" if self.cells else f"No findings in {cases}."
-        with whole_file(self.output_dir / "audit.png") as sheet:
-            draw_sheet(sheet, self.cells, f"Annotation audit of {cases}{bare}", note)
+        write_csv(self.output_dir / "audit.csv", COLUMNS, (list(row.values()) for row in self.rows), form="")
+        counts = self.counts
+        title = f"Annotation audit of {counts['cases']} case{'' if counts['cases'] == 1 else 's'}"
+        title += f", {counts['without_truth']} without truth" if counts["without_truth"] else ""
+        title += f", {counts['by_threshold']} with a lung found by threshold" if counts["by_threshold"] else ""
+        note = f"Regions: {', '.join(f'{counts[kind]} {kind}' for kind in KINDS)}" if self.shown else "No findings."
+        if sum(counts[kind] for kind in KINDS) > SHOWN:
+            note += f"; {SHOWN} are shown, the largest of each kind among them"
+        with whole_file(self.output_dir / "audit.png") as part:
+            draw_findings(part, self.shown, title, note)
+
+
+@dataclass(frozen=True)
+class _Regions:
+    """The regions of one kind in a case: how many, and their volume in ml, None if it is unknown."""
+
+    count: int
+    ml: float | None
+
+    def __str__(self) -> str:
+        volume = "" if self.ml is None else f" ({self.ml:.1f} ml)"
+        return f"{self.count} region{'' if self.count == 1 else 's'}{volume}"
+
+
+def _regions(kind: str, found: Sequence[Finding]) -> _Regions:
+    volumes = {finding.region: finding.region_ml for finding in found if finding.kind == kind}
+    known = [volume for volume in volumes.values() if volume is not None]
+    return _Regions(len(volumes), sum(known) if known else None)

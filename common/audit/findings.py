@@ -1,8 +1,8 @@
 """Where annotation, lung and prediction of a scan disagree.
 
 Source: Maganaris et al., Evaluating transferability for COVID 3D localization using CT SARS-CoV-2 segmentation models,
-section 4: truth marks infection where there is no lung (figure 6), the model predicts a lesion that is not annotated
-(figure 7). A finding is a question to the reader, not yet an error.
+section 4: the ground truth marks infection outside the lung (figure 6), or the model predicts a lesion that is not
+annotated (figure 7). A finding is a question to the reader, not yet an error.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from scipy import ndimage
 from skimage.measure import regionprops
 from skimage.morphology import isotropic_dilation
 
+from ..report.burden import voxel_volume
+
 KINDS = ("truth outside lung", "not annotated")
-ROUNDING = 1e-3  # mm; an oblique affine gives pixels of 0.9999999 mm, which must not decide
+ROUNDING = 1e-3  # mm; an oblique affine gives pixels of 0.9999999 mm, which must not change the result
 
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """What a region covers in one slice; values in mm and ml are None where the spacing is unknown.
+    """A region in one slice; values in mm and ml are None if the spacing is unknown.
 
     Args:
         kind: one of ``KINDS``.
         region: its number within the case, from 1, the largest.
-        region_ml: volume of the whole region, with slices that are not listed.
+        region_ml: volume of the whole region, including slices that are not listed.
         slice: from 1, the most inferior.
         area_mm2, area_pixels: in this slice.
         mean_hu, probability: means of the scan and of the model's probability (0..1; None without) in this slice.
@@ -54,7 +56,7 @@ class Finding:
 
     @property
     def size(self) -> float:
-        """Area in mm2; a pixel counts 1 mm2 where the spacing is unknown."""
+        """Area in mm2; a pixel counts 1 mm2 if the spacing is unknown."""
         return self.area_pixels if self.area_mm2 is None else self.area_mm2
 
 
@@ -69,39 +71,50 @@ def findings(
     margin: float = 3.0,
     smallest: float = 20.0,
 ) -> list[Finding]:
-    """Truth outside the lung, and prediction that is not annotated.
+    """Ground truth outside the lung, and predicted lesions that are not annotated.
 
-    Contours are drawn by hand, so that a region counts only where a core of it lies further than ``margin`` from the
-    lung (from the truth). The margin decides what is listed, not how large it is: a region is its core and all of the
-    disagreement within ``margin`` of the core. That gives back what the margin took from the region itself, and leaves
-    out the thin rim around the rest of the same lung or lesion. Regions are connected over 26 neighbours.
+    Contours are drawn by hand. A region therefore counts only if a core of it lies further than ``margin`` from the
+    lung, or from the ground truth. The margin decides what is listed, not how large it is: a region is its core and
+    all of the disagreement within ``margin`` of the core. Its size is therefore not reduced by the margin, and the thin
+    rim around the rest of the same lung or lesion is left out. Regions are connected over 26 neighbours.
 
     Args:
-        truth: annotated lesions, bool (X, Y, Z) in LPS order; None where nothing is annotated.
-        prediction: predicted lesions, bool, of that shape.
-        lung: bool, of that shape.
-        hu: the scan, of that shape.
-        probability: of lesion, 0..1, of that shape; or None.
+        truth: annotated lesions, bool (X, Y, Z) in LPS order; None if nothing is annotated.
+        prediction: predicted lesions, bool, same shape.
+        lung: bool, same shape.
+        hu: the scan, same shape.
+        probability: of lesion, 0..1, same shape; or None.
         affine: (4, 4), voxels to RAS in mm.
-        spacing_known: False where a pixel is to count 1 mm.
-        margin: mm, in the plane.
-        smallest: mm2; slices in which a region is smaller are not listed.
+        spacing_known: False lets a pixel count 1 mm.
+        margin: in mm, in the axial plane.
+        smallest: in mm2; slices in which a region is smaller are not listed.
 
     Returns:
-        One for each region and slice: the largest region first, each from inferior to superior.
+        One finding for each region and slice: the largest region first, each from inferior to superior.
 
     Raises:
         ValueError: for shapes that differ, a negative margin, or a smallest area that is not positive.
+
+    Example:
+        >>> lung = np.zeros((40, 40, 3), bool)
+        >>> lung[5:35, 5:35] = True
+        >>> missed = np.zeros_like(lung)
+        >>> missed[10:20, 10:20, 1] = True  # 100 pixels of 1 mm2
+        >>> found = findings(None, missed, lung, np.full(lung.shape, -700.0), None, np.diag([-1.0, -1.0, 5.0, 1.0]))
+        >>> [(each.kind, each.slice, each.area_mm2) for each in found]
+        [('not annotated', 2, 100.0)]
     """
     given = {"truth": truth, "prediction": prediction, "lung": lung, "scan": hu, "probability": probability}
     shapes = {name: array.shape for name, array in given.items() if array is not None}
     if hu.ndim != 3 or len(set(shapes.values())) > 1:
-        raise ValueError(f"Arrays of an audit have the scan's shape (X, Y, Z), got {shapes}. Put all on its grid.")
+        raise ValueError(
+            f"All arrays of an audit must have the scan's shape (X, Y, Z), got {shapes}. Put them on its grid."
+        )
     if margin < 0 or smallest <= 0:
-        raise ValueError(f"The margin is at least 0 mm, the smallest area above 0 mm2, got {margin} and {smallest}.")
+        raise ValueError(f"The margin must be at least 0 mm, the smallest area above 0, got {margin} and {smallest}.")
     pixel = nibabel.affines.voxel_sizes(affine)[:2] if spacing_known else np.ones(2)
     annotated = np.zeros_like(prediction) if truth is None else truth
-    found: list[tuple[tuple[int, int, int], Finding]] = []  # by a key of the region that sorts the largest first
+    found: list[tuple[tuple[int, int, int], Finding]] = []  # with a key of the region that sorts the largest first
     for order, (marked, allowed) in enumerate(((annotated, lung), (prediction, annotated))):
         difference = marked & ~allowed
         if not difference.any():
@@ -122,7 +135,7 @@ def findings(
 
 
 def _box(mask: np.ndarray, pixel: np.ndarray, margin: float) -> tuple[slice, slice, slice]:
-    """Smallest box around a mask (X, Y, Z) that is not empty, wider by the margin in the plane."""
+    """Smallest box around a mask (X, Y, Z) that is not empty, wider by the margin in the axial plane."""
     x, y, z = ndimage.find_objects(mask.view(np.uint8))[0]
     reach = [int(margin / size) + 2 for size in pixel]
     return slice(max(0, x.start - reach[0]), x.stop + reach[0]), slice(max(0, y.start - reach[1]), y.stop + reach[1]), z
@@ -131,11 +144,11 @@ def _box(mask: np.ndarray, pixel: np.ndarray, margin: float) -> tuple[slice, sli
 def _labels(
     difference: np.ndarray, allowed: np.ndarray, pixel: np.ndarray, margin: float, smallest: float
 ) -> np.ndarray:
-    """Regions of a difference (X, Y, Z) that have a core and are not too small for any slice, numbered from 1."""
+    """Regions of a difference (X, Y, Z) that have a core and are large enough to be listed, numbered from 1."""
     core, near = difference.copy(), difference.copy()
     for index in np.flatnonzero(difference.any(axis=(0, 1))):
         if not allowed[:, :, index].any():
-            continue  # the distance to an empty mask is not defined: all of the slice lies beyond it
+            continue  # the distance to an empty mask is not defined: the whole slice counts as far from it
         core[:, :, index] &= ~isotropic_dilation(allowed[:, :, index], margin + ROUNDING, spacing=pixel)
         if core[:, :, index].any():
             near[:, :, index] &= isotropic_dilation(core[:, :, index], margin + ROUNDING, spacing=pixel)
@@ -156,15 +169,25 @@ def _finding(
     probability: np.ndarray | None,
     affine: np.ndarray,
 ) -> Finding:
-    """Measure the pixels (X, Y, 1) that a region of so many voxels has in a box of the scan."""
+    """Measure the part of a region that lies in one slice.
+
+    Args:
+        kind: one of ``KINDS``.
+        voxels: of the whole region.
+        where: bounding box in the scan, one slice deep.
+        pixels: the region in that box, bool (X, Y, 1).
+        hu: the scan.
+        probability: of lesion, or None.
+        affine: of the scan.
+    """
     size, (x_size, y_size, _) = int(pixels.sum()), nibabel.affines.voxel_sizes(affine)
     corner = [part.start for part in where]
     centroid = np.argwhere(pixels).mean(axis=0) + corner
     x, y, z = (round(float(each), 1) for each in nibabel.affines.apply_affine(affine, centroid))
     return Finding(
         kind=kind,
-        region=0,  # known when all are found
-        region_ml=round(voxels * float(abs(np.linalg.det(affine[:3, :3]))) / 1000, 3),
+        region=0,  # set when all regions are found
+        region_ml=round(voxels * voxel_volume(affine), 3),
         slice=corner[2] + 1,
         area_mm2=round(size * float(x_size * y_size), 1),
         area_pixels=size,
@@ -176,5 +199,5 @@ def _finding(
         column=round(float(centroid[0]), 1),
         row=round(float(centroid[1]), 1),
         corner=(corner[0], corner[1]),
-        pixels=pixels[:, :, 0].copy(),  # a view would keep the labels of the whole scan
+        pixels=pixels[:, :, 0].copy(),  # a view would keep the labels of the whole scan in memory
     )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
-from ..report.comparison import comparison
+from ..report.comparison import draw_comparison
 from ..report.styles import class_styles
 from ..run.distributed import gathered, is_main
 from .slice_table import decollated
@@ -81,7 +81,7 @@ class ComparisonPicture:
         if not is_main():
             return
         samples = [sample for _, sample in self.best.values()]
-        comparison(
+        draw_comparison(
             self.path,
             [self.turned(sample["image"][0].numpy()) for sample in samples],
             [self.turned(self.mask(sample["label"])) for sample in samples],

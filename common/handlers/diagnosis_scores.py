@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Engine
 
 from ..metrics import accuracy, per_class
-from ..report.confusion import confusion_picture
+from ..report.confusion import draw_confusion
 from ..run.distributed import gathered
 from ..tables import aligned, print_table, write_csv
 from .score_table import ScoreTable
@@ -104,7 +104,7 @@ class DiagnosisScores(ScoreTable):
         )
         self.write_predictions("frames.csv", "frame", self.frames)
         self.write_predictions("clips.csv", "frames", clips)
-        confusion_picture(
+        draw_confusion(
             self.output_dir / "confusion.png",
             {f"{len(self.frames)} frames": matrices["frame"].numpy(), f"{len(clips)} clips": matrices["clip"].numpy()},
             self.classes,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
-from ..report.curves import curves
+from ..report.curves import draw_curves
 from ..run.distributed import gathered, is_main
 from ..tables import cell_text, column_means, read_csv, write_csv
 
@@ -110,7 +110,7 @@ class MetricsTable:
             {key: float(value) if value != "" else float("nan") for key, value in each.items()} for each in self.rows
         ]
         shown = self.score_columns or [self.metric]
-        curves(self.output_dir / "curves.png", numbers, list(self.losses), shown, score=self.score)
+        draw_curves(self.output_dir / "curves.png", numbers, list(self.losses), shown, score=self.score)
 
     def scores(self, state: Any) -> list[float]:
         """Scores per class of the last validation; NaN for a missing one."""

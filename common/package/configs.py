@@ -1,4 +1,4 @@
-"""A bundle's YAML configs as the JSON that MONAI's tools look for, at home in whatever folder the bundle lies."""
+"""A bundle's YAML configs as the JSON that MONAI's tools look for, independent of the bundle's folder."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from monai.bundle import ConfigParser
 from ..run.overrides import STEPS
 
 NOT_PACKAGED = ("reproduce",)  # needs the repository
+MONAI_LABEL = "monai_label_"  # of overlays that a package's train and inference hold
 TARGET = re.compile(r"\bcommon((?:\.\w+)+)")
 FIND_SCRIPTS = "$sys.path.insert(0, os.path.abspath(@bundle_root))"
 
-# What a config says of a place or a processor and not of the weights.
+# Options that name a place or a processor, and do not describe the weights.
 PLACES = (
     "bundle_root",
     "dataset_dir",
@@ -32,18 +33,26 @@ PLACES = (
 
 
 def read_configs(folder: Path) -> dict[str, dict[str, Any]]:
-    """The YAML configs of a bundle that go into a package, by name without suffix."""
-    files = [path for path in sorted(folder.glob("*.yaml")) if path.stem not in NOT_PACKAGED]
-    return {path.stem: ConfigParser.load_config_file(path) for path in files}
+    """Read the YAML configs of a bundle that go into a package.
+
+    ``train`` and ``inference`` take in their overlays ``monai_label_train.yaml`` and ``monai_label_inference.yaml``.
+
+    Returns:
+        Config by name without suffix.
+    """
+    files = {path.stem: path for path in sorted(folder.glob("*.yaml")) if path.stem not in NOT_PACKAGED}
+    overlays = {name.removeprefix(MONAI_LABEL): files.pop(name) for name in [*files] if name.startswith(MONAI_LABEL)}
+    merged = {name: ConfigParser.load_config_files([files[name], overlay]) for name, overlay in overlays.items()}
+    return {name: merged.get(name) or ConfigParser.load_config_file(path) for name, path in files.items()}
 
 
 def targets(configs: Mapping[str, Any]) -> set[str]:
-    """What of ``common`` configs name."""
+    """Return the classes and functions of ``common`` that configs name."""
     return {f"common{name}" for name in TARGET.findall(json.dumps(configs))}
 
 
 def trained_settings(inference: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
-    """What inference must know of a training with settings other than its own, such as the size of slices.
+    """Return the settings of a training that differ from those of inference, such as the size of slices.
 
     Args:
         inference: ``inference.yaml``.
@@ -61,12 +70,12 @@ def trained_settings(inference: Mapping[str, Any], trained: Mapping[str, Any]) -
 
 
 def packaged(bundle: str, configs: Mapping[str, dict[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Configs as they are packaged, by name without suffix.
+    """Return configs as they are packaged, by name without suffix.
 
     Args:
         bundle: its name.
         configs: see ``read_configs``.
-        settings: of the weights; written over those of ``train`` and ``inference``, which stand alone.
+        settings: of the weights; they replace those of ``train`` and ``inference``.
     """
     names = "|".join(configs)
 
@@ -89,12 +98,22 @@ def packaged(bundle: str, configs: Mapping[str, dict[str, Any]], settings: Mappi
             config["imports"] = [*config["imports"], "$import sys"]
         if "initialize" in config:  # MONAI puts a bundle on the path only once it runs
             config["initialize"] = [FIND_SCRIPTS, *config["initialize"]]
+        if name == "train":
+            config["train"]["handlers"] = [_as_component(handler) for handler in config["train"]["handlers"]]
         made[name] = config
     return made
 
 
+def _as_component(handler: str | dict[str, Any]) -> dict[str, Any]:
+    """Return an item of the list of handlers as a component: MONAI Label reads the ``_target_`` of each.
+
+    ``%train::checkpoint`` becomes a call that returns ``@train::checkpoint``, so that overlays can still switch it.
+    """
+    return {"_target_": f"$lambda: @{handler.removeprefix('%')}"} if isinstance(handler, str) else handler
+
+
 def relocated_text(bundle: str, names: str, text: str) -> str:
-    """A text with the places of the repository's configs replaced by those of the package's.
+    """Replace the paths of the repository's configs in a text by those of the package's.
 
     Args:
         bundle: its name.

@@ -1,27 +1,31 @@
-"""How much of the lungs is diseased: volumes per class, share of the lungs, severity, and their table."""
+"""Lesion burden: volume per class, share of the lungs, severity, and their table."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from ..severity import severity_class
+from ..tables import GrowingTable
 
 LUNG_SOURCES = ("network", "threshold", "given")
 
 
 def _column(name: str) -> str:
-    """Column of a class: ``ground-glass`` to ``ground_glass_ml``."""
+    """Column of a class: ``ground_glass_ml`` for ``ground-glass``."""
     return f"{name.replace('-', '_').replace(' ', '_')}_ml"
 
 
 def burden_columns(classes: Iterable[str]) -> list[str]:
-    """Keys of ``lesion_burden`` in order, for lesion classes of these names."""
+    """Keys of ``lesion_burden`` in order, for these lesion classes."""
     return ["lung_ml", *map(_column, classes), "lesion_ml", "share_of_lung", "severity"]
+
+
+def voxel_volume(affine: np.ndarray) -> float:
+    """Volume of a voxel in ml, for an affine (4, 4) in mm, oblique or not."""
+    return float(abs(np.linalg.det(affine[:3, :3]))) / 1000
 
 
 def lesion_burden(
@@ -31,34 +35,41 @@ def lesion_burden(
 
     Args:
         mask: label map of integers, any shape.
-        lung: bool, same shape, True in the lungs. Lesions outside it count as lung: thresholds miss consolidations.
+        lung: bool, same shape, True in the lungs. Lesions outside it count as lung, because a lung found by threshold
+            lacks consolidations.
         values: value in ``mask`` of each lesion class, for example ``{"ground-glass": 1, "consolidation": 2}``. Other
             values in ``mask`` are no lesions.
-        voxel_ml: volume of a voxel in ml, for an affine in mm ``abs(det(affine[:3, :3])) / 1000``, oblique or not.
-            None where the pixel size is unknown.
+        voxel_ml: volume of a voxel in ml, see ``voxel_volume``; None if the pixel size is unknown.
 
     Returns:
         ``lung_ml``, ``<class>_ml`` per class (``-`` and space become ``_``), ``lesion_ml``: ml rounded to 0.001, None
         without ``voxel_ml``; ``share_of_lung`` in 0..1 rounded to 0.0001, ``severity`` of the share before rounding
-        (see ``severity_class``): None without any lung.
+        (see ``common.severity.severity_class``): None without any lung.
 
     Raises:
-        ValueError: for shapes that differ, a mask that is not of integers, values shared by two classes, or a voxel
+        ValueError: for shapes that differ, a mask that is not of integers, a value that two classes share, or a voxel
             volume that is not positive.
+
+    Example:
+        >>> mask, lung = np.zeros((10, 10, 10), np.uint8), np.ones((10, 10, 10), bool)
+        >>> mask[:3] = 1
+        >>> burden = lesion_burden(mask, lung, {"ground-glass": 1}, voxel_ml=0.01)
+        >>> burden["ground_glass_ml"], burden["lung_ml"], burden["share_of_lung"], burden["severity"]
+        (3.0, 10.0, 0.3, 'CT-2')
     """
     if mask.shape != lung.shape:
-        raise ValueError(f"Mask and lung have one shape, got {mask.shape} and {lung.shape}. Put both on one grid.")
+        raise ValueError(f"Mask and lung must have one shape, got {mask.shape} and {lung.shape}. Put both on one grid.")
     if mask.dtype.kind not in "iub":
-        raise ValueError(f"A label map holds integers, got {mask.dtype}. Take the class index, not the probability.")
+        raise ValueError(f"A label map must hold integers, got {mask.dtype}. Give class indices, not probabilities.")
     if len(set(values.values())) != len(values):
-        raise ValueError(f"Each lesion class has its own value, got {dict(values)}. Correct the values.")
+        raise ValueError(f"Each lesion class must have its own value, got {dict(values)}. Correct the values.")
     if voxel_ml is not None and not 0.0 < voxel_ml < float("inf"):
-        raise ValueError(f"A voxel volume is positive, in ml, got {voxel_ml}. Give None where it is unknown.")
+        raise ValueError(f"A voxel volume must be positive, in ml, got {voxel_ml}. Give None if it is unknown.")
     lesion = np.isin(mask, list(values.values()))
     counts = {
-        "lung_ml": np.count_nonzero(lesion | lung.astype(bool)),
-        **{_column(name): np.count_nonzero(mask == value) for name, value in values.items()},
-        "lesion_ml": np.count_nonzero(lesion),
+        "lung_ml": int(np.count_nonzero(lesion | lung.astype(bool))),
+        **{_column(name): int(np.count_nonzero(mask == value)) for name, value in values.items()},
+        "lesion_ml": int(np.count_nonzero(lesion)),
     }
     burden: dict[str, float | str | None] = {
         column: None if voxel_ml is None else round(count * voxel_ml, 3) for column, count in counts.items()
@@ -72,8 +83,8 @@ def lesion_burden(
 class BurdenTable:
     """CSV of one row per case, written as cases finish, so that an interrupted run keeps them.
 
-    Columns: ``case``, those of ``lesion_burden``, and ``lung_from``: ``network``, ``threshold`` or ``given``.
-    Unknown values are blank. Opening starts the file anew; its folder is made where missing.
+    Columns: ``case``, those of ``lesion_burden``, and ``lung_from``: ``network``, ``threshold`` or ``given``. Unknown
+    values are blank. A file that exists is overwritten.
 
     Args:
         path: the file, usually ``lesions.csv``.
@@ -81,13 +92,8 @@ class BurdenTable:
     """
 
     def __init__(self, path: str | Path, classes: Iterable[str]) -> None:
-        self.path = Path(path)
-        self.columns = ["case", *burden_columns(classes), "lung_from"]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("w", newline="", encoding="utf-8")
-        self._writer = csv.DictWriter(self._file, self.columns, lineterminator="\n")
-        self._writer.writeheader()
-        self._file.flush()
+        self.burden_columns = burden_columns(classes)
+        self.table = GrowingTable(path, ["case", *self.burden_columns, "lung_from"], form="")
 
     def append(self, case: str, burden: Mapping[str, float | str | None], lung_from: str) -> None:
         """Write one case to disk.
@@ -95,28 +101,16 @@ class BurdenTable:
         Args:
             case: its name.
             burden: from ``lesion_burden``, of the same classes.
-            lung_from: ``network``, ``threshold`` or ``given``, where the lungs came from.
+            lung_from: where the lung comes from: ``network``, ``threshold`` or ``given``.
 
         Raises:
-            ValueError: for a burden of other columns, or an unknown ``lung_from``.
+            ValueError: for a burden with other columns, or an unknown ``lung_from``.
         """
-        if set(burden) != set(self.columns[1:-1]):
+        if set(burden) != set(self.burden_columns):
             raise ValueError(
-                f"A burden has the columns {self.columns[1:-1]}, got {list(burden)}. Use the same classes."
+                f"A burden must have the columns {', '.join(self.burden_columns)}, got {', '.join(burden)}. "
+                "Use the same classes."
             )
         if lung_from not in LUNG_SOURCES:
-            raise ValueError(f"lung_from is one of {LUNG_SOURCES}, got {lung_from!r}.")
-        self._writer.writerow({"case": case, **burden, "lung_from": lung_from})
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file; rows are on disk already."""
-        self._file.close()
-
-    def __enter__(self) -> BurdenTable:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+            raise ValueError(f"lung_from must be one of {', '.join(LUNG_SOURCES)}, got {lung_from!r}.")
+        self.table.append({"case": case, **burden, "lung_from": lung_from})

@@ -4,36 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .canvas import (
-    CELL,
-    FAINT,
-    FOOTER,
-    GAP,
-    MARGIN,
-    TEXT,
-    WIDTH,
-    add_legend,
-    add_panel,
-    add_title,
-    label_row,
-    mark_sides,
-    new_figure,
-    paint,
-    save,
-    show,
-    write,
-)
+from . import canvas
+from .grid import ImageGrid, height_over_width
 from .styles import ClassStyle
 
-if TYPE_CHECKING:
-    pass
 
-
-def comparison(
+def draw_comparison(
     path: str | Path,
     images: Sequence[np.ndarray],
     truths: Sequence[np.ndarray],
@@ -63,30 +42,27 @@ def comparison(
         ValueError: for no slices, lists of differing length, or shapes that differ.
     """
     check_slices(images, [truths, *predictions.values()], titles)
-    lines = [line for line in ((title, 13.0, TEXT), (note, 10.5, FAINT)) if line[0]]
-    edge, header = MARGIN + 14, 40 + 24 * len(lines)
-    panel = min(0.75 * CELL, (WIDTH - edge - MARGIN - (len(images) - 1) * GAP) / len(images))
-    tall = panel * max(image.shape[1] / image.shape[0] for image in images)
-    width = edge + MARGIN + len(images) * (panel + GAP) - GAP
-    rows = {"image": None, "truth": truths, **predictions}
-    figure = new_figure(width, header + len(rows) * (tall + GAP) + FOOTER)
-    for number, line in enumerate(lines):
-        write(figure, MARGIN, 22 + 24 * number, *line)
+    masks = {"image": None, "truth": truths, **predictions}
+    grid = ImageGrid(
+        len(images),
+        [max(height_over_width(image) for image in images)] * len(masks),
+        title=title or None,
+        note=note or None,
+        titles=titles,
+        labels=list(masks),
+        legend=classes,
+        widest=0.75 * canvas.CELL,
+    )
     for column, image in enumerate(images):
         levels = window or (float(np.percentile(image, 1)), float(np.percentile(image, 99)))
-        for row, (name, masks) in enumerate(rows.items()):
-            axes = add_panel(figure, edge + column * (panel + GAP), header + row * (tall + GAP), panel, tall)
-            show(axes, image, levels, 1.0)
-            if masks is None:
-                add_title(axes, titles[column], panel)
-                if sides:
-                    mark_sides(axes)
-            else:
-                paint(axes, masks[column], classes, 1.0)
-            if column == 0:
-                label_row(axes, name, panel, tall)
-    add_legend(figure, classes)
-    save(figure, path)
+        for row, drawn in enumerate(masks.values()):
+            axes = grid.panel(row, column)
+            canvas.show(axes, image, levels, 1.0)
+            if drawn is not None:
+                canvas.paint(axes, drawn[column], classes, 1.0)
+            elif sides:
+                canvas.mark_sides(axes)
+    grid.save(path)
 
 
 def check_slices(images: Sequence[np.ndarray], masks: Sequence[Sequence[np.ndarray]], titles: Sequence[str]) -> None:

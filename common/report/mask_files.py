@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from PIL import Image
 
 from ..files import whole_file
 from .styles import ClassStyle
@@ -21,16 +22,14 @@ def mask_palette(styles: Sequence[ClassStyle]) -> np.ndarray:
 
 
 def save_picture_mask(path: Path, mask: np.ndarray, palette: np.ndarray) -> None:
-    """Save mask values, uint8 (rows, columns), as a png that viewers show in the classes' colours."""
-    from PIL import Image
-
-    picture = Image.fromarray(mask).convert("P")
-    picture.putpalette(palette.tobytes())
-    picture.save(path)
+    """Save mask values, uint8 (rows, columns), as a png that viewers show in the colours of the classes."""
+    image = Image.fromarray(mask).convert("P")
+    image.putpalette(palette.tobytes())
+    image.save(path)
 
 
-def save_volume(path: str, values: np.ndarray, affine: np.ndarray) -> None:
-    """Save a NIfTI in mm, whole or not at all."""
+def save_volume(path: str | Path, values: np.ndarray, affine: np.ndarray) -> None:
+    """Save a NIfTI file in mm, completely or not at all; its folder is created if needed."""
     volume = nibabel.Nifti1Image(values, affine)
     volume.header.set_xyzt_units("mm")
     with whole_file(path) as part:

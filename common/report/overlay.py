@@ -1,36 +1,15 @@
-"""A case with its mask, as a sheet of slices."""
+"""Overlay of a CT case: some of its slices, with the mask drawn over them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .canvas import (
-    CELL,
-    FAINT,
-    FOOTER,
-    GAP,
-    HEADER,
-    MARGIN,
-    WIDTH,
-    add_label,
-    add_legend,
-    add_panel,
-    body_field,
-    mark_sides,
-    new_figure,
-    paint,
-    save,
-    show,
-    write,
-)
+from . import canvas
+from .grid import ImageGrid, height_over_width
 from .styles import ClassStyle
-
-if TYPE_CHECKING:
-    pass
 
 
 def _slices_to_show(mask: np.ndarray, classes: Sequence[ClassStyle], count: int) -> list[int]:
@@ -56,24 +35,25 @@ def overlay(
     mask: np.ndarray,
     classes: Sequence[ClassStyle],
     title: str = "",
-    window: tuple[float, float] = (-1350.0, 150.0),
+    window: tuple[float, float] = canvas.LUNG_WINDOW,
     slices: int = 6,
     note: str = "",
     spacing: tuple[float, float, float] | None = None,
 ) -> None:
-    """Sheet of a case: axial slices above, the same with the mask below; side by side for a single slice.
+    """Draw axial slices of a case, and the same slices with the mask below; a single slice has its mask at its side.
 
-    Slices lie at even quantiles of the lesion area (without lesions, of the lung), the one with most lesion among them,
-    from superior to inferior, cropped to the body. Their numbers count from 1 at the most inferior.
+    Slices lie at even quantiles of the lesion area (or of the lung area, if there are no lesions). The slice with the
+    largest lesion area is always among them. They are ordered from superior to inferior and cropped to the body. Slice
+    numbers count from 1 at the most inferior.
 
     Args:
-        path: PNG to write, at most 1600 pixels wide; its folder is made where missing.
+        path: PNG to write, at most 1600 pixels wide; its folder is made if it is missing.
         image: HU, (X, Y, Z) in LPS order.
         mask: integers, same shape.
-        classes: what the values of the mask mean; others are not drawn.
+        classes: what the values of the mask mean; other values are not drawn.
         title: first line, usually the case.
         window: HU that are drawn black and white.
-        slices: the most slices to show.
+        slices: number of slices to show, at most.
         note: second line.
         spacing: voxel size in mm; None draws square pixels.
 
@@ -81,30 +61,22 @@ def overlay(
         ValueError: for an image or a mask without three axes, shapes that differ, or ``slices`` below 1.
     """
     if image.ndim != 3 or image.shape != mask.shape or image.size == 0:
-        raise ValueError(f"Image and mask have one shape (X, Y, Z), got {image.shape} and {mask.shape}. Reorient both.")
+        raise ValueError(
+            f"Image and mask need one shape (X, Y, Z), got {image.shape} and {mask.shape}. Bring both to one grid."
+        )
     if slices < 1:
-        raise ValueError(f"A sheet shows 1 slice or more, got slices={slices}.")
+        raise ValueError(f"An overlay shows 1 slice or more, got slices={slices}.")
     chosen = _slices_to_show(mask, classes, slices)
-    field = body_field(image[:, :, chosen])
+    field = canvas.body_field(image[:, :, chosen])
     aspect = spacing[1] / spacing[0] if spacing else 1.0  # height of a pixel over its width
-    columns = max(2, len(chosen))
-    panel = min(CELL, (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns)
-    tall = panel * (field[1].stop - field[1].start) * aspect / (field[0].stop - field[0].start)
-    rows = 1 if len(chosen) == 1 else 2
-    figure = new_figure(2 * MARGIN + columns * (panel + GAP) - GAP, HEADER + rows * (tall + GAP) + FOOTER)
-    write(figure, MARGIN, 22, title, 13)
-    write(figure, MARGIN, 46, note, 10.5, FAINT)
-    for position, index in enumerate(chosen):
-        plane = image[field[0], field[1], index]
-        plain = add_panel(figure, MARGIN + position * (panel + GAP), HEADER, panel, tall)
-        show(plain, plane, window, aspect)
-        mark_sides(plain)
+    rows = [height_over_width(image[field], aspect)] * 2
+    grid = ImageGrid(len(chosen), rows, title=title, note=note, legend=classes, turn_single_column=True)
+    for column, index in enumerate(chosen):
+        plain, painted = grid.panel(0, column), grid.panel(1, column)
+        for axes in (plain, painted):
+            canvas.show(axes, image[field][..., index], window, aspect)
+        canvas.paint(painted, mask[field][..., index], classes, aspect)
+        canvas.mark_sides(plain)
         if image.shape[2] > 1:
-            add_label(plain, 0.02, 0.95, f"{index + 1} / {image.shape[2]}")
-        beside, below = (panel + GAP, 0.0) if rows == 1 else (0.0, tall + GAP)
-        left = MARGIN + position * (panel + GAP)
-        painted = add_panel(figure, left + beside, HEADER + below, panel, tall)
-        show(painted, plane, window, aspect)
-        paint(painted, mask[field[0], field[1], index], classes, aspect)
-    add_legend(figure, classes)
-    save(figure, path)
+            canvas.add_label(plain, 0.02, 0.95, f"{index + 1} / {image.shape[2]}")
+    grid.save(path)

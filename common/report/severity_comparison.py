@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from ..severity import BOUNDS, SEVERITIES, folder_severity
-from .canvas import BACKGROUND, FAINT, LINES, MARGIN, TEXT, add_panel, new_figure, save, write
-from .confusion import confusion_axes
+from ..tables import write_csv
+from . import canvas
+from .confusion import fill_confusion
 
 logger = logging.getLogger(__name__)
 
@@ -62,14 +64,9 @@ def compare_with_folders(output_dir: str | Path) -> None:
     same = int(np.trace(counts))
     near = same + int(np.trace(counts, 1) + np.trace(counts, -1))
     summary = f"{same} of {len(studies)} studies have their folder's class, {near} within one class."
-    with (folder / "severity.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["folder", *SEVERITIES])
-        table.writerows([name, *row] for name, row in zip(SEVERITIES, counts.tolist(), strict=True))
-    with (folder / "severity_per_study.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["case", "folder", "measured", "share_of_lung"])
-        table.writerows([*study[:3], f"{study.share:.4f}"] for study in studies)
+    table = ([name, *row] for name, row in zip(SEVERITIES, counts.tolist(), strict=True))
+    write_csv(folder / "severity.csv", ["folder", *SEVERITIES], table)
+    write_csv(folder / "severity_per_study.csv", ["case", "folder", "measured", "share_of_lung"], studies)
     _draw(folder / "severity.png", counts, studies, summary)
     logger.info("Severity: %s%s", summary, left_out)
 
@@ -88,31 +85,36 @@ def _read(path: Path) -> tuple[list[Study], list[str]]:
 
 def _draw(path: Path, counts: np.ndarray, studies: Sequence[Study], summary: str) -> None:
     """Confusion matrix beside the share of lung of each study, over the class of its folder."""
-    figure = new_figure(1120, 510)
-    write(figure, MARGIN, 22, "Severity: the folder's class, and the class by the measured share of lung", 13)
-    write(figure, MARGIN, 46, summary, 10.5, FAINT)
-    matrix = add_panel(figure, 90, 110, 340, 340)
-    confusion_axes(matrix, counts, SEVERITIES, f"{len(studies)} studies; rows are the folder", "measured")
-    axes = add_panel(figure, 530, 110, 540, 340)
+    figure = canvas.new_figure(1120, 510)
+    title = "Severity: the folder's class, and the class by the measured share of lung"
+    canvas.write_heading(figure, title, summary)
+    matrix = canvas.add_panel(figure, 90, 110, 340, 340)
+    fill_confusion(matrix, counts, SEVERITIES, f"{len(studies)} studies; rows are the folder", "measured")
+    _plot_shares(canvas.add_panel(figure, 530, 110, 540, 340), studies)
+    canvas.save(figure, path)
+
+
+def _plot_shares(axes: Axes, studies: Sequence[Study]) -> None:
+    """One dot per study; the range of each folder's class is shaded."""
     axes.set_axis_on()
-    axes.set_facecolor(BACKGROUND)
+    axes.set_facecolor(canvas.BACKGROUND)
     places = range(len(SEVERITIES))
     lows, highs = (0, 0, *BOUNDS), (0, *BOUNDS, 100)
-    heights = np.subtract(highs, lows)
-    axes.bar(places, heights, 0.8, lows, color="#2a2e36", edgecolor="#2a2e36", lw=2)  # of CT-0, the edge remains
+    heights, shade = np.subtract(highs, lows), canvas.GRID_LINE
+    axes.bar(places, heights, 0.8, lows, color=shade, edgecolor=shade, lw=2)  # CT-0 has no height: its edge is seen
     for low, high, name in zip(lows[1:], highs[1:], SEVERITIES[1:], strict=True):
-        axes.text(4.55, (low + high) / 2, name, color=FAINT, size=10, va="center")
-    axes.hlines(BOUNDS, -0.5, 4.5, color="#4a4f59", lw=1)
+        axes.text(4.55, (low + high) / 2, name, color=canvas.FAINT, size=10, va="center")
+    axes.hlines(BOUNDS, -0.5, 4.5, color=canvas.AXIS, lw=1)
     for place, name in zip(places, SEVERITIES, strict=True):
         shares = [100 * study.share for study in studies if study.folder == name]
-        across = place + 0.7 * ((np.arange(len(shares)) + 0.5) / max(1, len(shares)) - 0.5)  # side by side
-        axes.plot(across, shares, "o", color=LINES[0], ms=6, mec=BACKGROUND, mew=0.5, clip_on=False)
+        x = place + 0.7 * ((np.arange(len(shares)) + 0.5) / max(1, len(shares)) - 0.5)  # side by side
+        axes.plot(x, shares, "o", color=canvas.LINES[0], ms=6, mec=canvas.BACKGROUND, mew=0.5, clip_on=False)
     axes.set(xlim=(-0.5, 4.5), ylim=(-2, 102))
     axes.set_xticks(places, SEVERITIES)
     axes.set_yticks([0, *BOUNDS, 100])
-    axes.tick_params(colors=FAINT, labelsize=10, length=0)
-    axes.set_xlabel("folder", color=FAINT, size=10)
-    axes.set_title("% of the lung involved; shaded where it is of the folder's class", color=TEXT, size=12, loc="left")
+    axes.tick_params(colors=canvas.FAINT, labelsize=10, length=0)
+    axes.set_xlabel("folder", color=canvas.FAINT, size=10)
+    title = "% of the lung involved; shaded where it is of the folder's class"
+    axes.set_title(title, color=canvas.TEXT, size=12, loc="left")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    save(figure, path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..report.canvas import FAINT, LINES, MARGIN, TEXT, add_plot, new_figure, save, write
+from ..report import canvas
 from .items import check_entry, chosen_runs, found_files
 
 NEEDED, MAYBE = ("name", "file", "x", "y"), ("title", "variants", "run", "xlabel", "ylabel", "steps")
@@ -76,25 +76,24 @@ def write_curves(path: Path, curves: PaperCurves, files: Mapping[str, Path | Non
     """
     files = {name: files.get(name) for name in curves.variants}
     found, notes = found_files(curves.name, curves.run, files, curves.file, "Evaluate them first.")
-    figure = new_figure(900, 560)
-    write(figure, MARGIN, 22, curves.title, 13)
-    write(figure, MARGIN, 46, " ".join([*facts[:1], *notes]), 10.5, FAINT)
-    axes = add_plot(figure, 70, 88, 580, 410, curves.ylabel, curves.xlabel)
+    figure = canvas.new_figure(900, 560)
+    canvas.write_heading(figure, curves.title, " ".join([*facts[:1], *notes]))
+    axes = canvas.add_plot(figure, 70, 88, 580, 410, curves.ylabel, curves.xlabel)
     for number, variant in enumerate(curves.variants):  # a variant keeps its colour while others are not done
         if variant in found:
             points = _read(found[variant], curves.x, curves.y)
             axes.plot(
                 *points,
-                color=LINES[number % len(LINES)],
-                ls="-" if number < len(LINES) else "--",
+                color=canvas.line_colour(number),
+                ls="-" if number < len(canvas.LINES) else "--",
                 lw=1.8,
                 drawstyle="steps-pre" if curves.steps else "default",
                 label=variant if points.size else f"{variant}: no numbers",
             )
     for limit in (axes.set_xlim, axes.set_ylim):
         limit(-0.02, 1.02)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=10, labelcolor=TEXT)
-    save(figure, path)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=10, labelcolor=canvas.TEXT)
+    canvas.save(figure, path)
 
 
 def _read(path: Path, x: str, y: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..files import reason
-from ..report.comparison import comparison
+from ..report.comparison import draw_comparison
 from ..report.styles import class_styles
 from .items import check_entry, chosen_runs, found_files
 
@@ -96,7 +96,7 @@ def write_sheet(
                 "Run both on the same data, with the same seed."
             )
     styles = class_styles(metadata, sheet.classes)
-    comparison(
+    draw_comparison(
         path,
         list(contents[first]["images"].astype(np.float32)),
         list(contents[first]["truths"] * styles[0].value),

@@ -5,100 +5,117 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from ..report.canvas import BACKGROUND, FAINT, LINES, MARGIN, TEXT, add_plot, new_figure, save, write
+from ..report import canvas
+from .measured import Cell, Measured
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from .measured import Measured
-
-
-def _framed(width: float, title: str, subtitle: str, rows: int = 1) -> tuple[Figure, Axes]:
-    """Figure with both lines of text, and axes with room for a legend of some rows below."""
-    figure = new_figure(width, 500 + 20 * rows)
-    write(figure, MARGIN, 22, title, 13)
-    write(figure, MARGIN, 46, subtitle, 10.5, FAINT)
-    axes = add_plot(figure, 70, 74, width - 70 - MARGIN, 340, "", "")
-    axes.tick_params(length=0, which="minor")
-    axes.grid(False, axis="x")
-    return figure, axes
+MARKS = {"ours: mean, standard deviation, runs": "o", "paper": "D"}
+LEGEND: dict[str, Any] = {"loc": "lower center", "frameon": False, "fontsize": 10, "labelcolor": canvas.TEXT}
 
 
-def _columns(labels: Sequence[str], width: float) -> int:
-    """How many columns of a legend, filled one by one, fit into a width in pixels."""
-    for columns in range(len(labels), 1, -1):
-        longest = [
-            max(map(len, part)) for part in np.array_split(np.array(labels), columns)
-        ]  # as matplotlib deals them
-        if sum(7.5 * letters + 60 for letters in longest) <= width:
-            return columns
-    return 1
+def draw_scores(path: Path, measured: Measured, subtitle: str) -> None:
+    """Draw the scores under each heading of the table, with one colour per variant.
+
+    Our mean is a disc, with the standard deviation and the single runs; the paper's number is a diamond.
+    """
+    table = measured.table
+    width = min(1600, max(900, 160 + 45 * len(table.columns) * (1 + len(table.variants))))
+    labels = [*table.variants, *MARKS]
+    columns = _legend_columns(labels, width - 2 * canvas.MARGIN)
+    figure, axes = _add_axes(width, table.title, subtitle, math.ceil(len(labels) / columns))
+    cells = {variant: measured.cells(variant) for variant in table.variants}
+    step = 0.8 / max(1, len(table.variants))
+    for row, variant in enumerate(table.variants):
+        for column, (heading, cell) in enumerate(cells[variant].items()):
+            x, shift = column - 0.4 + (row + 0.5) * step, 0.2 * step
+            _draw_cell(axes, (x - shift, x + shift), cell, table.paper_score(variant, heading), canvas.line_colour(row))
+    _limit_to_scores(axes, [value for row in cells.values() for cell in row.values() for value in cell.values.values()])
+    axes.set_xlim(-0.5, len(table.columns) - 0.5)
+    axes.set_xticks(range(len(table.columns)), [heading.replace(" ", "\n") for heading in table.columns])
+    axes.set_xticks([column + 0.5 for column in range(len(table.columns) - 1)], minor=True)
+    axes.grid(axis="x", which="minor", color=canvas.GRID_LINE, lw=0.8)
+    figure.legend(handles=_legend_entries(table.variants), ncols=columns, **LEGEND)
+    canvas.save(figure, path)
 
 
 def draw_curve(path: Path, measured: Measured, subtitle: str) -> None:
-    """A line a heading over the variants' places: our mean, standard deviation and runs, the paper's as diamonds."""
+    """Draw one line per heading over the places of the variants: our mean, standard deviation and runs.
+
+    The paper's numbers are diamonds.
+    """
     table, cells = measured.table, {variant: measured.cells(variant) for variant in measured.table.variants}
     label, places = table.curve or ("", {})
-    figure, axes = _framed(1000, table.title, subtitle)
+    figure, axes = _add_axes(1000, table.title, subtitle)
     for number, heading in enumerate(table.columns):
-        colour = LINES[number % len(LINES)]
+        colour = canvas.line_colour(number)
         found = [(places[variant], cells[variant][heading]) for variant in table.variants]
         for x, cell in found:
             axes.plot([x] * len(cell.values), list(cell.values.values()), ".", color=colour, alpha=0.6)
         points = [(x, cell.mean, cell.std or 0.0) for x, cell in found if cell.mean is not None]
         if points:
-            across, mean, std = zip(*points, strict=True)
-            axes.errorbar(across, mean, std, fmt="o-", color=colour, ms=6, capsize=3, lw=1.6, label=f"{heading}, ours")
+            x_ours, mean, std = zip(*points, strict=True)
+            axes.errorbar(x_ours, mean, std, fmt="o-", color=colour, ms=6, capsize=3, lw=1.6, label=f"{heading}, ours")
         given = [(places[variant], row[heading][0]) for variant, row in table.paper.items() if heading in row]
         if given:
-            axes.plot(*zip(*given, strict=True), "D", color=colour, mfc=BACKGROUND, ms=7, label=f"{heading}, paper")
+            face, name = canvas.BACKGROUND, f"{heading}, paper"
+            axes.plot(*zip(*given, strict=True), "D", color=colour, mfc=face, ms=7, label=name)
     axes.set_xticks(sorted(places.values()))
-    axes.set_xlabel(label, color=FAINT, size=10)
-    figure.legend(loc="lower center", ncols=4, frameon=False, fontsize=10, labelcolor=TEXT)
-    save(figure, path)
+    axes.set_xlabel(label, color=canvas.FAINT, size=10)
+    figure.legend(ncols=4, **LEGEND)
+    canvas.save(figure, path)
 
 
-def draw(path: Path, measured: Measured, subtitle: str) -> None:
-    """Under each heading, a variant a colour: our mean (disc), standard deviation and runs, the paper's (diamond)."""
-    from matplotlib.lines import Line2D
+def _add_axes(width: float, title: str, subtitle: str, rows: int = 1) -> tuple[Figure, Axes]:
+    """Figure with both lines of text, and axes with room for a legend of some rows below."""
+    figure = canvas.new_figure(width, 500 + 20 * rows)
+    canvas.write_heading(figure, title, subtitle)
+    axes = canvas.add_plot(figure, 70, 74, width - 70 - canvas.MARGIN, 340, "", "")
+    axes.tick_params(length=0, which="minor")
+    axes.grid(False, axis="x")
+    return figure, axes
 
-    table, cells = measured.table, {variant: measured.cells(variant) for variant in measured.table.variants}
-    width = min(1600, max(900, 160 + 45 * len(table.columns) * (1 + len(table.variants))))
-    marks = {"ours: mean, standard deviation, runs": "o", "paper": "D"}
-    labels = [*table.variants, *marks]
-    columns = _columns(labels, width - 2 * MARGIN)
-    figure, axes = _framed(width, table.title, subtitle, math.ceil(len(labels) / columns))
-    step = 0.8 / max(1, len(table.variants))
-    for row, variant in enumerate(table.variants):
-        colour = LINES[row % len(LINES)]
-        for column, (heading, cell) in enumerate(cells[variant].items()):
-            x = column - 0.4 + (row + 0.5) * step
-            axes.plot([x - 0.2 * step] * len(cell.values), list(cell.values.values()), ".", color=colour, alpha=0.6)
-            paper = table.paper_score(variant, heading)
-            for place, (mean, std), mark in (
-                (x - 0.2 * step, (cell.mean, cell.std), "o"),
-                (x + 0.2 * step, paper, "D"),
-            ):
-                if mean is not None:
-                    face = colour if mark == "o" else BACKGROUND
-                    axes.errorbar(place, mean, std, fmt=mark, color=colour, mfc=face, ms=7, capsize=3, lw=1.4)
-    found = [value for row in cells.values() for cell in row.values() for value in cell.values.values()]
-    if found and 0 <= min(found) and max(found) <= 1:  # scores: a deviation may reach beyond, the axis should not
+
+def _draw_cell(
+    axes: Axes, places: tuple[float, float], cell: Cell, paper: tuple[float | None, float | None], colour: str
+) -> None:
+    """Draw our score and the paper's at their places on the horizontal axis."""
+    axes.plot([places[0]] * len(cell.values), list(cell.values.values()), ".", color=colour, alpha=0.6)
+    scores = ((cell.mean, cell.std), paper)
+    for x, (mean, std), mark in zip(places, scores, MARKS.values(), strict=True):
+        if mean is not None:
+            face = colour if mark == "o" else canvas.BACKGROUND
+            axes.errorbar(x, mean, std, fmt=mark, color=colour, mfc=face, ms=7, capsize=3, lw=1.4)
+
+
+def _limit_to_scores(axes: Axes, values: Sequence[float]) -> None:
+    """Keep the axis of scores near 0..1: a standard deviation may reach beyond, the axis should not."""
+    if values and 0 <= min(values) and max(values) <= 1:
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -0.03), min(high, 1.03))
-    axes.set_xlim(-0.5, len(table.columns) - 0.5)
-    axes.set_xticks(range(len(table.columns)), [heading.replace(" ", "\n") for heading in table.columns])
-    axes.set_xticks([column + 0.5 for column in range(len(table.columns) - 1)], minor=True)
-    axes.grid(axis="x", which="minor", color="#2a2e36", lw=0.8)
-    handles = [
-        Line2D([], [], color=LINES[i % len(LINES)], marker="s", ls="", label=v) for i, v in enumerate(table.variants)
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    """Number of legend columns, filled one after the other, that fit into a width in pixels."""
+    for columns in range(len(labels), 1, -1):
+        parts = np.array_split(np.array(labels), columns)  # as matplotlib distributes them
+        if sum(7.5 * max(map(len, part)) + 60 for part in parts) <= width:
+            return columns
+    return 1
+
+
+def _legend_entries(variants: Sequence[str]) -> list[Line2D]:
+    """A square in the colour of each variant, and the marks of our score and the paper's."""
+    colours = [
+        Line2D([], [], color=canvas.line_colour(number), marker="s", ls="", label=variant)
+        for number, variant in enumerate(variants)
     ]
-    faces = {"o": FAINT, "D": BACKGROUND}
-    handles += [Line2D([], [], color=FAINT, marker=m, mfc=faces[m], label=name) for name, m in marks.items()]
-    figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=10, labelcolor=TEXT)
-    save(figure, path)
+    faces = {"o": canvas.FAINT, "D": canvas.BACKGROUND}
+    return colours + [
+        Line2D([], [], color=canvas.FAINT, marker=mark, mfc=faces[mark], label=name) for name, mark in MARKS.items()
+    ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .measured import Measured, Runs
 from .table import PaperTable
-from .table_figure import draw, draw_curve
+from .table_figure import draw_curve, draw_scores
 
 
 def write_table(folder: Path, table: PaperTable, runs: Runs, facts: Sequence[str], word: str = "folds") -> list[Path]:
@@ -38,7 +38,7 @@ def write_table(folder: Path, table: PaperTable, runs: Runs, facts: Sequence[str
     _write_means(paths[0], measured)
     _write_runs(paths[1], measured)
     paths[2].write_text(_markdown(measured, [*facts, *notes]))
-    (draw_curve if table.curve else draw)(paths[3], measured, " ".join([*facts[:1], *notes]))
+    (draw_curve if table.curve else draw_scores)(paths[3], measured, " ".join([*facts[:1], *notes]))
     return paths
 
 

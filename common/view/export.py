@@ -1,4 +1,4 @@
-"""What a case leaves in three dimensions."""
+"""Outputs of a case in three dimensions: point tables, a file for ParaView, a figure."""
 
 from __future__ import annotations
 
@@ -9,34 +9,27 @@ from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection
-from monai.transforms import MapTransform
-from nibabel import orientations
-from nibabel.affines import voxel_sizes
 
-from ..lung_mask import lung_mask
-from ..report.burden import lesion_burden
-from ..report.styles import ClassStyle, class_styles
+from ..report.burden import lesion_burden, voxel_volume
+from ..report.case_report import label_map
+from ..report.scan_report import ScanReport, to_lps
+from ..report.styles import ClassStyle
 from .point_tables import point_table, require_vtk, save_volume
 from .rendering import render
-from .surfaces import LESION_STEP, TRUTH, Panel, Part, lesion_parts, surface
+from .scene import Panel, Part
+from .surfaces import LESION_STEP, TRUTH, lesion_parts, surface
 
 logger = logging.getLogger(__name__)
 
 LUNG_POINTS = 1_000_000
 
 
-def to_lps(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A volume (X, Y, Z) turned to LPS order, without a copy, and the RAS affine (4, 4) that it has then."""
-    turn = orientations.ornt_transform(orientations.io_orientation(affine), orientations.axcodes2ornt("LPS"))
-    return orientations.apply_orientation(array, turn), affine @ orientations.inv_ornt_aff(turn, array.shape)
-
-
 def measured(lesion: np.ndarray, lung: np.ndarray, affine: np.ndarray) -> dict[str, float | None]:
     """``lung_ml``, ``lesion_ml`` and ``share_of_lung`` of masks, bool (X, Y, Z).
 
-    A lung that is lesion throughout is one that nobody segmented: then its volume and the share are None.
+    If all of the lung is lesion, the lung was not segmented: then its volume and the share are None.
     """
-    burden = lesion_burden(lesion, lung, {"lesion": 1}, float(abs(np.linalg.det(affine[:3, :3]))) / 1000)
+    burden = lesion_burden(lesion, lung, {"lesion": 1}, voxel_volume(affine))
     found = {name: float(burden[name] or 0) for name in ("lung_ml", "lesion_ml", "share_of_lung")}
     if found["lung_ml"] == found["lesion_ml"]:
         return {"lung_ml": None, "lesion_ml": found["lesion_ml"], "share_of_lung": None}
@@ -44,7 +37,7 @@ def measured(lesion: np.ndarray, lung: np.ndarray, affine: np.ndarray) -> dict[s
 
 
 def volumes_line(found: Mapping[str, float | None]) -> str:
-    """What ``measured`` found, as a panel's note."""
+    """Result of ``measured`` in one line."""
     lung, share = found["lung_ml"], found["share_of_lung"]
     lesion = f"lesions {found['lesion_ml']:.0f} ml"
     return lesion if lung is None or share is None else f"lung {lung:.0f} ml, {lesion}, {100 * share:.1f} % of the lung"
@@ -65,26 +58,32 @@ def export(
 
     Args:
         stem: folder and case.
-        labels: uint8 (X, Y, Z); above 0 is lung, and lesion where it is not of the class ``lung``.
+        labels: uint8 (X, Y, Z); values above 0 are lung, and those that are not of the class ``lung`` are lesion.
         affine: voxel index to mm, RAS, (4, 4).
-        styles: what the values of ``labels`` mean.
-        hu: integers (X, Y, Z), values of the lung's points; 1 where missing.
-        truth: bool (X, Y, Z), true lesions, where they are known.
-        lung: bool (X, Y, Z), lung that ``labels`` does not tell.
-        lung_points: the most points of the lung to write.
-        note: second line of the picture.
+        styles: the classes of ``labels``.
+        hu: integers (X, Y, Z), written as values of the lung's points; without it the values are 1.
+        truth: bool (X, Y, Z), true lesions, if they are known.
+        lung: bool (X, Y, Z), lung that ``labels`` does not hold.
+        lung_points: maximum number of points of the lung to write; None for all.
+        note: second line of the figure.
 
     Returns:
-        A line on what was written.
+        One line on what was written.
 
     Raises:
-        ValueError: for shapes that differ, without vtk, or where VTK cannot draw; the other files are written then.
+        ValueError: for shapes that differ, without vtk, or if VTK cannot draw; the other files are written then.
+
+    Example:
+        >>> from common.view.study import read_study
+        >>> study = read_study("case_mask.nii.gz", "bundles/ct_drsegunet/configs/metadata.json", lung_value=3)
+        >>> export(Path("view/case"), study.mask, study.affine, study.styles)
+        '412345 points of lung, 20345 points of prediction'
     """
     require_vtk()
     given = {"mask": labels, "scan": hu, "truth": truth, "lung": lung}
     shapes = {name: each.shape for name, each in given.items() if each is not None}
     if len(set(shapes.values())) > 1:
-        raise ValueError(f"{stem.name}: mask, scan and truth have one shape, got {shapes}. Put them on one grid.")
+        raise ValueError(f"{stem.name}: mask, scan and truth must have one shape, got {shapes}. Put them on one grid.")
     lung = labels > 0 if lung is None else lung | (labels > 0)
     lung_value = next((style.value for style in styles if style.name == "lung"), 0)
     lesions = {"prediction": (labels > 0) & (labels != lung_value)} | ({} if truth is None else {"truth": truth})
@@ -105,19 +104,20 @@ def export(
     return ", ".join(f"{count} points of {name}" for name, count in counts.items())
 
 
-class View3Dd(MapTransform):
-    """Three-dimensional view of a case: what ``export`` writes, as ``<case>_lung.csv`` and so on.
+class View3Dd(ScanReport):
+    """Three-dimensional view of a case: the files of ``export``, named ``<case>_lung.csv`` and so on.
 
-    Left out, with a line in the log, are single slices, and scans and pictures that do not tell their spacing. A
-    network that calls nothing lung leaves it to a threshold (``common.lung_mask.lung_mask``), as in the overlay.
+    Single slices, and scans that do not record their spacing, are left out with a line in the log. ``ScanReport.lung``
+    decides where the lung comes from, as in the overlay.
 
     Args:
         keys: integer masks (1, X, Y, Z) in the input's axis order, with its affine.
         output_dir: folder; cases keep their sub-folders.
-        metadata, classes: see ``common.report.styles.class_styles``.
+        metadata: path of the bundle's ``metadata.json``.
+        classes: names of the classes; all but lung and background are lesions.
         scan_key: HU, (1, X, Y, Z) in LPS order.
         truth_key: true lesions above 0, (1, X, Y, Z) in LPS order; may be absent.
-        lung_points: the most points of the lung to write.
+        lung_points: maximum number of points of the lung to write; None for all.
 
     Raises:
         ValueError: without the package vtk.
@@ -133,30 +133,25 @@ class View3Dd(MapTransform):
         truth_key: str = "label",
         lung_points: int | None = LUNG_POINTS,
     ) -> None:
-        super().__init__(keys)
+        super().__init__(keys, output_dir, metadata, classes, scan_key)
         require_vtk()
-        self.output_dir, self.scan_key, self.truth_key = Path(output_dir), scan_key, truth_key
-        self.styles, self.lung_points = class_styles(metadata, classes), lung_points
-        self.lung_value = next((style.value for style in self.styles if style.name == "lung"), -1)
+        self.truth_key, self.lung_points = truth_key, lung_points
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the files, log one line."""
         item = dict(data)
-        scan = item[self.scan_key]
-        if not scan.meta.get("spacing_known", True) or scan.shape[-1] < 2:
-            why = "a single slice" if scan.shape[-1] < 2 else "its spacing is unknown"
+        scan = self.scan(item)
+        if not scan.spacing_known or scan.hu.shape[-1] < 2:
+            why = "a single slice" if scan.hu.shape[-1] < 2 else "its spacing is unknown"
             logger.info("%s: no 3-D view: %s.", item["case"], why)
             return item
-        hu = scan[0].as_tensor().cpu().numpy()
-        hu = hu if hu.dtype.kind in "iu" else hu.round().astype(np.int16)
+        hu = scan.hu if scan.hu.dtype.kind in "iu" else scan.hu.round().astype(np.int16)
         truth = item.get(self.truth_key)  # MONAI's evaluator adds a label of None
         truth = None if truth is None else truth[0].as_tensor().cpu().numpy() > 0
         for key in self.keys:
-            mask = item[key][0].as_tensor().round().byte().cpu().numpy()
-            mask, affine = to_lps(mask, np.asarray(item[key].affine))
-            lung, note = None, ""
-            if not (mask == self.lung_value).any():
-                lung, note = lung_mask(hu, tuple(voxel_sizes(affine).tolist())), "lung found by threshold"
+            mask, affine = to_lps(label_map(item[key]), np.asarray(item[key].affine))
+            lung, lung_from = self.lung(item, mask, scan)
+            note = "lung found by threshold" if lung_from == "threshold" else ""
             stem = self.output_dir / str(item["case"])
             line = export(stem, mask, affine, self.styles, hu, truth, lung, self.lung_points, note)
             logger.info("%s: 3-D view: %s.", item["case"], line)

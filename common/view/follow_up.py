@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..tables import write_csv
 from .export import measured, volumes_line
 from .rendering import render
+from .scene import Panel
 from .study import Study
-from .surfaces import Panel, lesion_parts
+from .surfaces import lesion_parts
 
 Row = dict[str, str | float | None]
 
@@ -19,15 +20,22 @@ def follow_up(studies: Sequence[Study], titles: Sequence[str], output: Path) -> 
 
     Args:
         studies: the first and the later one, on any grids.
-        titles: what to call them.
+        titles: their names in table and figure.
         output: folder.
 
     Returns:
-        Rows of the table: a study each, and ``change``: the later minus the first, and that in percent of the first,
-        None where the first is 0 or unknown.
+        Rows of the table: one per study, then ``change``: the later study minus the first, and that in percent of the
+        first; None if the first is 0 or unknown.
 
     Raises:
-        ValueError: where VTK cannot draw; the table is written then.
+        ValueError: if VTK cannot draw; the table is written then.
+
+    Example:
+        >>> from common.view.study import read_study
+        >>> metadata = "bundles/ct_drsegunet/configs/metadata.json"
+        >>> studies = [read_study(f"{month}_mask.nii.gz", metadata, lung_value=3) for month in ("march", "may")]
+        >>> follow_up(studies, ["March", "May"], Path("view"))[-1]["lesion_percent"]
+        -75.0
     """
     found = [measured(study.lesion, study.mask > 0, study.affine) for study in studies]
     rows: list[Row] = [{"study": title, **each} for title, each in zip(titles, found, strict=True)]
@@ -40,11 +48,8 @@ def follow_up(studies: Sequence[Study], titles: Sequence[str], output: Path) -> 
             percent = f"{name.removesuffix('_ml')}_percent"
             change[percent] = round(100 * difference / before, 2) if difference is not None and before else None
     rows.append(change)
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / "follow_up.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(change), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    columns = list(change)
+    write_csv(output / "follow_up.csv", columns, ([row.get(name) for name in columns] for row in rows), form="")
     panels = [
         Panel(title, lesion_parts(study.mask > 0, study.mask, study.affine, study.styles), volumes_line(each))
         for title, study, each in zip(titles, studies, found, strict=True)

@@ -1,4 +1,4 @@
-"""A saved mask and what its values mean."""
+"""A saved mask and the classes of its values."""
 
 from __future__ import annotations
 
@@ -12,17 +12,30 @@ from typing import Any
 import nibabel
 import numpy as np
 
+from ..report.scan_report import to_lps
 from ..report.styles import ClassStyle, class_styles
-from .export import to_lps
 from .surfaces import LUNG
 
-LESION = (255, 176, 0)  # colour where no metadata tells the classes
-BROKEN = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, OSError, EOFError, zlib.error)
+LESION = (255, 176, 0)  # colour without metadata
+UNREADABLE = (
+    nibabel.filebasedimages.ImageFileError,
+    nibabel.spatialimages.HeaderDataError,
+    OSError,
+    EOFError,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
 class Study:
-    """A saved mask in LPS order: uint8 (X, Y, Z), its RAS affine in mm (4, 4), and what its values mean."""
+    """A saved mask in LPS order.
+
+    Args:
+        path: the file.
+        mask: uint8 (X, Y, Z).
+        affine: voxel index to mm, RAS, (4, 4).
+        styles: the classes of the values.
+    """
 
     path: Path
     mask: np.ndarray
@@ -31,7 +44,7 @@ class Study:
 
     @property
     def case(self) -> str:
-        """The file's name without its endings."""
+        """Name of the file without its endings."""
         return _stem(self.path).removesuffix("_mask")
 
     @property
@@ -48,11 +61,11 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a NIfTI volume.
 
     Returns:
-        Array (X, Y, Z) in LPS order, of the file's type, or float32 where the file scales its values; affine (4, 4).
+        Array (X, Y, Z) in LPS order, of the file's type, or float32 if the file scales its values; affine (4, 4).
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is no NIfTI file, or no volume.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a NIfTI file, or not a volume.
     """
     path = Path(path)
     if not path.is_file():
@@ -64,7 +77,7 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         data: Any = image.dataobj
         scaled = (data.slope, data.inter) != (1.0, 0.0)
         array = data.get_scaled(np.float32) if scaled else np.asanyarray(data)
-    except BROKEN as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} must be a NIfTI file, but cannot be read as one: {error}. Convert it.") from error
     shape = array.shape
     while len(shape) > 3 and shape[-1] == 1:
@@ -80,36 +93,42 @@ def read_mask(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a saved mask as uint8 (X, Y, Z) in LPS order, and its affine (4, 4).
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is no NIfTI volume, or holds values other than the integers 0..255.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a NIfTI volume, or holds values other than the integers 0..255.
     """
     array, affine = read_volume(path)
     if array.dtype == np.uint8:
         return array, affine
     mask = np.empty(array.shape, np.uint8, order="F")
-    for index in range(array.shape[2]):  # slice by slice, for the sake of memory
+    for index in range(array.shape[2]):  # slice by slice, to save memory
         plane = array[:, :, index]
         with np.errstate(invalid="ignore"):  # NaN is found below
             mask[:, :, index] = plane.astype(np.uint8)
         if not (mask[:, :, index] == plane).all():
             wrong = plane[mask[:, :, index] != plane].flat[0]
             raise ValueError(
-                f"{path}: a mask holds integers 0..255, got {wrong}. Give a label map, no scan, no scores."
+                f"{path}: a mask must hold integers 0..255, got {wrong}. Give a label map, not a scan or probabilities."
             )
     return mask, affine
 
 
 def read_study(path: str | Path, metadata: str | None, lung_value: int) -> Study:
-    """Read a mask and what its values mean.
+    """Read a mask and the classes of its values.
 
     Args:
         path: NIfTI file.
-        metadata: a bundle's ``metadata.json``; without, every value but 0 and ``lung_value`` is the class ``lesion``.
-        lung_value: of the lung, where there is no metadata.
+        metadata: a bundle's ``metadata.json``. Without it, every value but 0 and ``lung_value`` is the class
+            ``lesion``.
+        lung_value: value of the lung, used without metadata.
 
     Raises:
-        FileNotFoundError: when there is no such file.
+        FileNotFoundError: if there is no such file.
         ValueError: for a mask that cannot be read, or is empty, or has values that the metadata does not declare.
+
+    Example:
+        >>> study = read_study("out/case_mask.nii.gz", "bundles/ct_drsegunet/configs/metadata.json", lung_value=3)
+        >>> study.case, study.lesion.sum()
+        ('case', 20345)
     """
     mask, affine = read_mask(path)
     values = [value for value in np.flatnonzero(np.bincount(mask.ravel(order="K"), minlength=256)).tolist() if value]
@@ -131,7 +150,7 @@ def read_study(path: str | Path, metadata: str | None, lung_value: int) -> Study
 
 
 def _replaced(mask: np.ndarray, values: dict[int, int]) -> np.ndarray:
-    """A mask with other values, in the same order of memory."""
+    """A mask with other values, in the same memory order."""
     if all(old == new for old, new in values.items()):
         return mask
     table = np.arange(256, dtype=np.uint8)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
+from scipy import ndimage
+from skimage.measure import marching_cubes
 
 from ..report.styles import ClassStyle
+from .scene import Part
 
 LUNG, TRUTH = (100, 143, 255), (0, 214, 170)  # colours; that of truth differs from every bundle's classes
 LUNG_OPACITY = 0.2
@@ -29,9 +31,6 @@ def surface(mask: np.ndarray, affine: np.ndarray, resolution: float = LUNG_STEP)
         Vertices in mm, RAS, float32 (N, 3), and triangles of their indices, int64 (M, 3), counter-clockwise from
         outside. Both are empty for an empty mask.
     """
-    from scipy import ndimage
-    from skimage.measure import marching_cubes
-
     filled = [np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
     if not filled[0].size:
         return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64)
@@ -53,33 +52,6 @@ def surface(mask: np.ndarray, affine: np.ndarray, resolution: float = LUNG_STEP)
     vertices = apply_affine(affine, (vertices - border) * block + (block - 1) / 2 + start)
     turned = faces if np.linalg.det(affine[:3, :3]) < 0 else faces[:, ::-1]
     return vertices.astype(np.float32), np.ascontiguousarray(turned, dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A surface of a picture.
-
-    Args:
-        name: in the legend.
-        vertices, faces: as ``surface`` gives them.
-        colour: red, green, blue, 0..255.
-        opacity: 0..1; below 1 it is drawn as a shell of glass, dense at its outline.
-    """
-
-    name: str
-    vertices: np.ndarray
-    faces: np.ndarray
-    colour: tuple[int, int, int]
-    opacity: float = 1.0
-
-
-@dataclass(frozen=True)
-class Panel:
-    """What is drawn together: its title, a note below that, and its surfaces."""
-
-    title: str
-    parts: Sequence[Part]
-    note: str = ""
 
 
 def lesion_parts(lung: np.ndarray, labels: np.ndarray, affine: np.ndarray, styles: Sequence[ClassStyle]) -> list[Part]:

@@ -1,1 +1,1 @@
-"""The GAN that learns from image-level labels, its ablations, and the methods it is compared with."""
+"""The GAN that learns from image-level labels, its ablations, and the methods that it is compared with."""

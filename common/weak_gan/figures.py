@@ -7,31 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..report.canvas import (
-    BACKGROUND,
-    CELL,
-    FAINT,
-    GAP,
-    LINES,
-    MARGIN,
-    TEXT,
-    WIDTH,
-    add_panel,
-    add_plot,
-    add_title,
-    contour,
-    label_row,
-    mark_sides,
-    new_figure,
-    save,
-    show,
-    write,
-)
+from ..report import canvas
 from ..report.comparison import check_slices
+from ..report.grid import ImageGrid, height_over_width
 from ..report.styles import ClassStyle
 
 TRUTH = ClassStyle("truth", 1, (255, 176, 0))
-HEADER, BAR = 40, 58  # pixels; room for titles above, and for the colour bar at the right
+COLOUR_BAR = 58  # pixels to the right of the panels
 
 
 def separation_sheet(
@@ -61,34 +43,37 @@ def separation_sheet(
     shown = {name: planes for name, planes in rows.items() if planes is not None}
     check_slices(images, list(shown.values())[1:], titles)
     field = _field(images, heats)
-    edge = MARGIN + 14
-    panel = min(0.75 * CELL, (WIDTH - edge - BAR - (len(images) - 1) * GAP) / len(images))
-    tall = panel * max(image[field].shape[1] / image[field].shape[0] for image in images)
-    right = edge + len(images) * (panel + GAP) - GAP
-    figure = new_figure(right + BAR, HEADER + len(shown) * (tall + GAP) + MARGIN)
+    grid = ImageGrid(
+        len(images),
+        [max(height_over_width(image[field]) for image in images)] * len(shown),
+        titles=titles,
+        labels=list(shown),
+        widest=0.75 * canvas.CELL,
+        right=COLOUR_BAR,
+    )
     for row, (name, planes) in enumerate(shown.items()):
-        top = HEADER + row * (tall + GAP)
         for column, plane in enumerate(planes):
-            axes = add_panel(figure, edge + column * (panel + GAP), top, panel, tall)
+            axes = grid.panel(row, column)
             if name == "lesion map":
-                heat = axes.imshow(plane[field].T, cmap="inferno", vmin=0, vmax=1, origin="upper")
+                axes.imshow(plane[field].T, cmap="inferno", vmin=0, vmax=1, origin="upper")
             else:
-                show(axes, (images[column] if name == "truth" else plane)[field], (-1, 1), 1.0)
+                canvas.show(axes, (images[column] if name == "truth" else plane)[field], (-1, 1), 1.0)
             if name == "truth":
-                contour(axes, plane[field] > 0.5, TRUTH)
-            if row == 0:
-                add_title(axes, titles[column], panel)
-                mark_sides(axes)
-            if column == 0:
-                label_row(axes, name, panel, tall)
-        if name == "lesion map":
-            bar = add_panel(
-                figure, right + GAP, top + 6, 10, tall - 12
-            )  # ends lie within, for the height of the numbers
-            bar.set_axis_on()
-            figure.colorbar(heat, cax=bar, ticks=[0, 0.5, 1]).outline.set_visible(False)  # type: ignore[operator]
-            bar.tick_params(colors=FAINT, labelsize=9, length=0)
-    save(figure, path)
+                canvas.outline(axes, plane[field] > 0.5, TRUTH)
+            if name == "input":
+                canvas.mark_sides(axes)
+    _add_colour_bar(grid, list(shown).index("lesion map"))
+    grid.save(path)
+
+
+def _add_colour_bar(grid: ImageGrid, row: int) -> None:
+    """Colour bar to the right of a row."""
+    left, height = grid.lefts[-1] + grid.width + canvas.GAP, grid.heights[row]
+    axes = canvas.add_panel(grid.figure, left, grid.tops[row] + 6, 10, height - 12)  # shorter, for numbers at its ends
+    axes.set_axis_on()
+    bar = grid.figure.colorbar(grid.panel(row, 0).images[0], cax=axes, ticks=[0, 0.5, 1])
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    axes.tick_params(colors=canvas.FAINT, labelsize=9, length=0)
 
 
 def _field(images: Sequence[np.ndarray], heats: Sequence[np.ndarray]) -> tuple[slice, ...]:
@@ -124,26 +109,25 @@ def localisation_picture(
         threshold: that is marked.
         title: line above.
     """
-    figure = new_figure(1200, 460)
-    write(figure, MARGIN, 22, title, 13)
-    left = add_plot(figure, 70, 62, 510, 330, "precision", "recall")
+    figure = canvas.new_figure(1200, 460)
+    canvas.write_heading(figure, title)
+    left = canvas.add_plot(figure, 70, 62, 510, 330, "precision", "recall")
     if len(points):
         precision, recall = points.T
-        left.step(recall, precision, where="pre", color=LINES[0], lw=1.8, label=f"area {area:.3f}")
-        left.fill_between(recall, precision, step="pre", color=LINES[0], alpha=0.12, lw=0)
-    right = add_plot(figure, 670, 62, 510, 330, "Dice", "threshold of heat")
+        left.step(recall, precision, where="pre", color=canvas.LINES[0], lw=1.8, label=f"area {area:.3f}")
+        left.fill_between(recall, precision, step="pre", color=canvas.LINES[0], alpha=0.12, lw=0)
+    right = canvas.add_plot(figure, 670, 62, 510, 330, "Dice", "threshold of heat")
     for number, (name, values) in enumerate(dice.items()):
         if np.isfinite(values).all():
-            at = int(values.argmax())
-            name += f", best {values[at]:.3f} at {thresholds[at]:.2f}"
-            right.plot(thresholds, values, color=LINES[number], lw=1.8, marker="o", ms=4, label=name)
+            best = int(values.argmax())
+            name += f", best {values[best]:.3f} at {thresholds[best]:.2f}"
+            right.plot(thresholds, values, color=canvas.LINES[number], lw=1.8, marker="o", ms=4, label=name)
     for axes in (left, right):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         if axes.lines:
-            frame = {"facecolor": BACKGROUND, "edgecolor": "none", "framealpha": 0.8}
-            axes.legend(loc="lower left", labelcolor=TEXT, fontsize=10, **frame)
+            axes.legend(loc="lower left", fontsize=10, **canvas.LEGEND_IN_PLOT)
         else:
-            axes.text(0.5, 0.5, "no truth holds lesions", color=FAINT, size=11, ha="center")
-    right.axvline(threshold, color=TEXT, lw=1.2, ls=":", zorder=1)
-    right.text(threshold + 0.01, 0.985, f"{threshold:g}", color=TEXT, size=10, va="top")
-    save(figure, path)
+            axes.text(0.5, 0.5, "no truth holds lesions", color=canvas.FAINT, size=11, ha="center")
+    right.axvline(threshold, color=canvas.TEXT, lw=1.2, ls=":", zorder=1)
+    right.text(threshold + 0.01, 0.985, f"{threshold:g}", color=canvas.TEXT, size=10, va="top")
+    canvas.save(figure, path)

@@ -1,6 +1,6 @@
-"""The paper's method, its ablations and what it is compared with, by their words (*Towards unbiased ... localisation*).
+"""The methods and ablations of *Towards unbiased COVID-19 lesion localisation*, by the names that configs use.
 
-One place assembles what a config of ``ct_weak_gan`` names: a network, a loss, an inferer that gives heat.
+Each has a network, a loss, and an inferer that gives heatmaps.
 """
 
 from __future__ import annotations
@@ -23,35 +23,37 @@ ABLATIONS = ("", "fidelity", "decoder", "critic")  # section 3.3
 
 
 def check(method: str, without: str = "") -> None:
-    """Refuse words that mean nothing.
+    """Check the names of method and ablation.
 
     Raises:
-        ValueError: for an unknown method or ablation, or an ablation of another method than the paper's.
+        ValueError: for an unknown method or ablation, or for an ablation of another method than ``separation``.
     """
     if method not in METHODS:
         raise ValueError(f"Unknown method {method!r}. Choose one of {', '.join(METHODS)}.")
     if without not in ABLATIONS:
-        raise ValueError(f"Nothing is called {without!r} to leave out. Choose one of {', '.join(ABLATIONS[1:])}.")
+        raise ValueError(f"Unknown ablation {without!r}. Choose one of {', '.join(ABLATIONS[1:])}.")
     if without and method != "separation":
-        raise ValueError(f"--without {without} is an ablation of --method separation, got --method {method}.")
+        raise ValueError(
+            f"--without {without} is an ablation of --method separation, got --method {method}. Leave out one of them."
+        )
 
 
 def has_critic(method: str, without: str = "") -> bool:
-    """Whether a critic takes part."""
+    """Return whether the method trains a critic."""
     check(method, without)
     return method not in CLASSIFIERS and without != "critic"
 
 
 def network(method: str, without: str = "", filters: int = 64) -> nn.Module:
-    """The network of a method.
+    """Build the network of a method.
 
     Args:
         method: one of ``METHODS``.
         without: one of ``ABLATIONS``.
-        filters: channels of its first level.
+        filters: channels of the first level.
 
     Raises:
-        ValueError: as ``check``.
+        ValueError: as ``check`` does.
     """
     check(method, without)
     if method in CLASSIFIERS:
@@ -73,24 +75,24 @@ def loss(
     filters: int = 64,
     device: str | torch.device = "cpu",
 ) -> nn.Module:
-    """The loss of a method, for ``common.weak_gan.trainer.SeparationTrainer``.
+    """Build the loss of a method, for ``common.weak_gan.trainer.SeparationTrainer``.
 
     Args:
         method: one of ``METHODS``.
-        without: one of ``ABLATIONS``. Without fidelity that term's weight is 0; without decoder the reconstruction is
-            perfect by definition.
-        adversarial: weight of the paper's method, as the next two.
-        reconstruction: the same.
-        fidelity: the same.
-        norm: of the last two, 1 or 2.
-        map_size: of VA-GAN and biomarker localisation: weight of what they change.
-        classifier: checkpoint of ``--method cam``, which biomarker localisation is taught by.
-        filters: of that classifier.
-        device: where it goes.
+        without: one of ``ABLATIONS``. ``fidelity`` sets the weight of that term to 0. With ``decoder``, the
+            reconstruction is exact by definition.
+        adversarial: weight of the critic's score, for ``separation``.
+        reconstruction: weight of the reconstruction, for ``separation``.
+        fidelity: weight of the fidelity, for ``separation``.
+        norm: norm of reconstruction and fidelity, 1 or 2.
+        map_size: weight of the size of the change, for ``vagan`` and ``biomarker``.
+        classifier: path of the weights of a classifier trained with ``--method cam``, for ``biomarker``.
+        filters: channels of the first level of that classifier.
+        device: device of that classifier.
 
     Raises:
-        ValueError: as ``check``, or without a classifier where one is needed.
-        FileNotFoundError: where its file is missing.
+        ValueError: as ``check`` does, or if ``biomarker`` has no classifier.
+        FileNotFoundError: if the classifier's file does not exist.
     """
     check(method, without)
     if method in CLASSIFIERS:
@@ -99,20 +101,25 @@ def loss(
         return MapLoss(size=map_size)
     if method == "biomarker":
         if not classifier:
-            raise ValueError("--method biomarker is taught by a classifier. Train --method cam, give its --classifier.")
-        advice = "Train it with --method cam."
-        taught = load_weights(lesion_classifier(filters), classifier, advice, words="--filters")
-        return BiomarkerLoss(taught.to(device), closeness=map_size)
+            raise ValueError(
+                "--method biomarker needs a trained classifier, got none. Train one with --method cam, and give its "
+                "model.pt as --classifier."
+            )
+        trained = load_weights(lesion_classifier(filters), classifier, "--classifier, trained with --method cam")
+        return BiomarkerLoss(trained.to(device), closeness=map_size)
     return SeparationLoss(adversarial, reconstruction, 0.0 if without == "fidelity" else fidelity, norm)
 
 
 def inferer(method: str, amp: bool = False, slices_at_once: int = 1) -> Inferer:
-    """What makes heat of a network: (B, 1, H, W) to heat, for separators with the normal version behind it.
+    """Build the inferer that gives the heatmaps of a method; for separators, the normal version is a second channel.
 
     Args:
         method: one of ``METHODS``.
-        amp: mixed precision, not for classifiers.
-        slices_at_once: of volumes.
+        amp: mixed precision; classifiers ignore it.
+        slices_at_once: batch size in volumes.
+
+    Shapes:
+        (B, 1, H, W) to (B, 1 or 2, H, W), or (N, 1, H, W, Z) to (N, 1 or 2, H, W, Z).
     """
     check(method)
     if method in CLASSIFIERS:

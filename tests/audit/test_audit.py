@@ -237,8 +237,8 @@ def test_table_and_sheet_keep_all_cases(tmp_path: Path, metadata: Path, caplog: 
         ("given", "given", "0.8"),
     ]
     assert caplog.messages == [
-        "one: 1 region of truth outside the lung (0.2 ml), 1 predicted and not annotated (0.8 ml).",
-        "two: no truth given, so all that is predicted is listed: 1 region (0.5 ml).",
+        "one: 1 region (0.2 ml) of truth outside the lung, 1 region (0.8 ml) predicted but not annotated.",
+        "two: no truth was given, so all predicted lesions are listed: 1 region (0.5 ml).",
     ]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["audit.csv", "audit.png"]
     assert drawn(pixels(tmp_path / "out"), (255, 176, 0)) > 100, "truth"
@@ -260,11 +260,11 @@ def test_the_sheet_shows_both_kinds_once_a_region(tmp_path: Path, metadata: Path
     for number in range(7):
         missed = box((20, 30), (10, 20), (1, 5)) | box((50, 60), (30, 40 + number), (2, 6))
         transform(case(f"case {number}", outside if number == 0 else NOTHING, missed))
-    shown = list(transform.cells)
+    shown = list(transform.shown)
     assert len(shown) == 12 and [each.size for each in shown] == sorted((each.size for each in shown), reverse=True)
     assert [each.kind for each in shown].count("truth outside lung") == 1
-    assert len({(transform.cells[each].case, each.region) for each in shown}) == 12
-    assert all(array.base is None for cell in transform.cells.values() for array in (cell.image, *cell.outlines))
+    assert len({(transform.shown[each].case, each.region) for each in shown}) == 12
+    assert all(array.base is None for cell in transform.shown.values() for array in (cell.image, *cell.areas))
     assert len(table(tmp_path)) == 57, "the table has all of them"
     assert pixels(tmp_path).shape[1] == 1600
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
 from conftest import ROOT
@@ -29,9 +29,8 @@ def bundle(request: pytest.FixtureRequest) -> Path:
     return request.param
 
 
-def test_metadata_is_valid(bundle: Path, real_data: Callable[[str], Path]) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
-    schema = json.loads(real_data("meta_schema_20240725.json").read_text())
+def test_metadata_is_valid(bundle: Path) -> None:
+    schema = json.loads((ROOT / "tests" / "data" / "meta_schema_20240725.json").read_text())
     jsonschema.validate(load(bundle, "metadata.json"), schema)
 
 
@@ -141,8 +140,76 @@ def test_the_network_takes_and_gives_what_metadata_says(bundle: Path) -> None:
 
 
 def test_configs_can_be_read_in_one_sitting(bundle: Path) -> None:
-    for name in ("train.yaml", "inference.yaml"):
-        assert len((bundle / "configs" / name).read_text().splitlines()) <= 135, name
+    for path in (bundle / "configs").glob("*.yaml"):
+        lines = path.read_text().splitlines()
+        assert [line for line in lines if len(line) > 120] == [], path.name
+        assert len(lines) <= 150, path.name
+
+
+POSITION_IN_KEY = re.compile(r"(::|#)-?\d")  # train::handlers::3
+POSITION_IN_EXPRESSION = re.compile(r"(@[\w:.]+|\))\[\s*-?[\d:]|\.transforms\[")  # @masks.transforms[:4]
+
+
+def positions(config: Any) -> list[str]:
+    """Keys and expressions that count the items of a list, instead of naming one."""
+    if isinstance(config, dict):
+        keys = [key for key in config if POSITION_IN_KEY.search(str(key))]
+        return keys + [found for value in config.values() for found in positions(value)]
+    if isinstance(config, list):
+        return [found for value in config for found in positions(value)]
+    if isinstance(config, str) and config.startswith(("$", "@", "%")):
+        return [config] if POSITION_IN_KEY.search(config) or POSITION_IN_EXPRESSION.search(config) else []
+    return []
+
+
+def test_configs_name_what_they_switch_and_never_count_positions(bundle: Path) -> None:
+    for path in (bundle / "configs").glob("*.yaml"):
+        assert positions(load(bundle, path.name)) == [], path.name
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"train::handlers::3": {}},
+        {"+train#handlers#0::_disabled_": True},
+        {"masks": ["@train::preprocessing::transforms::1"]},
+        {"masks": {"transforms": "$@train::preprocessing.transforms[:4]"}},
+        {"post_transforms": "$list(@postprocessing.transforms)[0]"},
+        {"post_transforms": "$[@postprocessing.transforms[step] for step in (0, 1, 5)]"},
+        {"a_min": "$@window[0]"},
+    ],
+)
+def test_a_position_in_a_config_is_found(config: dict[str, Any]) -> None:
+    assert len(positions(config)) == 1
+
+
+def test_what_a_config_takes_by_name_is_no_position() -> None:
+    allowed = [
+        '$@cases["test"]',
+        "$@losses[@objective]",
+        "$lambda pred, label: @loss(pred, label[:, 0])",
+        "$[*@size, -1]",
+    ]
+    assert positions(allowed) == []
+
+
+def test_error_messages_do_not_stand_in_configs(bundle: Path) -> None:
+    for path in (bundle / "configs").glob("*.yaml"):
+        assert not {"remedy", "advice", "words"} & set(re.findall(r"\w+(?=:)", path.read_text())), path.name
+
+
+def test_every_training_can_run_in_several_processes(bundle: Path) -> None:
+    train, several = load(bundle, "train.yaml"), load(bundle, "multi_gpu_train.yaml")
+    assert train["is_main"] is True and several["is_main"] == {"_target_": "common.run.distributed.is_main"}
+    for part in ("train", "validate"):
+        assert train[part]["tensorboard"]["_disabled_"] == "$not @is_main"
+
+
+def test_lists_of_handlers_take_each_by_its_name(bundle: Path) -> None:
+    train = load(bundle, "train.yaml")
+    for part in ("train", "validate"):
+        assert all(handler.removeprefix(f"%{part}::") in train[part] for handler in train[part]["handlers"])
+        assert len(set(train[part]["handlers"])) == len(train[part]["handlers"])
 
 
 def test_code_tells_no_machine_and_no_user() -> None:

@@ -237,13 +237,12 @@ def test_pretraining_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         parser.parse(True)
         networks[labels] = parser.get_parsed_content("network_def")
     torch.save(networks["dense"].state_dict(), tmp_path / "dense.pt")
-    words = "--pretraining and --filters"
-    with pytest.raises(ValueError, match=r"44 of 46 do: 2 of another shape.*Give the --pretraining and --filters"):
-        start_from(networks["sparse"], tmp_path / "dense.pt", words)
+    with pytest.raises(ValueError, match=r"44 of 46 do: 2 of another shape.*Give the options that .*--filters"):
+        start_from(networks["sparse"], tmp_path / "dense.pt")
     with pytest.raises(ValueError, match=r"0 of 2 do"):
-        start_from(torch.nn.Conv2d(1, 1, 1), tmp_path / "dense.pt", words)
+        start_from(torch.nn.Conv2d(1, 1, 1), tmp_path / "dense.pt")
     with pytest.raises(FileNotFoundError, match=r"none\.pt\. Train us_dense_seg first, .*--pretraining none"):
-        start_from(networks["dense"], tmp_path / "none.pt", words)
+        start_from(networks["dense"], tmp_path / "none.pt")
     before = {name: value.clone() for name, value in networks["sparse"].state_dict().items()}
     start_from(networks["sparse"], "none")
     assert all(torch.equal(value, before[name]) for name, value in networks["sparse"].state_dict().items())

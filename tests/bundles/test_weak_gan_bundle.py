@@ -83,10 +83,10 @@ def test_classifiers_give_heat_too(method: str, patients: Path, classifier: Path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"method": "biomarker"}, "biomarker is taught by a classifier. Train --method cam"),
+        ({"method": "biomarker"}, "biomarker needs a trained classifier, got none. Train one with --method cam"),
         ({"method": "cam", "without": "critic"}, "--without critic is an ablation of --method separation"),
         ({"method": "cyclegan"}, "Unknown method 'cyclegan'. Choose one of separation, vagan"),
-        ({"without": "lungs"}, "Nothing is called 'lungs' to leave out. Choose one of fidelity, decoder, critic"),
+        ({"without": "lungs"}, "Unknown ablation 'lungs'. Choose one of fidelity, decoder, critic"),
     ],
 )
 def test_words_that_mean_nothing_are_refused(

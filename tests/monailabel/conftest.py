@@ -22,7 +22,7 @@ STRATEGY = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--packages", type=Path, required=True, help="folder that packages.py has written")
+    parser.addoption("--packages", type=Path, required=True, help="folder that small_packages.py has written")
 
 
 @pytest.hookimpl(hookwrapper=True)

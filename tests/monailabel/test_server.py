@@ -202,5 +202,5 @@ def test_dicom_under_pydicom_2_is_refused_with_the_remedy(everything: Path, tmp_
     from pydicom.data import get_testdata_file
 
     shutil.copy(get_testdata_file("CT_small.dcm"), tmp_path)
-    with pytest.raises(RuntimeError, match="read with pydicom 3 or later, got 2"):
+    with pytest.raises(RuntimeError, match="needs pydicom 3 or later, got 2"):
         own_inference(models_of(everything) / "ct_transfer_unet", tmp_path, tmp_path / "out")

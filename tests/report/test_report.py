@@ -13,8 +13,8 @@ from conftest import ROOT
 from PIL import Image
 
 from common.report.burden import BurdenTable, lesion_burden
-from common.report.comparison import comparison
-from common.report.curves import curves
+from common.report.comparison import draw_comparison
+from common.report.curves import draw_curves
 from common.report.overlay import _slices_to_show, overlay
 from common.report.styles import ClassStyle
 from common.severity import severity_class
@@ -118,7 +118,7 @@ def test_burden_rejects_wrong_arguments() -> None:
     mask, lung = block()
     with pytest.raises(ValueError, match="one shape"):
         lesion_burden(mask, lung[1:], VALUES, 1.0)
-    with pytest.raises(ValueError, match="holds integers, got float64"):
+    with pytest.raises(ValueError, match="must hold integers, got float64"):
         lesion_burden(mask.astype(float), lung, VALUES, 1.0)
     with pytest.raises(ValueError, match="its own value"):
         lesion_burden(mask, lung, {"a": 1, "b": 1}, 1.0)
@@ -143,7 +143,6 @@ def test_table_keeps_finished_cases_and_starts_anew(tmp_path: Path) -> None:
         table.append("a", lesion_burden(*block(), {"other": 1}, None), "network")
     with pytest.raises(ValueError, match="'guess'"):
         table.append("a", lesion_burden(*block(), VALUES, None), "guess")
-    table.close()
 
 
 def test_overlay_is_upright(tmp_path: Path) -> None:
@@ -206,16 +205,16 @@ def test_comparison(tmp_path: Path, rng: np.random.Generator) -> None:
     truth[10:30, 10:30], prediction[10:30, 40:60] = 1, 2
     path = tmp_path / "comparison.png"
     images, columns = [rng.random((60, 80))] * 3, ["a", "b" * 90, "$c"]
-    comparison(path, images, [truth] * 3, {"prediction": [prediction] * 3}, CLASSES, columns)
+    draw_comparison(path, images, [truth] * 3, {"prediction": [prediction] * 3}, CLASSES, columns)
     picture = pixels(path)
     third = (picture.shape[0] - 40 - 46) // 3
     rows = [picture[40 + row * third : 40 + (row + 1) * third] for row in range(3)]
     seen = [[bool((np.abs(row - np.array(s.colour)) <= 40).all(-1).sum() > 50) for s in CLASSES[:2]] for row in rows]
     assert seen == [[False, False], [True, False], [False, True]]
     with pytest.raises(ValueError, match=r"got \[1, 1, 1, 0\]"):
-        comparison(path, [truth], [truth], {"prediction": [truth]}, CLASSES, [])
+        draw_comparison(path, [truth], [truth], {"prediction": [truth]}, CLASSES, [])
     with pytest.raises(ValueError, match="one shape"):
-        comparison(path, [truth], [truth[1:]], {"prediction": [truth]}, CLASSES, ["a"])
+        draw_comparison(path, [truth], [truth[1:]], {"prediction": [truth]}, CLASSES, ["a"])
 
 
 def test_a_comparison_has_a_row_for_each_prediction_and_room_for_the_lines_that_are_given(tmp_path: Path) -> None:
@@ -224,7 +223,7 @@ def test_a_comparison_has_a_row_for_each_prediction_and_room_for_the_lines_that_
     path, predictions = tmp_path / "comparison.png", {"$first": [empty], "second " * 30: [block]}
     heights = {}
     for lines in ((), ("title",), ("title", "note")):
-        comparison(path, [image], [empty], predictions, CLASSES, ["a"], True, None, *lines)
+        draw_comparison(path, [image], [empty], predictions, CLASSES, ["a"], True, None, *lines)
         heights[len(lines)] = pixels(path).shape[0]
     assert (heights[1] - heights[0], heights[2] - heights[0]) == (24, 48)
     picture = pixels(path)
@@ -237,7 +236,7 @@ def test_a_comparison_has_a_row_for_each_prediction_and_room_for_the_lines_that_
 def test_a_window_draws_equal_values_equally_in_all_slices(tmp_path: Path) -> None:
     images = [np.full((40, 40), -0.3), np.linspace(-0.3, 1.0, 1600).reshape(40, 40)]
     path, masks = tmp_path / "comparison.png", [np.zeros((40, 40), np.uint8)] * 2
-    comparison(path, images, masks, {}, CLASSES, ["", ""], sides=False, window=(-1.0, 0.4))
+    draw_comparison(path, images, masks, {}, CLASSES, ["", ""], sides=False, window=(-1.0, 0.4))
     picture = pixels(path)
     left, right = picture[60:400, 60:400], picture[60:400, -300:-30]
     assert set(np.unique(left)) <= {127, 128}, "-0.3 is half way"
@@ -251,7 +250,7 @@ def test_curves_with_missing_values(tmp_path: Path, epochs: int) -> None:
         for epoch in range(1, epochs + 1)
     ]
     path = tmp_path / "curves.png"
-    curves(path, rows, ["loss"], ["dice_lung", "dice_ground-glass", "dice_absent"], title="run")
+    draw_curves(path, rows, ["loss"], ["dice_lung", "dice_ground-glass", "dice_absent"], title="run")
     assert pixels(path).shape == (460, 1200, 3)
 
 

@@ -30,9 +30,9 @@ FILES = ("severity.csv", "severity_per_study.csv", "severity.png")
 
 
 def write_lesions(folder: Path, studies: dict[str, float | None]) -> None:
-    with BurdenTable(folder / "lesions.csv", ["infection"]) as table:
-        for case, share in studies.items():
-            append(table, case, share)
+    table = BurdenTable(folder / "lesions.csv", ["infection"])
+    for case, share in studies.items():
+        append(table, case, share)
 
 
 def append(table: BurdenTable, case: str, share: float | None) -> None:
@@ -102,10 +102,10 @@ def test_a_missing_table_is_an_error(tmp_path: Path) -> None:
 def test_a_configs_run_list_compares_what_the_step_before_it_wrote(tmp_path: Path) -> None:
     """The table is open still, as it is in inference; the step after it finds the result."""
     compare = {"_target_": "common.report.severity_comparison.compare_with_folders", "output_dir": str(tmp_path)}
-    with BurdenTable(tmp_path / "lesions.csv", ["infection"]) as table:
-        parser = ConfigParser({"append": append, "table": table, "found": tmp_path / "severity.csv"})
-        parser["run"] = ["$@append(@table, 'CT-1/study_1', 0.1)", compare, "$@found.rename(@found.with_name('kept'))"]
-        parser.get_parsed_content("run")
+    table = BurdenTable(tmp_path / "lesions.csv", ["infection"])
+    parser = ConfigParser({"append": append, "table": table, "found": tmp_path / "severity.csv"})
+    parser["run"] = ["$@append(@table, 'CT-1/study_1', 0.1)", compare, "$@found.rename(@found.with_name('kept'))"]
+    parser.get_parsed_content("run")
     assert read(tmp_path / "kept")[2] == ["CT-1", "0", "1", "0", "0", "0"]
 
 

@@ -14,7 +14,8 @@ from conftest import ROOT
 from PIL import Image
 
 from common.datasets.frame_stream import FrameStream
-from common.report.frames import ReportFramesd, painted
+from common.report.frames import ReportFramesd
+from common.report.overlay_clip import painted
 from common.report.styles import ClassStyle
 
 METADATA = ROOT / "bundles" / "us_dense_seg" / "configs" / "metadata.json"

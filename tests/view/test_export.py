@@ -16,7 +16,7 @@ from views import CLASSES, METADATA, amber, glass, pixels, teal
 from common.phantoms.ct.chest_ct import chest_ct
 from common.phantoms.ct.layouts import lps_affine
 from common.view import export as case
-from common.view import rendering
+from common.view import off_screen, rendering
 from common.view.export import View3Dd
 
 
@@ -92,9 +92,9 @@ def test_what_has_no_depth_is_left_out_with_a_word(
 
 def test_tables_outlast_a_picture_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> list[np.ndarray]:
-        raise ValueError(rendering.NO_OPENGL)
+        raise ValueError(off_screen.NO_OPENGL)
 
-    monkeypatch.setattr(rendering, "_drawn", fail)
+    monkeypatch.setattr(rendering, "draw_off_screen", fail)
     with pytest.raises(ValueError, match="Tables and VTK files are written"):
         View3Dd("pred", tmp_path, METADATA, CLASSES)(phantom_case())
     endings = ("_lung.csv", "_prediction.csv", "_truth.csv", ".vti")
@@ -103,7 +103,7 @@ def test_tables_outlast_a_picture_that_fails(tmp_path: Path, monkeypatch: pytest
 
 def test_shapes_that_differ_and_a_missing_vtk_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     item = phantom_case()
-    with pytest.raises(ValueError, match=r"1: mask, scan and truth have one shape.*19"):
+    with pytest.raises(ValueError, match=r"1: mask, scan and truth must have one shape.*19"):
         View3Dd("pred", tmp_path, METADATA, CLASSES)({**item, "label": item["label"][..., :19]})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install vtk"):

@@ -12,7 +12,8 @@ import pytest
 from views import AMBER, amber, glass, pixels, teal, turned
 
 from common.view.rendering import render
-from common.view.surfaces import LUNG, TRUTH, Panel, Part, surface
+from common.view.scene import Panel, Part
+from common.view.surfaces import LUNG, TRUTH, surface
 
 
 def volume_of(vertices: np.ndarray, faces: np.ndarray) -> float:

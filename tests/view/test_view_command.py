@@ -13,8 +13,8 @@ import pytest
 from conftest import ROOT
 from views import CHEST_AFFINE, CLASSES, METADATA, amber, chest, glass, pixels, save, turned
 
+from common.report.scan_report import to_lps
 from common.view.command import main
-from common.view.export import to_lps
 from common.view.study import read_mask, read_study
 
 
@@ -97,17 +97,17 @@ def test_the_command_refuses_what_it_cannot_show(tmp_path: Path, rng: np.random.
     for arguments, message in (
         ([wrong["text"]], "text.nii.gz must be a NIfTI file"),
         ([wrong["empty"]], "neither lung nor lesion"),
-        ([wrong["scores"]], r"scores.nii.gz: a mask holds integers 0..255, got 0\."),
+        ([wrong["scores"]], r"scores.nii.gz: a mask must hold integers 0..255, got 0\."),
         ([wrong["scan"]], "got -500"),
         ([wrong["nan"]], "got nan"),
         ([wrong["slice"]], r"two or more slices, got shape \(4, 4, 1\)"),
         ([wrong["class"], "--metadata", str(METADATA)], "no class of value 9"),
-        ([mask, "--image", wrong["scan"]], r"scan.nii.gz and .*a.nii.gz must lie on one grid, got shape"),
-        ([mask, "--truth", wrong["moved"]], r"moved.nii.gz and .*a.nii.gz must lie on one grid, got the affines"),
+        ([mask, "--image", wrong["scan"]], r"scan.nii.gz and .*a.nii.gz must be on one grid, got shape"),
+        ([mask, "--truth", wrong["moved"]], r"moved.nii.gz and .*a.nii.gz must be on one grid, got the affines"),
         ([mask, mask, mask], "got 3"),
         ([mask, mask, "--image", mask], "belong to a single mask"),
-        ([mask, mask, "--titles", "one"], "--titles are two"),
-        ([mask, "--lung_value", "0"], "--lung_value is 1..255"),
+        ([mask, mask, "--titles", "one"], "--titles must be two"),
+        ([mask, "--lung_value", "0"], "--lung_value must be in 1..255"),
     ):
         with pytest.raises(ValueError, match=message):
             main([*arguments, "--output", str(tmp_path / "out")])

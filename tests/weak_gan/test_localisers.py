@@ -159,8 +159,8 @@ def test_normal_version_and_lesions_of_a_map_give_the_slice() -> None:
 def test_the_terms_of_a_map_count_slices_with_lesions_alone() -> None:
     x, lesions = torch.zeros(3, 1, 2, 2), torch.zeros(3, 1, 2, 2)
     lesions[0], lesions[1], lesions[2, 0, 0, 0] = 0.5, 0.9, -0.4  # mean sizes 0.5, 0.9, 0.1
-    is_normal, verdict = torch.tensor([False, True, False]), torch.tensor([1.0, 50.0, 3.0])
-    terms = MapLoss()(x, x - lesions, lesions, is_normal, verdict)
+    is_normal, critic_score = torch.tensor([False, True, False]), torch.tensor([1.0, 50.0, 3.0])
+    terms = MapLoss()(x, x - lesions, lesions, is_normal, critic_score)
     assert {name: float(value) for name, value in terms.items()} == pytest.approx({"map": 30.0, "adversarial": -2.0})
     none = MapLoss()(x, x - lesions, lesions, torch.tensor([True] * 3))
     assert {name: float(value) for name, value in none.items()} == {"map": 0.0}
@@ -226,5 +226,5 @@ def test_a_batch_without_lesions_teaches_va_gan_nothing() -> None:
 
 
 def test_what_normal_versions_are_made_from_is_one_of_two_words() -> None:
-    with pytest.raises(ValueError, match=r"made from 'all' slices or those with 'lesions', got 'normal'"):
+    with pytest.raises(ValueError, match=r"made_from must be 'all' or 'lesions', got 'normal'"):
         trainer(made_from="normal")

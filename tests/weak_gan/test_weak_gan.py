@@ -30,8 +30,8 @@ class Linear(nn.Module):
 
 def test_gradient_penalty_of_a_linear_critic_is_worked_by_hand() -> None:
     critic = Linear(torch.tensor([[3.0, 0.0], [0.0, 4.0]]))  # |gradient| = 5 everywhere
-    real, made = torch.rand(3, 1, 2, 2), torch.rand(3, 1, 2, 2)
-    penalty = gradient_penalty(critic, real, made)
+    real, fake = torch.rand(3, 1, 2, 2), torch.rand(3, 1, 2, 2)
+    penalty = gradient_penalty(critic, real, fake)
     assert float(penalty.detach()) == pytest.approx((5 - 1) ** 2)
     penalty.backward()
     # d/dw (|w| - 1)^2 = 2 (|w| - 1) w / |w|
@@ -40,22 +40,22 @@ def test_gradient_penalty_of_a_linear_critic_is_worked_by_hand() -> None:
 
 def test_the_critics_loss_is_wasserstein_with_penalty() -> None:
     critic = Linear(torch.full((2, 2), 0.5))  # |gradient| = 1, no penalty
-    real, made = torch.ones(2, 1, 2, 2), torch.zeros(3, 1, 2, 2)
-    terms = CriticLoss(penalty=10)(critic, real, made)
-    assert float(terms["critic"].detach()) == pytest.approx(-2.0)  # 0 of what is made, 4 * 0.5 of what is real
+    real, fake = torch.ones(2, 1, 2, 2), torch.zeros(3, 1, 2, 2)
+    terms = CriticLoss(penalty=10)(critic, real, fake)
+    assert float(terms["critic"].detach()) == pytest.approx(-2.0)  # 0 for fake slices, 4 * 0.5 for real ones
     assert float(terms["gradient penalty"].detach()) == pytest.approx(0.0, abs=1e-12)
-    doubled = CriticLoss(penalty=10)(Linear(torch.full((2, 2), 1.0)), real, made)
+    doubled = CriticLoss(penalty=10)(Linear(torch.full((2, 2), 1.0)), real, fake)
     assert float(doubled["gradient penalty"].detach()) == pytest.approx(10.0)
 
 
 def test_gradient_penalty_is_float32_under_mixed_precision() -> None:
     critic = Critic(filters=2)
-    real, made = torch.rand(2, 1, 16, 16), torch.rand(2, 1, 16, 16)
+    real, fake = torch.rand(2, 1, 16, 16), torch.rand(2, 1, 16, 16)
     torch.manual_seed(0)
-    plain = gradient_penalty(critic, real, made)
+    plain = gradient_penalty(critic, real, fake)
     torch.manual_seed(0)
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = gradient_penalty(critic, real, made.bfloat16().float())
+        mixed = gradient_penalty(critic, real, fake.bfloat16().float())
     assert mixed.dtype == torch.float32
     assert float(mixed.detach()) == pytest.approx(float(plain.detach()), rel=1e-3)
 
@@ -69,8 +69,8 @@ def test_a_normal_slice_that_is_parted_perfectly_costs_nothing(norm: int) -> Non
 
 def test_the_separators_terms_are_weighted_as_the_text_says() -> None:
     x, normal, lesions = torch.full((2, 1, 2, 2), 0.5), torch.full((2, 1, 2, 2), 0.2), torch.zeros(2, 1, 2, 2)
-    is_normal, verdict = torch.tensor([True, False]), torch.tensor([1.0, 3.0])
-    terms = SeparationLoss()(x, normal, lesions, is_normal, verdict)
+    is_normal, critic_score = torch.tensor([True, False]), torch.tensor([1.0, 3.0])
+    terms = SeparationLoss()(x, normal, lesions, is_normal, critic_score)
     assert float(terms["reconstruction"]) == pytest.approx(100 * 0.3)
     assert float(terms["fidelity"]) == pytest.approx(100 * 0.3)  # of the normal slice alone
     assert float(terms["adversarial"]) == pytest.approx(-0.01 * 2)
@@ -107,7 +107,7 @@ def test_mixed_precision_leaves_the_penalty_in_float32(monkeypatch: pytest.Monke
     seen: list[torch.dtype] = []
     engine.critic.pairs[0][0].register_forward_hook(lambda *call: seen.append(call[2].dtype))  # type: ignore
     engine.run()
-    # made, real, between the two, and the separator's step
+    # fake, real, between the two, and the separator's step
     assert seen[:4] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.bfloat16]
 
 

@@ -1,0 +1,136 @@
+"""A package is built from committed files and weights with their record, as the same bytes each time."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT
+from monai.bundle import ConfigParser
+from small_packages import TINY, VERSION, Packages, build, files_of, git
+
+from common.package import build as building
+from common.package.build import package
+from common.package.weights import make_network
+
+pytest_plugins = ["package_fixtures"]
+pytestmark = [
+    pytest.mark.slow,  # the packages are built for more than ten seconds
+    pytest.mark.filterwarnings("ignore:parsing config_file"),
+    pytest.mark.filterwarnings("ignore:No hash value provided"),
+]
+
+
+def test_the_same_commit_and_weights_give_the_same_bytes_in_any_process_and_folder(
+    packages: Packages, tmp_path: Path
+) -> None:
+    other, again = tmp_path / "a" / "deeper" / "place", tmp_path / "again"
+    git(tmp_path, "clone", "--quiet", str(packages.checkout), str(other))
+    build(other, packages.models, again, hash_seed="1")  # the packages of all tests were built with the seed 0
+    names = sorted(path.name for path in packages.dist.iterdir())
+    assert names == sorted([*(f"{bundle}_{VERSION}.zip" for bundle in TINY), "model_info.json"])
+    assert [name for name in names if (packages.dist / name).read_bytes() != (again / name).read_bytes()] == []
+
+
+def refused(
+    models: Path, message: str, bundle: str = "us_dense_seg", error: type[Exception] = ValueError, **words: Any
+) -> None:
+    """Packaging fails and writes nothing."""
+    words = {"allow_dirty": True, **words}
+    with pytest.raises(error, match=message):
+        package(bundle, models / "dist", models, **words)
+    assert not list((models / "dist").glob("*"))
+
+
+def test_a_package_needs_a_known_bundle_weights_and_the_record_of_their_training(
+    packages: Packages, tmp_path: Path
+) -> None:
+    refused(
+        tmp_path, r"No bundle 'us_dense'\. There are ct_drsegunet, .*; all takes each", "us_dense", FileNotFoundError
+    )
+    refused(tmp_path, r"us_dense_seg: no weights at .*model\.pt\. Train it \(python -m", error=FileNotFoundError)
+    (tmp_path / "us_dense_seg").mkdir()
+    for name, missing in (("model.pt", "run_training.json"), ("run_training.json", "config_training.json")):
+        shutil.copy(packages.models / "us_dense_seg" / name, tmp_path / "us_dense_seg")
+        refused(tmp_path, f"with the record of their training, but .* has no {missing} for .*", error=FileNotFoundError)
+
+
+def test_a_package_needs_weights_that_fit_their_record(packages: Packages, tmp_path: Path) -> None:
+    models = Path(shutil.copytree(packages.models / "us_dense_seg", tmp_path / "us_dense_seg"))
+    shutil.copy(packages.models / "us_reverse_transfer" / "model.pt", models)
+    refused(
+        tmp_path, r"every weight must fit UNet; 0 of 46 do.*Its record says: size \[48, 64\], filters 4\. Package the"
+    )
+
+
+def test_a_package_needs_a_network_that_gives_what_metadata_say(packages: Packages, tmp_path: Path) -> None:
+    models = Path(shutil.copytree(packages.models / "ct_weak_gan", tmp_path / "ct_weak_gan"))
+    trained = json.loads((models / "config_training.json").read_text()) | {"method": "cam"}
+    (models / "config_training.json").write_text(json.dumps(trained))
+    torch.save(weights_of("ct_weak_gan", trained), models / "model.pt")
+    message = r"metadata\.json says, \(2, 64, 64\) of normal version, lesion; got \(2,\) with .*method cam"
+    refused(tmp_path, message, "ct_weak_gan")
+
+
+def test_other_classes_stand_in_the_metadata_of_the_package(packages: Packages, tmp_path: Path) -> None:
+    models = Path(shutil.copytree(packages.models / "us_dense_seg", tmp_path / "us_dense_seg"))
+    trained = json.loads((models / "config_training.json").read_text()) | {"labels": "sparse"}
+    (models / "config_training.json").write_text(json.dumps(trained))
+    torch.save(weights_of("us_dense_seg", trained), models / "model.pt")
+    files = files_of(package("us_dense_seg", tmp_path / "dist", tmp_path, allow_dirty=True))
+    metadata, inference, train = (
+        json.loads(files[f"configs/{name}.json"]) for name in ("metadata", "inference", "train")
+    )
+    pred = metadata["network_data_format"]["outputs"]["pred"]
+    assert pred["channel_def"] == {"0": "A-line", "1": "B-line", "2": "pleural line", "3": "background"}
+    assert pred["num_channels"] == 4 and inference["labels"] == train["labels"] == "sparse"
+
+
+def weights_of(bundle: str, trained: dict[str, Any]) -> dict[str, torch.Tensor]:
+    config = ConfigParser.load_config_file(ROOT / "bundles" / bundle / "configs" / "inference.yaml")
+    return make_network({key: trained.get(key, value) for key, value in config.items()}).state_dict()
+
+
+def test_data_of_people_are_named_or_the_package_is_refused(packages: Packages, tmp_path: Path) -> None:
+    models = Path(shutil.copytree(packages.models / "us_dense_seg", tmp_path / "us_dense_seg"))
+    trained = json.loads((models / "config_training.json").read_text()) | {"dataset_dir": "/data/clinic"}
+    (models / "config_training.json").write_text(json.dumps(trained))
+    refused(tmp_path, "Weights go out with the name of their data, and a folder's name is none. Give --data, such as")
+    files = files_of(package("us_dense_seg", tmp_path / "dist", tmp_path, data="Clinic, 9 patients", allow_dirty=True))
+    origin = json.loads(files["configs/metadata.json"])["weights"]["origin"]
+    assert re.fullmatch(r"Trained \d{4}-\d\d-\d\d on Clinic, 9 patients\.", origin)
+    told = json.loads(files["configs/inference.json"])["initialize"][-1]
+    assert told["origin"] == origin and told["warn"] is False, "no warning where no phantoms were"
+    assert not [name for name, content in files.items() if b"/data/clinic" in content]
+
+
+def test_a_package_needs_committed_files_and_a_version_in_the_changelog(
+    packages: Packages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = tmp_path / "checkout"
+    git(tmp_path, "clone", "--quiet", str(packages.checkout), str(checkout))
+    monkeypatch.setattr(building, "ROOT", checkout)
+    Path(shutil.copytree(packages.models / "us_dense_seg", tmp_path / "us_dense_seg"))
+    (checkout / "README.md").write_text("Not packaged, so it may differ.\n")
+    package("us_dense_seg", tmp_path / "fine", tmp_path)
+    added, config = (
+        checkout / "common" / "added.py",
+        checkout / "bundles" / "us_dense_seg" / "configs" / "metadata.json",
+    )
+    added.touch()
+    refused(tmp_path, r"made of committed files, but common/added\.py differ\. Commit them, or add", allow_dirty=False)
+    added.unlink()
+    config.write_text(config.read_text().replace('"version": "0.1.0"', '"version": "0.2.0"'))
+    refused(
+        tmp_path, r"us_dense_seg: version 0\.2\.0 of metadata\.json must be in its changelog, which has 0\.1\.0\. Say"
+    )
+    shutil.rmtree(checkout / ".git")
+    config.write_text(config.read_text().replace('"version": "0.2.0"', '"version": "0.1.0"'))
+    refused(
+        tmp_path, "names its commit, but this is no git checkout. Clone it, or add --allow_dirty", allow_dirty=False
+    )
