@@ -249,9 +249,9 @@ def check_hu(image: torch.Tensor, intensity: str, name: str) -> None:
         ValueError: for another declared intensity, or values that are not finite or have no air.
     """
     low, high = (float(bound) for bound in torch.aminmax(image))
-    if intensity != "HU" or not (np.isfinite([low, high]).all() and low <= AIR):
+    if intensity != "HU" or not (np.isfinite([low, high]).all() and low <= AIR[1]):
         raise ValueError(
-            f"{name}: pseudo-labels need HU, with air below {AIR:g}, got {low:g} to {high:g}, declared as {intensity}. "
+            f"{name}: pseudo-labels need HU, with air below {AIR[1]:g}, got {low:g} to {high:g}, declared as {intensity}. "
             "Export the scan in HU, or leave it out with --exclude."
         )
 

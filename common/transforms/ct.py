@@ -12,9 +12,15 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from ..readers.ct import read
+from ..readers.isolated import Isolated
 from ..readers.scan import UPRIGHT
 
-AIR = -500.0  # HU; every chest CT has voxels below this: lung, airways, air around the body
+AIR = (-1150.0, -500.0)  # HU of lung, airways and the air around the body
+TISSUE = (-200.0, 300.0)  # HU of fat, muscle, blood and consolidation
+LEAST = 0.005  # share of the voxels that a chest CT has of each
+BEYOND = 1e5  # no HU is as large: metal reaches 3,000 to 30,000
+SAMPLE = 500_000  # voxels that are looked at
+SMALLEST = 8  # pixels of a slice, each way
 
 
 class LoadScand(MapTransform):
@@ -22,18 +28,42 @@ class LoadScand(MapTransform):
 
     A key that is missing or None is removed from the item, so that sources without lung masks need no other pipeline.
     One-hot arrays (``masks_*.npy`` of MedSeg) are converted to the form of the other layouts: a lesion mask under
-    ``label``, 0 and 1 under ``lung``.
+    ``label``, 0 and 1 under ``lung``. Images of masks keep their indices.
+
+    Args:
+        keys: paths.
+        isolated: read in a process of its own, so that a decoder that crashes or hangs loses one case.
+        timeout: seconds after which reading one file is stopped, if isolated.
+        memory: GiB that reading one file may need, if isolated.
+        allow_missing_keys: ignored, since missing keys are always left out.
     """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        isolated: bool = False,
+        timeout: float = 300.0,
+        memory: float = 16.0,
+        allow_missing_keys: bool = True,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.reader = Isolated(timeout, memory) if isolated else None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace each path by its tensor."""
         item = dict(data)
-        axes = item.get("picture_axes", UPRIGHT)
+        options = {name: item[name] for name in ("gaps", "orientation") if name in item}
         for key in self.keys:
             if item.get(key) is None:
                 item.pop(key, None)
                 continue
-            scan = read(item[key], axes)
+            axes = item.get("picture_axes", UPRIGHT)
+            scan = read(item[key], axes, self.reader, indices=key != "image", **options)
+            if key == "image":
+                item["notes"] = scan.meta["notes"]
+                if min(scan.shape[1:3]) < SMALLEST:
+                    size = " x ".join(map(str, scan.shape[1:3]))
+                    raise ValueError(f"{item.get('case', item[key])}: a slice of {size} pixels is no CT. Leave it out.")
             if scan.meta["kind"] == "array" and key != "image":
                 # of the channels ground-glass, consolidation, lung, background
                 values = torch.tensor([1.0, 2.0, 0.0, 0.0] if key == "label" else [1.0, 1.0, 1.0, 0.0])
@@ -53,6 +83,8 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
     Raises:
         ValueError: if values are not finite or do not fit the declared intensity, or if the intensity is unknown.
     """
+    if scan.is_complex():
+        raise ValueError(f"{name}: intensities must be real numbers, got complex ones. Export the scan in HU.")
     low, high = (float(bound) for bound in torch.aminmax(scan))  # keeps NaN and infinity
     observed = f"observed range {low:g} to {high:g}"
     if not np.isfinite(low) or not np.isfinite(high):
@@ -61,11 +93,20 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
             f"{name}: intensities must be finite, got {count} NaN or infinite voxels. Export the scan again."
         )
     if intensity == "HU":
-        if low > AIR:
+        if max(-low, high) > BEYOND:
+            raise ValueError(f"{name}: declared as HU, but {observed}, which no CT has. Export the scan again.")
+        shares = hu_shares(scan)
+        lacking = [
+            f"{kind} ({bounds[0]:g} to {bounds[1]:g} HU): {100 * share:.2f} % of the voxels"
+            for kind, bounds, share in zip(("air", "soft tissue"), (AIR, TISSUE), shares, strict=True)
+            if share < LEAST
+        ]
+        if lacking:
             raise ValueError(
-                f"{name}: declared as HU, but a chest CT in HU has air below {AIR:g} HU; {observed}. If it holds "
-                "windowed grey levels 0..255, declare --intensity 8bit. If the rescale slope was lost, export it "
-                "again. If it is a mask, leave it out with --exclude."
+                f"{name}: declared as HU, but a chest CT has air and soft tissue, got too little "
+                f"{' and '.join(lacking)}; {observed}. If it holds windowed grey levels 0..255, declare --intensity 8bit. If the rescale "
+                "slope and intercept were lost (values of HU + 1024), export it again. If it is a mask, leave it out "
+                "with --exclude."
             )
     elif intensity == "8bit":
         if low < 0 or high > 255:
@@ -74,6 +115,21 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
             )
     else:
         raise ValueError(f"{name}: unknown intensity {intensity!r}. Declare 'HU' or '8bit'.")
+
+
+def hu_shares(scan: torch.Tensor) -> tuple[float, float]:
+    """Return the shares of air and of soft tissue among the voxels of a scan in HU, of a sample of large ones.
+
+    Padding outside the field of view (below the HU of air) does not count.
+    """
+    values = scan.as_tensor() if isinstance(scan, MetaTensor) else scan
+    flat = values.reshape(-1)
+    sample = flat[:: max(1, flat.numel() // SAMPLE)]
+    sample = sample[sample >= AIR[0]]
+    if not sample.numel():
+        return 0.0, 0.0
+    air, tissue = (((sample >= low) & (sample <= high)).float().mean() for low, high in (AIR, TISSUE))
+    return float(air), float(tissue)
 
 
 class WindowCTd(MapTransform):

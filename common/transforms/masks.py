@@ -19,13 +19,14 @@ from .ct import check_intensity
 
 LESIONS = {"ground-glass": 1, "consolidation": 2}  # values of the public lesion masks
 EFFUSION = 3
+ROUNDING = 1e-3  # how far rescaled or resampled masks may be from integers
 
 
 def check_same_grid(name: str, mask: torch.Tensor, image: torch.Tensor, reference: str = "image") -> None:
     """Check that a mask has the shape and the axis directions of its image, or of another mask of the same image.
 
-    The origins may differ. Many masks were saved with a careless header, and shape and axes are enough to match the
-    voxels.
+    Masks of other tools in another order of axes are fine if their header places them on the image. With the same axes
+    the origins may differ, because many masks were saved with a careless header.
 
     Args:
         name: kind of mask, for the message.
@@ -34,7 +35,7 @@ def check_same_grid(name: str, mask: torch.Tensor, image: torch.Tensor, referenc
         reference: kind of ``image``, for the message.
 
     Raises:
-        ValueError: if shape or axes differ.
+        ValueError: if the shape differs, or the axes differ and the header places the mask elsewhere.
     """
     file = getattr(mask, "meta", {}).get("filename_or_obj", name)
     if mask.shape[1:] != image.shape[1:]:
@@ -45,11 +46,20 @@ def check_same_grid(name: str, mask: torch.Tensor, image: torch.Tensor, referenc
     if isinstance(mask, MetaTensor) and isinstance(image, MetaTensor):
         affines = [np.asarray(each.meta.get("original_affine", each.affine)) for each in (mask, image)]
         axes = ["".join(map(str, aff2axcodes(affine))) for affine in affines]
-        if axes[0] != axes[1]:
+        # In another order of axes, the header alone says which voxel is which: it must place the mask on the scan
+        if axes[0] != axes[1] and not _same_place(mask, image):
             raise ValueError(
-                f"{file}: the {name} mask must have the {reference}'s axes {axes[1]}, got {axes[0]}. Look at both, and "
-                "save the mask with the image's affine."
+                f"{file}: the {name} mask has the axes {axes[0]}, the {reference} {axes[1]}, and its header places it "
+                f"elsewhere. Save the mask with a header that describes where its voxels lie."
             )
+
+
+def _same_place(mask: MetaTensor, image: MetaTensor) -> bool:
+    """Whether the corners of both grids, which lie in one order of axes by now, agree within a voxel."""
+    size = np.asarray(image.shape[1:], float) - 1
+    corners = np.array([[x, y, z, 1.0] for x in (0, size[0]) for y in (0, size[1]) for z in (0, size[2])])
+    places = [corners @ np.asarray(each.affine).T for each in (mask, image)]
+    return bool(np.abs(places[0] - places[1]).max() <= voxel_sizes(np.asarray(image.affine)).max())
 
 
 def _is_one_of(mask: torch.Tensor, values: Sequence[float]) -> torch.Tensor:
@@ -67,13 +77,29 @@ def check_lesion_values(mask: MetaTensor) -> None:
         ValueError: if it holds other values; names the file and its values.
     """
     values = mask.as_tensor()
+    snap_to_integers(values)
     if not _is_one_of(values, (0, *LESIONS.values(), EFFUSION)).all():
         found = torch.unique(values).tolist()
+        if found == [0, 255]:
+            raise ValueError(
+                f"{mask.meta.get('filename_or_obj', 'label')}: a lesion mask must hold 0, 1 (ground-glass), "
+                "2 (consolidation), 3 (effusion), got 0 and 255, as images of masks often do. Replace 255 by the class."
+            )
         raise ValueError(
             f"{mask.meta.get('filename_or_obj', 'label')}: a lesion mask must hold 0, 1 (ground-glass), "
             f"2 (consolidation), 3 (effusion), got {', '.join(f'{value:g}' for value in found[:8])}"
             f"{', ...' if len(found) > 8 else ''}. Map its values to these."
         )
+
+
+def snap_to_integers(values: torch.Tensor) -> None:
+    """Round values that are integers up to rounding errors, such as 0.9999999 and 0.9999, in place."""
+    if not values.is_floating_point():
+        return
+    rounded = values.round()
+    difference = (values - rounded).abs_()
+    if 0 < float(difference.max()) <= ROUNDING:
+        values.copy_(rounded)
 
 
 def mask_like(values: torch.Tensor, reference: MetaTensor) -> MetaTensor:

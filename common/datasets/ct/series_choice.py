@@ -32,9 +32,9 @@ def choose(
 
     Args:
         series: of one study.
-        wanted: ``auto``: the axial series that covers most, of those the thinnest slices, then the kernel. Series that do
-            not differ in these are all taken if they are in folders of their own. ``all``: every axial series. Else a
-            SeriesInstanceUID, a SeriesNumber, or a pattern of the description such as ``*lung*``.
+        wanted: ``auto``: the axial series that covers most, of those the thinnest slices, then the kernel. Series that
+            do not differ in these are all taken if they are in folders of their own. ``all``: every axial series. Else
+            a SeriesInstanceUID, a SeriesNumber, or a pattern of the description such as ``*lung*``.
         kernel: ``soft`` or ``lung``: which reconstruction ``auto`` prefers, by what the weights were trained on.
 
     Returns:
