@@ -346,7 +346,7 @@ def _checked(slices: Sequence[Slice]) -> Series:
     if len(slices) == 1:
         return series
     places, gaps = places[order], np.diff(places[order])
-    step = float(np.median(gaps))
+    step = float(np.median(gaps[gaps <= 1.5 * gaps.min()])) if gaps.min() > POSITION else float(np.median(gaps))
     if step < 1e-3:
         series.problem = f"all {len(slices)} slices lie at one position. Export one volume with its positions."
         return series

@@ -100,6 +100,8 @@ def _refuse_other_than_8_bit(picture: ImageFile) -> None:
     arguments = picture.tile[0][3] if picture.tile else ""
     layout = arguments if isinstance(arguments, str) else str((arguments or ("",))[0])  # such as L;4 or RGB;16B
     bits = re.search(r";(\d+)", layout)
+    if picture.mode == "CMYK":
+        raise Refused("an image must hold grey levels or RGB, got CMYK, the colours of a printer. Convert it.")
     indices = picture.mode in ("P", "PA")  # of any depth: their colours have 8 bits
     if picture.mode.startswith(DEEP) or (bits and not indices and bits[1] != "8"):
         got = layout if bits else picture.mode

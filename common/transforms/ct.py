@@ -94,7 +94,7 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
         )
     if intensity == "HU":
         if max(-low, high) > BEYOND:
-            raise ValueError(f"{name}: declared as HU, but {observed}, which no CT has. Export the scan again.")
+            raise ValueError(f"{name}: declared as HU, but {observed}, which no CT has. Export it again.")
         shares = hu_shares(scan)
         lacking = [
             f"{kind} ({bounds[0]:g} to {bounds[1]:g} HU): {100 * share:.2f} % of the voxels"
@@ -104,8 +104,8 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
         if lacking:
             raise ValueError(
                 f"{name}: declared as HU, but a chest CT has air and soft tissue, got too little "
-                f"{' and '.join(lacking)}; {observed}. If it holds windowed grey levels 0..255, declare --intensity 8bit. If the rescale "
-                "slope and intercept were lost (values of HU + 1024), export it again. If it is a mask, leave it out "
+                f"{' and '.join(lacking)}; {observed}. If it holds windowed grey levels 0..255, declare "
+                "--intensity 8bit. If the rescale slope and intercept were lost (values of HU + 1024), export it again. If it is a mask, leave it out "
                 "with --exclude."
             )
     elif intensity == "8bit":

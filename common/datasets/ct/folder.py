@@ -171,7 +171,7 @@ def _dicom_cases(
     omitted += [(each.path, "DICOMDIR") for each in indices]
     cases: list[dict[str, Any]] = []
     _mark_incomplete(found, failed, broken)
-    homes = {path.parent for series in found for path in series.files}
+    homes = {path.parent for series in found if len(series.slices) > 1 for path in series.files}
     omitted += [(path, "broken link") for path in broken]
     for path, why in failed:
         if path.parent not in homes:
