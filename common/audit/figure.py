@@ -15,13 +15,13 @@ from ..report.grid import ImageGrid
 from ..report.styles import ClassStyle
 from .findings import KINDS, Finding
 
-SHOWN, OF_A_KIND = 12, 4  # findings that are drawn at most; of each kind, the largest that are drawn in any case
-COLUMNS, CAPTION, SIZE = 4, 46, 9.5  # panels in a row at most; pixels below each; points
-SIDE, WIDEST = 120.0, 1.2  # side of a panel in mm; its ratio to a finding that needs more
-LINES: tuple[Any, ...] = ("-", "-", (0, (3, 3)))  # lung, truth, prediction: dashed, so that an equal truth shows
-LUNG, TRUTH, PREDICTION = (
+SHOWN, OF_A_KIND = 12, 4  # findings to draw, at most; largest of each kind that are always among them
+COLUMNS, CAPTION, SIZE = 4, 46, 9.5  # panels in a row, at most; pixels below a panel; points
+SIDE, WIDEST = 120.0, 1.2  # side of a panel in mm, or this many times a larger finding
+LINES: tuple[Any, ...] = ("-", "-", (0, (3, 3)))  # the prediction is dashed, so that an equal ground truth shows
+LUNG, GROUND_TRUTH, PREDICTION = (
     ClassStyle("lung", 1, (100, 143, 255)),
-    ClassStyle("truth", 2, (255, 176, 0)),
+    ClassStyle("ground truth", 2, (255, 176, 0)),
     ClassStyle("prediction", 3, (220, 38, 127)),
 )
 
@@ -54,7 +54,10 @@ def crop_surroundings(case: str, finding: Finding, arrays: Sequence[np.ndarray],
 
 
 def largest_findings(candidates: Iterable[Finding]) -> list[Finding]:
-    """Those to draw, largest first. A finding that is left out now would also be left out of more candidates."""
+    """Select the findings to draw, largest first.
+
+    A finding that is left out would also be left out of any larger set of candidates, so it need not be kept.
+    """
     order = sorted(candidates, key=lambda finding: -finding.size)
     first = [each for kind in KINDS for each in [one for one in order if one.kind == kind][:OF_A_KIND]]
     chosen = [*first, *(each for each in order if each not in first)][:SHOWN]
@@ -65,7 +68,7 @@ def draw_findings(path: Path, findings: Mapping[Finding, Surroundings], title: s
     """Draw a panel for each finding, with a caption, below a title and a note."""
     rows = -(-len(findings) // COLUMNS)
     columns = -(-len(findings) // max(1, rows)) or 1
-    legend = (LUNG, TRUTH, PREDICTION) if findings else ()
+    legend = (LUNG, GROUND_TRUTH, PREDICTION) if findings else ()
     grid = ImageGrid(columns, [1.0] * rows, title=title, note=note, legend=legend, caption=CAPTION)
     for position, (finding, surroundings) in enumerate(findings.items()):
         row, column = divmod(position, columns)
@@ -81,11 +84,11 @@ def draw_findings(path: Path, findings: Mapping[Finding, Surroundings], title: s
 def _draw_finding(axes: Axes, finding: Finding, shown: Surroundings) -> None:
     canvas.show(axes, shown.image, canvas.LUNG_WINDOW, shown.aspect)
     axes.autoscale(False)
-    colour = (TRUTH if finding.kind == KINDS[0] else PREDICTION).rgb
+    colour = (GROUND_TRUTH if finding.kind == KINDS[0] else PREDICTION).rgb
     fill = shown.finding.T[..., None] * np.array([*colour, canvas.FILL / 2])
     axes.imshow(fill, origin="upper", aspect=shown.aspect)
     grid = [np.arange(-1, size + 1) for size in shown.image.shape]
-    for style, area, line in zip((LUNG, TRUTH, PREDICTION), shown.areas, LINES, strict=True):
+    for style, area, line in zip((LUNG, GROUND_TRUTH, PREDICTION), shown.areas, LINES, strict=True):
         if area.any():
             edges = np.pad(area.T, 1, mode="edge").astype(np.float32)  # no line where the border of the panel cuts it
             axes.contour(*grid, edges, levels=[0.5], colors=[style.rgb], linewidths=1.5, linestyles=[line])

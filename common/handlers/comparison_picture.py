@@ -1,4 +1,4 @@
-"""Pictures of an evaluation."""
+"""Figure of predictions beside the ground truth, drawn at each validation."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..run.distributed import gathered, is_main
 from .slice_table import decollated
 
 
-def largest(parts: Iterable[Mapping[str, tuple[Any, ...]]], count: int) -> dict[str, Any]:
-    """The largest entry of each case, of the cases with the largest ones.
+def largest_of_each_case(parts: Iterable[Mapping[str, tuple[Any, ...]]], count: int) -> dict[str, Any]:
+    """Select the largest entry of each case, for the cases with the largest ones.
 
     Args:
-        parts: of each process: entries by case, which begin with their size.
-        count: of cases, at most.
+        parts: for each process, entries by case; the first item of an entry is its size.
+        count: number of cases, at most.
     """
     best: dict[str, Any] = {}
     for part in parts:
@@ -32,15 +32,15 @@ def largest(parts: Iterable[Mapping[str, tuple[Any, ...]]], count: int) -> dict[
 
 
 class ComparisonPicture:
-    """A sheet of image, truth and prediction of the slices with the largest lesions, one a case, at each validation.
+    """Draw image, ground truth and prediction of the slices with the largest lesions, one per case.
 
     Args:
-        path: of the PNG.
-        metadata: the bundle's ``metadata.json``, which holds the classes' colours.
+        path: PNG to write at each validation.
+        metadata: the bundle's ``metadata.json``, which holds the colours of the classes.
         classes: names in channel order.
-        columns: number of slices.
-        upright: tensors are (C, rows, columns) as ultrasound has them, and show no side of the patient; else (C, X, Y)
-            in LPS order.
+        columns: number of slices, at most.
+        upright: tensors are (C, rows, columns), as in ultrasound, and the patient's sides are not marked. If False,
+            tensors are (C, X, Y) in LPS order.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ComparisonPicture:
         engine.add_event_handler(Events.COMPLETED, self.draw)
 
     def choose(self, engine: Engine) -> None:
-        """Keep the slice with the largest lesion of each case, of the cases with the largest ones."""
+        """Keep the slice with the largest lesions of each case, for the cases with the largest ones."""
         lesions = [index for index, name in enumerate(self.classes) if name not in ("lung", "background")]
         output: Any = engine.state.output
         for sample, source in zip(output, decollated(engine), strict=True):
@@ -76,25 +76,25 @@ class ComparisonPicture:
             del self.best[case]
 
     def draw(self, engine: Engine) -> None:
-        """Write the sheet of all processes' slices."""
-        self.best = largest(gathered([self.best]), self.columns)
+        """Draw the slices of all processes."""
+        self.best = largest_of_each_case(gathered([self.best]), self.columns)
         if not is_main():
             return
         samples = [sample for _, sample in self.best.values()]
         draw_comparison(
             self.path,
-            [self.turned(sample["image"][0].numpy()) for sample in samples],
-            [self.turned(self.mask(sample["label"])) for sample in samples],
-            {"prediction": [self.turned(self.mask(sample["pred"])) for sample in samples]},
+            [self.in_figure(sample["image"][0].numpy()) for sample in samples],
+            [self.in_figure(self.mask(sample["label"])) for sample in samples],
+            {"prediction": [self.in_figure(self.mask(sample["pred"])) for sample in samples]},
             self.styles,
             [sample["title"] for sample in samples],
             sides=not self.upright,
         )
 
-    def turned(self, plane: np.ndarray) -> np.ndarray:
-        """As the sheet takes it: (X, Y)."""
+    def in_figure(self, plane: np.ndarray) -> np.ndarray:
+        """Turn a plane to (X, Y), as the figure takes it."""
         return plane.T if self.upright else plane
 
     def mask(self, onehot: torch.Tensor) -> np.ndarray:
-        """(classes, ...) of 0 and 1 to mask values (...); 0 where no class is set."""
+        """Turn one-hot (classes, ...) into mask values (...); pixels without a class are 0."""
         return (onehot * self.values[:, None, None]).sum(0).round().numpy().astype(np.uint8)

@@ -1,1 +1,1 @@
-"""Synthetic chest CT and lung ultrasound, made from a seed, in the layouts of public datasets."""
+"""Synthetic chest CT and lung ultrasound, generated from a seed, in the layouts of public datasets."""

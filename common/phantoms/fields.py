@@ -1,4 +1,4 @@
-"""Smooth random fields in millimetres and the few shape helpers that every part of the phantom uses."""
+"""Smooth random fields in millimetres, and helpers for shapes that all phantoms use."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-# float32 wherever whole slices are computed; numpy cannot always prove it.
+# float32 wherever whole slices are computed; the type checker cannot always prove it.
 Array = NDArray[np.floating[Any]]
 
-# The box, in mm around the carina, inside which the fields are defined; outside it they repeat. Any chest fits.
+# Size in mm of the box around the carina that the fields cover. Outside it they repeat. Every chest fits in it.
 FIELD_WIDTH = 520.0
 FIELD_HEIGHT = 420.0
 
@@ -21,15 +21,15 @@ SPLINE_DEVIATION = 0.3319
 
 
 def generator(seed: int, stream: int) -> np.random.Generator:
-    """Returns an independent random generator for one part of one patient.
+    """Return an independent random generator for one part of one patient.
 
-    Separate streams keep a patient's body the same when, for instance, the lesions are left out.
+    Because each part has its own stream, a patient's body stays the same if, for example, the lesions are left out.
     """
     return np.random.default_rng([seed, stream])
 
 
 def spline_weights(position: Array, nodes: int) -> csr_array:
-    """Returns the (len(position), nodes) cubic B-spline weights at fractional node positions, repeating at the end."""
+    """Return cubic B-spline weights (len(position), nodes) at fractional node positions; the nodes repeat."""
     base = np.floor(position).astype(int)
     t = position - base
     pieces = [(1 - t) ** 3 / 6, 2 / 3 - t**2 + t**3 / 2, 1 / 6 + t / 2 + t**2 / 2 - t**3 / 2, t**3 / 6]
@@ -40,13 +40,13 @@ def spline_weights(position: Array, nodes: int) -> csr_array:
 
 
 class SmoothField:
-    """A Gaussian random field of zero mean and about unit deviation that is a function of position in mm.
+    """Gaussian random field over positions in mm, with mean 0 and a standard deviation of about 1.
 
-    Because it is white noise on a lattice fixed in space, interpolated by splines, every sampling of the same patient
-    sees the same field.
+    The field is white noise on a lattice that is fixed in space, interpolated by splines. The same patient therefore
+    has the same field at any sampling.
 
     Args:
-        rng: where the lattice values come from.
+        rng: source of the lattice values.
         scale: lattice spacing in mm, about the size of the structures in the field.
     """
 
@@ -57,7 +57,7 @@ class SmoothField:
         self.values = rng.standard_normal((along, across, across), dtype=np.float32)
 
     def on(self, x: Array, y: Array) -> Callable[[float], Array]:
-        """Returns a function from height z in mm to the (len(x), len(y)) field on the axes x and y in mm."""
+        """Return a function from height z in mm to the field (len(x), len(y)) on the axes x and y in mm."""
         planes, across, _ = self.values.shape
         along_x = spline_weights(x / self.scale + across / 2, across)
         along_y = spline_weights(y / self.scale + across / 2, across)
@@ -73,22 +73,22 @@ class SmoothField:
 
 
 def smoothstep(value: Array | float) -> Array:
-    """Maps values below 0 to 0, above 1 to 1, with a smooth rise between."""
+    """Map values below 0 to 0 and values above 1 to 1, with a smooth rise between."""
     t: Array = np.clip(np.asarray(value, np.float32), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def coverage(depth: Array, width: float) -> Array:
-    """Returns the share (0..1) of a voxel inside a surface, from the depth inside it and the voxel's width (mm)."""
+    """Return the share (0..1) of a voxel inside a surface, given its depth inside the surface and its width, in mm."""
     return np.clip(depth / width + 0.5, 0, 1)
 
 
 def smooth_minimum(first: Array, second: Array, radius: float) -> Array:
-    """Returns the smaller of two depths in mm, with the edge where they meet rounded by about `radius` mm."""
+    """Return the smaller of two depths in mm; the edge where they meet is rounded by about ``radius`` mm."""
     overlap = np.maximum(radius - np.abs(first - second), 0)
     return np.minimum(first, second) - overlap * overlap / (4 * radius)
 
 
 def paint(image: Array, share: Array, value: Array | float) -> None:
-    """Blends `value` into `image` in place, by the share (0..1) of each voxel that it fills."""
+    """Blend ``value`` into ``image`` in place, by the share (0..1) that it fills of each voxel."""
     image += share * (value - image)

@@ -1,4 +1,4 @@
-"""What all layouts share: folders that appear once they are complete, and checks of the numbers asked for."""
+"""Helpers of all layouts: folders that appear once they are complete, and checks of arguments."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Patients of one seed are numbered within a block of this size, so that different seeds share no patient.
+# Each seed numbers its patients within a block of this size, so that different seeds share no patient.
 SEED_BLOCK = 10_000
 
 
 @contextmanager
 def finished_folder(root: Path) -> Iterator[Path]:
-    """Gives a temporary folder beside `root` that takes its name once everything in it is written.
+    """Yield a temporary folder beside ``root``, and rename it to ``root`` once everything in it is written.
 
     Raises:
-        FileExistsError: if `root` exists and is not an empty folder.
+        FileExistsError: if ``root`` exists and is not an empty folder.
     """
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise FileExistsError(
-            f"Phantoms are written to a new folder, but {root} exists. Remove it or name another one."
+            f"Phantoms are written to a new folder, but {root} exists. Remove it or name another folder."
         )
     root.parent.mkdir(parents=True, exist_ok=True)
     part = root.with_name(f".{root.name}.{os.getpid()}.part")
@@ -37,12 +37,12 @@ def finished_folder(root: Path) -> Iterator[Path]:
 
 
 def check_count(name: str, value: int) -> None:
-    """Raises ValueError unless the value is at least 1."""
+    """Raise ValueError unless the value is at least 1."""
     if value < 1:
-        raise ValueError(f"{name} must be at least 1, but is {value}. Ask for one or more.")
+        raise ValueError(f"{name} must be at least 1, got {value}. Use 1 or more.")
 
 
 def check_seed(seed: int) -> None:
-    """Raises ValueError for a negative seed."""
+    """Raise ValueError for a negative seed."""
     if seed < 0:
-        raise ValueError(f"seed must not be negative, but is {seed}. Use 0 or any positive integer.")
+        raise ValueError(f"seed must not be negative, got {seed}. Use 0 or any positive integer.")

@@ -15,7 +15,7 @@ from PIL import Image
 from .burden import BurdenTable, lesion_burden
 from .case_report import CaseReport, label_map
 from .mask_files import mask_palette, save_picture_mask, save_volume
-from .overlay import overlay
+from .overlay import draw_overlay
 from .scan_report import ScanReport, to_lps
 
 logger = logging.getLogger(__name__)
@@ -122,6 +122,6 @@ class ReportCased(ScanReport):
             note = f"{line}; lung found by threshold" if lung_from == "threshold" else line
             drawn = np.where((mask == 0) & lung, self.lung_value or 0, mask)
             path = self.path(item, "_overlay.png")
-            overlay(path, scan.hu, drawn, styles, title=case, spacing=scan.spacing, note=note)
+            draw_overlay(path, scan.hu, drawn, styles, title=case, spacing=scan.spacing, note=note)
             logger.info("%s: %d slices, lesions in %s.", case, mask.shape[-1], note)
         return item

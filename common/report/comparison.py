@@ -1,4 +1,4 @@
-"""Predictions beside the ground truth, a slice per column."""
+"""Predictions below the ground truth, one slice per column."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ def draw_comparison(
     title: str = "",
     note: str = "",
 ) -> None:
-    """Sheet of slices: image, truth and each prediction below each other, one slice a column.
+    """Draw slices side by side: in each column the image, the ground truth and the predictions.
 
     Args:
-        path: PNG to write, at most 1600 pixels wide; its folder is made where missing.
-        images: arrays (X, Y) in LPS order of any range.
-        truths: integers, the shape of their image.
-        predictions: by name of the row, integers, the shape of their image.
-        classes: what the values of the masks mean; others are not drawn.
+        path: PNG to write, at most 1600 pixels wide; its folder is made if it is missing.
+        images: arrays (X, Y) in LPS order, with values of any range.
+        truths: ground truth, integers, same shape as their image.
+        predictions: by name of the row, integers, same shape as their image.
+        classes: what the values of the masks mean; other values are not drawn.
         titles: text above each column.
-        sides: mark the patient's right and left, which ultrasound does not know.
+        sides: mark the patient's right and left; False for ultrasound, where they are unknown.
         window: values that are drawn black and white; None takes each image's 1st and 99th percentile.
-        title: first line, without which it takes no room.
+        title: first line; it takes no room if empty.
         note: second line, likewise.
 
     Raises:
-        ValueError: for no slices, lists of differing length, or shapes that differ.
+        ValueError: without slices, or if lists differ in length or shapes differ.
     """
     check_slices(images, [truths, *predictions.values()], titles)
-    masks = {"image": None, "truth": truths, **predictions}
+    masks = {"image": None, "ground truth": truths, **predictions}
     grid = ImageGrid(
         len(images),
         [max(height_over_width(image) for image in images)] * len(masks),
@@ -66,11 +66,11 @@ def draw_comparison(
 
 
 def check_slices(images: Sequence[np.ndarray], masks: Sequence[Sequence[np.ndarray]], titles: Sequence[str]) -> None:
-    """Raise ValueError unless there is one of each per slice, of one shape."""
+    """Raise ValueError unless each slice has an image, its masks and a title, all of one shape."""
     lengths = [len(each) for each in (images, *masks, titles)]
     if len(set(lengths)) > 1 or not images:
-        raise ValueError(f"Give an image, its masks and a title for each of one or more slices, got {lengths}.")
+        raise ValueError(f"Give an image, its masks and a title for each of one or more slices; got {lengths} of them.")
     for image, *drawn in zip(images, *masks, strict=True):
         if image.ndim != 2 or any(mask.shape != image.shape for mask in drawn):
             shapes = ", ".join(str(each.shape) for each in (image, *drawn))
-            raise ValueError(f"An image and its masks have one shape (X, Y), got {shapes}. Put them on one grid.")
+            raise ValueError(f"An image and its masks need one shape (X, Y), got {shapes}. Bring them to one grid.")

@@ -25,7 +25,7 @@ def draw_confusion(path: str | Path, matrices: Mapping[str, np.ndarray], classes
     figure = canvas.new_figure(len(matrices) * (side + left) + canvas.MARGIN, side + 130)
     for position, (name, counts) in enumerate(matrices.items()):
         axes = canvas.add_panel(figure, left + position * (side + left), 70, side, side)
-        fill_confusion(axes, counts, classes, f"{name}; rows are the truth", "prediction")
+        fill_confusion(axes, counts, classes, f"{name}; rows: ground truth", "prediction")
     canvas.save(figure, path)
 
 

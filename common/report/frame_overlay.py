@@ -1,4 +1,4 @@
-"""Frames of a clip with their masks."""
+"""Overlay of an ultrasound image or clip: frames with their masks."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def draw_frame_overlay(
     title: str = "",
     note: str = "",
 ) -> None:
-    """Sheet of an ultrasound case: frames above, the same with their masks below; side by side for a single one.
+    """Draw frames of a case, and the same frames with their masks below; a single frame has its mask at its side.
 
     Args:
-        path: PNG to write, at most 1600 pixels wide; its folder is made where missing.
+        path: PNG to write, at most 1600 pixels wide; its folder is made if it is missing.
         images: grey levels 0..255, arrays (rows, columns), all of one shape.
-        masks: integers, the shape of their image.
-        classes: what the values of the masks mean; others are not drawn.
+        masks: integers, same shape as their image.
+        classes: what the values of the masks mean; other values are not drawn.
         titles: small text on each frame.
         title: first line, usually the case.
         note: second line.

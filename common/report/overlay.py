@@ -29,7 +29,7 @@ def _slices_to_show(mask: np.ndarray, classes: Sequence[ClassStyle], count: int)
     return sorted(chosen, reverse=True)
 
 
-def overlay(
+def draw_overlay(
     path: str | Path,
     image: np.ndarray,
     mask: np.ndarray,

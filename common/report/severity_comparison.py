@@ -1,4 +1,4 @@
-"""Severity as measured beside the class of the folder that a study lies in.
+"""Measured severity compared with the class of the folder that a study lies in.
 
 MosMedData keeps its studies in folders CT-0 to CT-4 by the share of lung involved: Morozov et al., MosMedData: chest CT
 scans with COVID-19 related findings dataset, 2020, arXiv:2005.06465. Radiologists assigned these classes by eye.
@@ -6,7 +6,6 @@ scans with COVID-19 related findings dataset, 2020, arXiv:2005.06465. Radiologis
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..severity import BOUNDS, SEVERITIES, folder_severity
-from ..tables import write_csv
+from ..tables import read_csv, write_csv
 from . import canvas
 from .confusion import fill_confusion
 
@@ -24,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Study(NamedTuple):
-    """A study with both classes; ``share`` of the lung in 0..1."""
+    """A study with its folder's class and the measured one; ``share`` of the lung in 0..1."""
 
     case: str
     folder: str
@@ -33,10 +32,11 @@ class Study(NamedTuple):
 
 
 def compare_with_folders(output_dir: str | Path) -> None:
-    """Compare the classes in ``lesions.csv`` with those of the folders; nothing where no case lies in such a folder.
+    """Compare the severity classes in ``lesions.csv`` with those of the folders that the studies lie in.
 
-    Writes ``severity.csv`` (studies by class of the folder, down, and measured, across), ``severity_per_study.csv``,
-    and ``severity.png``. Cases outside of such folders are left out; so are those in which no lung was found, by name.
+    Writes ``severity.csv`` (numbers of studies: one row per class of the folder, one column per measured class),
+    ``severity_per_study.csv`` and ``severity.png``. Cases outside of such folders are left out. Cases without lung are
+    left out and named in the log. Nothing is written if no case is left.
 
     Args:
         output_dir: folder of ``lesions.csv``, whose cases are paths below the folder that was scanned
@@ -46,14 +46,14 @@ def compare_with_folders(output_dir: str | Path) -> None:
         FileNotFoundError: without that table.
 
     Source:
-        Morozov et al. 2020, arXiv:2005.06465. Radiologists assigned the folders' classes by eye, so that agreement
-        tells as much of their reading as of the measurement.
+        Morozov et al. 2020, arXiv:2005.06465. Radiologists assigned the folders' classes by eye, so disagreement may
+        come from their reading as well as from the measurement.
     """
     folder = Path(output_dir)
     if not (folder / "lesions.csv").is_file():
         raise FileNotFoundError(f"Severity is read from {folder}/lesions.csv, which is missing. Run inference first.")
     studies, without_lung = _read(folder / "lesions.csv")
-    left_out = f" Left out, for no lung was found: {', '.join(without_lung)}." if without_lung else ""
+    left_out = f" Left out, because no lung was found: {', '.join(without_lung)}." if without_lung else ""
     if not studies:
         if left_out:
             logger.info("Severity: no study to compare.%s", left_out)
@@ -72,9 +72,8 @@ def compare_with_folders(output_dir: str | Path) -> None:
 
 
 def _read(path: Path) -> tuple[list[Study], list[str]]:
-    """Cases in folders of a class: with a measured class, and the names of those without."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [(row, folder) for row in csv.DictReader(file) if (folder := folder_severity(row["case"]))]
+    """Read the cases in folders of a class: those with a measured class, and the names of those without."""
+    rows = [(row, folder) for row in read_csv(path) if (folder := folder_severity(row["case"]))]
     studies = [
         Study(row["case"], folder, row["severity"], float(row["share_of_lung"]))
         for row, folder in rows
@@ -84,24 +83,24 @@ def _read(path: Path) -> tuple[list[Study], list[str]]:
 
 
 def _draw(path: Path, counts: np.ndarray, studies: Sequence[Study], summary: str) -> None:
-    """Confusion matrix beside the share of lung of each study, over the class of its folder."""
+    """Draw the confusion matrix, and beside it each study's share of lung over the class of its folder."""
     figure = canvas.new_figure(1120, 510)
-    title = "Severity: the folder's class, and the class by the measured share of lung"
+    title = "Severity: class of the folder, and class by the measured share of lung"
     canvas.write_heading(figure, title, summary)
     matrix = canvas.add_panel(figure, 90, 110, 340, 340)
-    fill_confusion(matrix, counts, SEVERITIES, f"{len(studies)} studies; rows are the folder", "measured")
+    fill_confusion(matrix, counts, SEVERITIES, f"{len(studies)} studies; rows: class of the folder", "measured class")
     _plot_shares(canvas.add_panel(figure, 530, 110, 540, 340), studies)
     canvas.save(figure, path)
 
 
 def _plot_shares(axes: Axes, studies: Sequence[Study]) -> None:
-    """One dot per study; the range of each folder's class is shaded."""
+    """Plot one dot per study; the range of each folder's class is shaded."""
     axes.set_axis_on()
     axes.set_facecolor(canvas.BACKGROUND)
     places = range(len(SEVERITIES))
     lows, highs = (0, 0, *BOUNDS), (0, *BOUNDS, 100)
     heights, shade = np.subtract(highs, lows), canvas.GRID_LINE
-    axes.bar(places, heights, 0.8, lows, color=shade, edgecolor=shade, lw=2)  # CT-0 has no height: its edge is seen
+    axes.bar(places, heights, 0.8, lows, color=shade, edgecolor=shade, lw=2)  # CT-0 has no height: only its edge shows
     for low, high, name in zip(lows[1:], highs[1:], SEVERITIES[1:], strict=True):
         axes.text(4.55, (low + high) / 2, name, color=canvas.FAINT, size=10, va="center")
     axes.hlines(BOUNDS, -0.5, 4.5, color=canvas.AXIS, lw=1)
@@ -113,8 +112,8 @@ def _plot_shares(axes: Axes, studies: Sequence[Study]) -> None:
     axes.set_xticks(places, SEVERITIES)
     axes.set_yticks([0, *BOUNDS, 100])
     axes.tick_params(colors=canvas.FAINT, labelsize=10, length=0)
-    axes.set_xlabel("folder", color=canvas.FAINT, size=10)
-    title = "% of the lung involved; shaded where it is of the folder's class"
+    axes.set_xlabel("class of the folder", color=canvas.FAINT, size=10)
+    title = "% of the lung involved; shaded: range of the folder's class"
     axes.set_title(title, color=canvas.TEXT, size=12, loc="left")
     for spine in axes.spines.values():
         spine.set_visible(False)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ClassStyle:
-    """How a class is stored and drawn.
+    """Name, value and colour of a class.
 
     Args:
         name: ``lung`` is drawn as an outline, ``background`` not at all, all others are lesions.
-        value: in integer masks.
+        value: its value in masks.
         colour: red, green, blue, 0..255.
     """
 
@@ -29,20 +29,20 @@ class ClassStyle:
 
     @property
     def is_lesion(self) -> bool:
-        """Neither lung nor background."""
+        """Whether the class is neither lung nor background."""
         return self.name not in ("lung", "background")
 
 
 def class_styles(metadata: str | Path, classes: Sequence[str]) -> list[ClassStyle]:
-    """Styles of ``classes`` in the given order.
+    """Look up classes of a bundle, in the given order.
 
     Args:
         metadata: path of a bundle's ``metadata.json`` with ``labels``: a list of ``{name, value, colour}``.
         classes: names to look up.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it does not declare a class.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file does not declare a class.
     """
     path = Path(metadata)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""A paper's figure of curves: one of each variant."""
+"""A paper's figure of curves, with one curve per variant."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ class PaperCurves:
     """Curves of scores in 0..1, as a bundle's ``reproduce.yaml`` declares them.
 
     Args:
-        name: of their file.
-        title: line above them.
-        file: the CSV that each run leaves.
-        x, y: its columns, in 0..1.
-        variants: whose curves are drawn, in order.
-        run: of each variant, ``fold0`` and so on.
-        xlabel, ylabel: of the axes.
-        steps: a value holds back to the point before it, as precision does over recall; else points are joined.
+        name: name of the figure's file.
+        title: line above the curves.
+        file: name of the CSV file that each run writes.
+        x: its column for the horizontal axis, in 0..1.
+        y: its column for the vertical axis, in 0..1.
+        variants: variants whose curves are drawn, in order.
+        run: the run of each variant that is drawn, such as ``fold0``.
+        xlabel: text below the horizontal axis.
+        ylabel: text above the vertical axis.
+        steps: a value is constant from one point back to the point before it, as precision is over recall. If False,
+            points are joined by lines.
     """
 
     name: str
@@ -44,10 +47,10 @@ class PaperCurves:
 
 
 def read_curves(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> PaperCurves:
-    """Read one item of ``curves:``.
+    """Read one entry of ``curves:``.
 
     Raises:
-        ValueError: for a key, variant or run that is missing or unknown, or a value of another form.
+        ValueError: if a key, variant or run is missing or unknown, or a value has the wrong form.
     """
     where = check_entry(entry, "curves", NEEDED, MAYBE, each="of curves")
     shown, run = chosen_runs(entry, variants, runs, where)
@@ -62,24 +65,24 @@ def read_curves(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> Pap
 
 
 def write_curves(path: Path, curves: PaperCurves, files: Mapping[str, Path | None], facts: Sequence[str]) -> None:
-    """Draw the curves in one pair of axes.
+    """Draw the curves of all variants that are done.
 
     Args:
         path: PNG to write.
-        curves: what is shown.
-        files: of each variant; None where it is not done. Those that are missing are named below the title.
-        facts: sentences on the data; the first stands below the title.
+        curves: the curves to draw.
+        files: CSV file of each variant; None if the variant is not done. Missing variants are named below the title.
+        facts: sentences on the data; the first is written below the title.
 
     Raises:
-        FileNotFoundError: where no variant has left its file.
-        ValueError: for a file that lacks a column.
+        FileNotFoundError: if no variant has its file.
+        ValueError: if a file lacks a column.
     """
     files = {name: files.get(name) for name in curves.variants}
     found, notes = found_files(curves.name, curves.run, files, curves.file, "Evaluate them first.")
     figure = canvas.new_figure(900, 560)
     canvas.write_heading(figure, curves.title, " ".join([*facts[:1], *notes]))
     axes = canvas.add_plot(figure, 70, 88, 580, 410, curves.ylabel, curves.xlabel)
-    for number, variant in enumerate(curves.variants):  # a variant keeps its colour while others are not done
+    for number, variant in enumerate(curves.variants):  # a variant keeps its colour when others are done later
         if variant in found:
             points = _read(found[variant], curves.x, curves.y)
             axes.plot(
@@ -97,13 +100,13 @@ def write_curves(path: Path, curves: PaperCurves, files: Mapping[str, Path | Non
 
 
 def _read(path: Path, x: str, y: str) -> np.ndarray:
-    """Both columns (2, points), without rows where one is blank."""
+    """Read two columns (2, points), without rows in which one is blank."""
     with path.open(newline="") as file:
         table = csv.DictReader(file)
         absent = [column for column in (x, y) if column not in (table.fieldnames or [])]
         if absent:
             raise ValueError(
-                f"{path}: no column is called {absent[0]!r}; there are {', '.join(table.fieldnames or [])}."
+                f"{path}: no column is named {absent[0]!r}. Its columns: {', '.join(table.fieldnames or [])}."
             )
         rows = [(float(row[x]), float(row[y])) for row in table if row[x] and row[y]]
     return np.array(rows).reshape(-1, 2).T

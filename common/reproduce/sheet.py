@@ -1,4 +1,4 @@
-"""A paper's figure of chosen slices: image, truth, and what each variant predicts."""
+"""A paper's figure of chosen slices: image, ground truth, and the prediction of each variant."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ SHARED = ("images", "truths", "titles")  # what the files of all variants have i
 
 @dataclass(frozen=True)
 class PaperSheet:
-    """A sheet as a bundle's ``reproduce.yaml`` declares it.
+    """A sheet of slices, as a bundle's ``reproduce.yaml`` declares it.
 
     Args:
-        name: of its file.
-        title: line above it.
-        variants: its rows below image and truth, in order.
-        run: whose predictions are shown, ``fold0`` and so on.
-        file: what ``common.handlers.chosen_slices.ChosenSlices`` leaves of each run.
-        classes: name of the class that the masks hold.
+        name: name of the figure's file.
+        title: line above the slices.
+        variants: its rows below image and ground truth, in order.
+        run: the run of each variant that is shown, such as ``fold0``.
+        file: name of the file that ``common.handlers.chosen_slices.ChosenSlices`` writes in each run.
+        classes: name of the class in the masks.
         window: values that are drawn black and white; None takes each image's 1st and 99th percentile.
     """
 
@@ -42,17 +42,17 @@ class PaperSheet:
 
 
 def read_sheet(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> PaperSheet:
-    """Read one item of ``sheets:``.
+    """Read one entry of ``sheets:``.
 
     Raises:
-        ValueError: for a key, variant or run that is missing or unknown, or a value of another form.
+        ValueError: if a key, variant or run is missing or unknown, or a value has the wrong form.
     """
     maybe = ("title", "variants", "run", "slices", "window")
     where = check_entry(entry, "sheet", ("name", "classes"), maybe)
     rows, run = chosen_runs(entry, variants, runs, where)
     classes = entry["classes"]
     if not isinstance(classes, list) or len(classes) != 1:
-        raise ValueError(f"{where}: classes is a list of one name, for the masks are 0 and 1; got {classes!r}.")
+        raise ValueError(f"{where}: classes is a list of one name, because the masks are 0 and 1; got {classes!r}.")
     title, file = str(entry.get("title", entry["name"])), str(entry.get("slices", "chosen_slices.npz"))
     window = _window(entry.get("window"), f"{where}: window")
     return PaperSheet(entry["name"], title, rows, run, file, classes, window)
@@ -63,26 +63,26 @@ def _window(value: Any, where: str) -> tuple[float, float] | None:
         return None
     numbers = isinstance(value, list) and all(isinstance(number, (int, float)) for number in value)
     if not numbers or len(value) != 2 or not value[0] < value[1]:
-        raise ValueError(f"{where} is [black, white], two numbers that rise, got {value!r}.")
+        raise ValueError(f"{where} is [black, white], two increasing numbers, got {value!r}.")
     return value[0], value[1]
 
 
 def write_sheet(
     path: Path, sheet: PaperSheet, files: Mapping[str, Path | None], metadata: Path, facts: Sequence[str]
 ) -> None:
-    """Draw the slices, one a column.
+    """Draw the slices, one per column.
 
     Args:
         path: PNG to write.
-        sheet: what is shown.
-        files: of each variant, as ``handlers.chosen_slices.ChosenSlices`` leaves them; None where it is not done. Those
-            that are missing are named below the title.
-        metadata: the bundle's ``metadata.json``, which holds the class's colour.
-        facts: sentences on the data; the first stands below the title.
+        sheet: the sheet to draw.
+        files: slices of each variant, as ``ChosenSlices`` writes them; None if the variant is not done. Missing
+            variants are named below the title.
+        metadata: the bundle's ``metadata.json``, which holds the colour of the class.
+        facts: sentences on the data; the first is written below the title.
 
     Raises:
-        FileNotFoundError: where no variant has left its slices.
-        ValueError: for a file that cannot be read, or holds other slices than that of the first variant.
+        FileNotFoundError: if no variant has its slices.
+        ValueError: if a file cannot be read, or its slices differ from those of the first variant.
     """
     files = {name: files.get(name) for name in sheet.variants}
     found, notes = found_files(sheet.name, sheet.run, files, sheet.file, "Evaluate with ChosenSlices.")

@@ -47,13 +47,13 @@ def draw_held_out_slices(
     chosen = sorted(areas, key=lambda case: -int(areas[case].max()))[:SLICES]
     styles = class_styles(metadata, ["ground-glass", "lung"])
     rows = [_read_slice(case, int(areas[case].argmax()), truth if known else None, labels, styles) for case in chosen]
-    columns = ["slice", *(["truth"] if known else []), *labels]
-    note = "truth: ground-glass and consolidation together, without lung; no level has seen it"
+    columns = ["slice", *(["ground truth"] if known else []), *labels]
+    note = "ground truth: ground-glass and consolidation together, without lung; no level has been trained on it"
     grid = ImageGrid(
         len(columns),
         [height_over_width(row.image, row.aspect) for row in rows],
-        title="Self-learning: held-out volumes, the slice of each with most lesion",
-        note=note if known else "no truth was given",
+        title="Self-learning: held-out volumes, the slice with the largest lesion area of each",
+        note=note if known else "no ground truth was given",
         titles=columns,
         labels=chosen,
         legend=styles,

@@ -1,4 +1,4 @@
-"""A picture of how a volume's pseudo-labels came about."""
+"""Figure of the steps from a slice to its pseudo-label."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..report.styles import ClassStyle
 COLUMNS = ("slice", "lung by threshold", "clusters, mean HU", "pseudo-label")
 
 
-def pseudo_label_sheet(
+def draw_pseudo_labels(
     path: str | Path,
     image: np.ndarray,
     lung: np.ndarray,
@@ -29,16 +29,18 @@ def pseudo_label_sheet(
     title: str = "",
     aspect: float = 1.0,
 ) -> None:
-    """Sheet of a case, a slice a row: the slice, its lung, the clusters, the label; cropped to the body.
+    """Draw the slices of a case, one per row: the slice, its lung, the clusters, the pseudo-label.
+
+    Slices are cropped to the body.
 
     Args:
-        path: PNG to write; its folder is made where missing.
-        image: HU, (X, Y, N) in LPS order, as the other arrays.
-        lung: positive in the lungs.
+        path: PNG to write; its folder is made if it is missing.
+        image: HU, (X, Y, N) in LPS order, like the other arrays.
+        lung: above 0 in the lungs.
         clusters: numbers in the order of ``classes``.
-        label: positive in ground-glass.
+        label: above 0 in ground-glass.
         centres: mean of each cluster in HU, (N, clusters).
-        slices: their numbers.
+        slices: numbers of the slices.
         classes: background, lung, ground-glass.
         title: first line, usually the case.
         aspect: height of a pixel over its width.
@@ -71,7 +73,7 @@ def pseudo_label_sheet(
 
 
 def _show_clusters(axes: Axes, clusters: np.ndarray, classes: Sequence[ClassStyle], aspect: float) -> None:
-    """Clusters (X, Y) in the colours of their classes."""
+    """Draw clusters (X, Y) in the colours of their classes."""
     colours: Any = [canvas.BACKGROUND, *(style.rgb for style in classes[1:])]
     axes.imshow(
         clusters.T, cmap=ListedColormap(colours), vmin=0, vmax=len(classes) - 1, aspect=aspect, interpolation="nearest"

@@ -25,7 +25,7 @@ from ..report.styles import class_styles
 from ..run.errors import report_error
 from ..run.start import writable
 from ..transforms.ct import LoadScand
-from .pseudo_label_figure import pseudo_label_sheet
+from .pseudo_label_figure import draw_pseudo_labels
 from .transforms import ClustersInLungd, LungByThresholdd, MiddleSlicesd, OpenAndCloseLesiond
 
 METADATA = Path(__file__).resolve().parents[2] / "bundles" / "ct_drsegunet" / "configs" / "metadata.json"
@@ -145,7 +145,7 @@ def draw(item: Mapping[Any, Any], path: Path, metadata: str | Path) -> None:
     x, y = voxel_sizes(np.asarray(item["image"].affine))[:2]
     image, lung, clusters, label = (item[key][0].numpy() for key in ("image", "lung", "clusters", "label"))
     styles, title, aspect = class_styles(metadata, CLASSES), str(item["case"]), float(y / x)
-    pseudo_label_sheet(path, image, lung, clusters, label, item["centres"], item["slices"], styles, title, aspect)
+    draw_pseudo_labels(path, image, lung, clusters, label, item["centres"], item["slices"], styles, title, aspect)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

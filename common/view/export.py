@@ -97,9 +97,11 @@ def export(
     shell, solid = [part for part in parts if part.name == "lung"], [part for part in parts if part.name != "lung"]
     panels = []
     for name, lesion in lesions.items():
+        title = name
         if name == "truth":
-            solid = [Part(name, *surface(lesion, affine, LESION_STEP), TRUTH)]
-        panels.append(Panel(name, [*shell, *solid], volumes_line(measured(lesion, lung, affine))))
+            title = "ground truth"
+            solid = [Part(title, *surface(lesion, affine, LESION_STEP), TRUTH)]
+        panels.append(Panel(title, [*shell, *solid], volumes_line(measured(lesion, lung, affine))))
     render(f"{stem}_view.png", panels, stem.name, note)
     return ", ".join(f"{count} points of {name}" for name, count in counts.items())
 

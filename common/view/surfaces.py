@@ -1,4 +1,4 @@
-"""Surfaces of masks, and what of them is drawn together."""
+"""Surfaces of masks."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from skimage.measure import marching_cubes
 from ..report.styles import ClassStyle
 from .scene import Part
 
-LUNG, TRUTH = (100, 143, 255), (0, 214, 170)  # colours; that of truth differs from every bundle's classes
+LUNG, TRUTH = (100, 143, 255), (0, 214, 170)  # colours; that of the ground truth differs from every bundle's classes
 LUNG_OPACITY = 0.2
 LUNG_STEP, LESION_STEP = 2.0, 1.5  # mm, of the surfaces' grids
 
 
 def surface(mask: np.ndarray, affine: np.ndarray, resolution: float = LUNG_STEP) -> tuple[np.ndarray, np.ndarray]:
-    """Closed surface of a mask, lightly smoothed.
+    """Compute the closed surface of a mask, lightly smoothed.
 
-    Parts too small to outlast the smoothing keep the outline of their voxels, or of blocks of about ``resolution``.
+    Regions too small to survive the smoothing keep the outline of their voxels, or of blocks of about ``resolution``.
 
     Args:
         mask: bool (X, Y, Z).
         affine: voxel index to mm, RAS, (4, 4).
-        resolution: mm; finer voxels are averaged in blocks of about this size.
+        resolution: in mm; finer voxels are averaged in blocks of about this size.
 
     Returns:
         Vertices in mm, RAS, float32 (N, 3), and triangles of their indices, int64 (M, 3), counter-clockwise from
@@ -55,11 +55,11 @@ def surface(mask: np.ndarray, affine: np.ndarray, resolution: float = LUNG_STEP)
 
 
 def lesion_parts(lung: np.ndarray, labels: np.ndarray, affine: np.ndarray, styles: Sequence[ClassStyle]) -> list[Part]:
-    """A surface for the lung, seen through, and one for each lesion class that occurs.
+    """Compute a transparent surface of the lung, and a surface of each lesion class that occurs.
 
     Args:
-        lung: bool (X, Y, Z), lesions included; not drawn where it is no more than these.
-        labels: integers (X, Y, Z).
+        lung: bool (X, Y, Z), lesions included; not drawn if it holds nothing else.
+        labels: integers (X, Y, Z), the predicted classes.
         affine: voxel index to mm, RAS, (4, 4).
         styles: what the values of ``labels`` mean.
     """

@@ -1,4 +1,4 @@
-"""Pictures of lesions that a network parts from normal lung: slices, and curves of how well they are found."""
+"""Figures of the weak GAN: decomposed slices, and curves of how well lesions are localised."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ from ..report.comparison import check_slices
 from ..report.grid import ImageGrid, height_over_width
 from ..report.styles import ClassStyle
 
-TRUTH = ClassStyle("truth", 1, (255, 176, 0))
+GROUND_TRUTH = ClassStyle("ground truth", 1, (255, 176, 0))
 COLOUR_BAR = 58  # pixels to the right of the panels
 
 
-def separation_sheet(
+def draw_separation(
     path: str | Path,
     images: Sequence[np.ndarray],
-    heats: Sequence[np.ndarray],
+    heatmaps: Sequence[np.ndarray],
     titles: Sequence[str],
     normals: Sequence[np.ndarray] | None = None,
     truths: Sequence[np.ndarray] | None = None,
 ) -> None:
-    """Sheet of slices: input, normal version, lesion map, and truth as a contour over the input, one slice a column.
+    """Draw slices side by side: in each column the input, its normal version, the heatmap and the ground truth.
 
-    Slices of one shape are cropped to the lungs, and to heat outside them, if there is any.
+    The ground truth is a contour over the input. Slices of one shape are cropped to the lungs, and to the heatmap where
+    it lies outside the lungs.
 
     Args:
-        path: PNG to write, at most 1600 pixels wide; its folder is made where missing.
+        path: PNG to write, at most 1600 pixels wide; its folder is made if it is missing.
         images: arrays (X, Y) in LPS order, -1..1.
-        heats: 0..1, the shape of their image.
+        heatmaps: 0..1, same shape as their image.
         titles: text above each column.
-        normals: normal versions, -1..1, the shape of their image; None leaves the row out.
-        truths: 0 and 1, the shape of their image; None leaves the row out.
+        normals: normal versions, -1..1, same shape as their image; None leaves the row out.
+        truths: ground truth, 0 and 1, same shape as their image; None leaves the row out.
 
     Raises:
-        ValueError: for no slices, lists of differing length, or shapes that differ.
+        ValueError: without slices, or if lists differ in length or shapes differ.
     """
-    rows = {"input": images, "normal version": normals, "lesion map": heats, "truth": truths}
+    rows = {"input": images, "normal version": normals, "heatmap": heatmaps, "ground truth": truths}
     shown = {name: planes for name, planes in rows.items() if planes is not None}
     check_slices(images, list(shown.values())[1:], titles)
-    field = _field(images, heats)
+    field = _field(images, heatmaps)
     grid = ImageGrid(
         len(images),
         [max(height_over_width(image[field]) for image in images)] * len(shown),
@@ -54,15 +55,15 @@ def separation_sheet(
     for row, (name, planes) in enumerate(shown.items()):
         for column, plane in enumerate(planes):
             axes = grid.panel(row, column)
-            if name == "lesion map":
+            if name == "heatmap":
                 axes.imshow(plane[field].T, cmap="inferno", vmin=0, vmax=1, origin="upper")
             else:
-                canvas.show(axes, (images[column] if name == "truth" else plane)[field], (-1, 1), 1.0)
-            if name == "truth":
-                canvas.outline(axes, plane[field] > 0.5, TRUTH)
+                canvas.show(axes, (images[column] if name == "ground truth" else plane)[field], (-1, 1), 1.0)
+            if name == "ground truth":
+                canvas.outline(axes, plane[field] > 0.5, GROUND_TRUTH)
             if name == "input":
                 canvas.mark_sides(axes)
-    _add_colour_bar(grid, list(shown).index("lesion map"))
+    _add_colour_bar(grid, list(shown).index("heatmap"))
     grid.save(path)
 
 
@@ -76,11 +77,11 @@ def _add_colour_bar(grid: ImageGrid, row: int) -> None:
     axes.tick_params(colors=canvas.FAINT, labelsize=9, length=0)
 
 
-def _field(images: Sequence[np.ndarray], heats: Sequence[np.ndarray]) -> tuple[slice, ...]:
-    """The part of slices (X, Y) that holds more than -1, or heat above 0.1, in any of them; else all of it."""
+def _field(images: Sequence[np.ndarray], heatmaps: Sequence[np.ndarray]) -> tuple[slice, ...]:
+    """Find the part of slices (X, Y) with an image above -1 or a heatmap above 0.1; all of it if there is none."""
     if len({image.shape for image in images}) > 1:
         return (slice(None), slice(None))
-    seen = (np.max(images, axis=0) > -1) | (np.max(heats, axis=0) > 0.1)
+    seen = (np.max(images, axis=0) > -1) | (np.max(heatmaps, axis=0) > 0.1)
     if not seen.any():
         return (slice(None), slice(None))
     spare = max(seen.shape) // 16  # for the marks of the patient's sides
@@ -88,7 +89,7 @@ def _field(images: Sequence[np.ndarray], heats: Sequence[np.ndarray]) -> tuple[s
     return tuple(slice(max(0, low), high) for low, high in ends)
 
 
-def localisation_picture(
+def draw_localisation(
     path: str | Path,
     points: np.ndarray,
     area: float,
@@ -97,16 +98,16 @@ def localisation_picture(
     threshold: float,
     title: str = "",
 ) -> None:
-    """Precision against recall with the area below on the left, Dice against threshold on the right.
+    """Draw precision over recall with the area below on the left, and Dice over the threshold on the right.
 
     Args:
-        path: PNG to write, 1200 pixels wide; its folder is made where missing.
-        points: (N, 2), precision and recall in 0..1, from recall 0; a precision holds back to the point before it. N
-            may be 0.
-        area: below the curve; NaN where there is none.
-        thresholds: (T,) of heat.
-        dice: by name of the curve, (T,); NaN where there is none.
-        threshold: that is marked.
+        path: PNG to write, 1200 pixels wide; its folder is made if it is missing.
+        points: (N, 2), precision and recall in 0..1, from recall 0. N may be 0. Precision is constant from one point
+            back to the point before it.
+        area: below the curve; NaN if there is no curve.
+        thresholds: (T,), of the heatmap.
+        dice: (T,) by name of the curve; NaN if there is no ground truth with lesions.
+        threshold: the threshold to mark.
         title: line above.
     """
     figure = canvas.new_figure(1200, 460)
@@ -116,7 +117,7 @@ def localisation_picture(
         precision, recall = points.T
         left.step(recall, precision, where="pre", color=canvas.LINES[0], lw=1.8, label=f"area {area:.3f}")
         left.fill_between(recall, precision, step="pre", color=canvas.LINES[0], alpha=0.12, lw=0)
-    right = canvas.add_plot(figure, 670, 62, 510, 330, "Dice", "threshold of heat")
+    right = canvas.add_plot(figure, 670, 62, 510, 330, "Dice", "threshold of the heatmap")
     for number, (name, values) in enumerate(dice.items()):
         if np.isfinite(values).all():
             best = int(values.argmax())
@@ -127,7 +128,7 @@ def localisation_picture(
         if axes.lines:
             axes.legend(loc="lower left", fontsize=10, **canvas.LEGEND_IN_PLOT)
         else:
-            axes.text(0.5, 0.5, "no truth holds lesions", color=canvas.FAINT, size=11, ha="center")
+            axes.text(0.5, 0.5, "no lesions in the ground truth", color=canvas.FAINT, size=11, ha="center")
     right.axvline(threshold, color=canvas.TEXT, lw=1.2, ls=":", zorder=1)
     right.text(threshold + 0.01, 0.985, f"{threshold:g}", color=canvas.TEXT, size=10, va="top")
     canvas.save(figure, path)

@@ -14,7 +14,7 @@ from ..handlers.score_table import ScoreTable
 from ..handlers.slice_table import decollated
 from ..run.distributed import gathered
 from ..tables import aligned, cell_text, print_table, write_csv
-from .figures import localisation_picture
+from .figures import draw_localisation
 
 STEPS = 1000
 EDGES = torch.arange(STEPS + 1) / STEPS  # bin k holds values above (k - 1) / STEPS, up to k / STEPS; bin 0 holds 0
@@ -176,7 +176,7 @@ class LocalisationScores(ScoreTable):
             ("pr_curve.csv", ["precision", "recall"], points),
         ):
             write_csv(self.output_dir / name, heading, content, form=".6f")
-        localisation_picture(
+        draw_localisation(
             self.output_dir / "localisation.png",
             points,
             rows[0][1],

@@ -164,14 +164,14 @@ def test_a_picture_that_lies_on_its_side_gives_a_mask_that_does(tmp_path: Path) 
 def test_a_case_that_fails_after_the_network_loses_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("first", "second", "third"):
         nibabel.save(nibabel.Nifti1Image(scan((64, 64, 5)), AFFINES["LPS"]), tmp_path / f"{name}.nii.gz")
-    original = case.overlay
+    original = case.draw_overlay
 
     def fails_once(path: Path, *arguments: Any, **settings: Any) -> None:
         if "second" in str(path):
             raise ZeroDivisionError("no pixels")
         original(path, *arguments, **settings)
 
-    monkeypatch.setattr(case, "overlay", fails_once)
+    monkeypatch.setattr(case, "draw_overlay", fails_once)
     with pytest.raises(Exception) as error:
         infer(tmp_path, tmp_path / "out", exclude="out*")
     assert "1 of 3 cases failed:\n  second: no pixels" in str(error.value.__cause__ or error.value)

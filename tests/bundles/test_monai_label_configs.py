@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from common.datasets.slices import SliceDataset
 from common.networks.by_name import segmentation_network
 from common.networks.encoder_unet import EncoderUNet
 from common.networks.unet import classic_unet
+from common.package.configs import packaged, read_configs
 from common.phantoms.ct.chest_ct import chest_ct
 from common.phantoms.ct.layouts import save_nifti
 from common.readers import dicom
@@ -39,8 +41,8 @@ def scan(tmp_path: Path) -> dict[str, Path]:
 
 
 def parser_of(bundle: str, config: str, **settings: Any) -> ConfigParser:
-    parser = ConfigParser()
-    parser.read_config(ROOT / "bundles" / bundle / "configs" / f"{config}.yaml")
+    """A config with what the packager merges into it for MONAI Label."""
+    parser = ConfigParser(read_configs(ROOT / "bundles" / bundle / "configs")[config])
     for key, value in settings.items():
         parser[key.replace("__", "::")] = value
     parser.parse()
@@ -85,7 +87,7 @@ def test_nothing_is_written_where_masks_are_made_for_another_program(tmp_path: P
 
 
 def test_a_label_map_with_lung_is_the_truth_of_lesion_mask_and_lung_mask(scan: dict[str, Path]) -> None:
-    read = parser_of("ct_drsegunet", "train", size=[64, 64]).get_parsed_content("train::preprocessing")
+    read = parser_of("ct_drsegunet", "train", size=[64, 64]).get_parsed_content("train::dataset::transform")
     bare = read({"image": str(scan["image"]), "label": str(scan["label"])})
     public = {"image": scan["image"], "label": scan["lesion"], "lung": scan["lung"], "case": "a", "intensity": "HU"}
     assert set(torch.unique(bare["label"]).tolist()) == {0, 1, 2, 3}
@@ -100,6 +102,37 @@ def test_without_validation_cases_those_of_training_are_taken_and_it_is_said(
     dataset = parser_of("ct_drsegunet", "train", size=[64, 64], **cases).get_parsed_content("validate::dataset")
     assert isinstance(dataset, SliceDataset) and len(dataset) == 4
     assert "No cases to validate with: the 1 of training are taken" in caplog.text
+
+
+NEEDS = ("monai_label", "label_map", "uncertainty", "post_transforms", "when_empty")
+
+
+@pytest.mark.parametrize("bundle", [*CLASSES, "ct_weak_gan", "us_reverse_transfer"])
+def test_what_monai_label_needs_stands_in_its_overlays_alone_and_in_the_package(bundle: str) -> None:
+    folder = ROOT / "bundles" / bundle / "configs"
+    own = {name: ConfigParser.load_config_file(folder / f"{name}.yaml") for name in ("train", "inference")}
+    merged = read_configs(folder)
+    assert not any(f'"{need}"' in json.dumps(own) for need in NEEDS) and "CheckpointLoader" not in json.dumps(own)
+    assert "post_transforms" in merged["inference"]
+    assert ("monai_label" in merged["train"]) == (bundle in CLASSES)
+    assert not [name for name in merged if name.startswith("monai_label")], "they are no configs of their own"
+    handlers = packaged(bundle, merged, {})["train"]["train"]["handlers"]
+    targets = [handler["_target_"] for handler in handlers]  # MONAI Label reads them, before anything is resolved
+    assert ("CheckpointLoader" in targets) == (bundle in CLASSES)
+    named = [name.replace("%", "$lambda: @") for name in own["train"]["train"]["handlers"]]
+    assert targets[: len(named)] == named
+
+
+def test_a_packaged_handler_is_the_one_of_its_name_and_can_be_switched_off() -> None:
+    handlers = ["%train::kept", "%train::dropped"]
+    parts = {
+        "kept": {"_target_": "builtins.dict", "a": 1},
+        "dropped": {"_target_": "builtins.dict", "_disabled_": False},
+    }
+    made = packaged("any", {"train": {"train": {**parts, "handlers": handlers}}}, {})["train"]
+    parser = ConfigParser(made)
+    parser["train::kept::a"], parser["train::dropped::_disabled_"] = 2, True  # as overlays do
+    assert parser.get_parsed_content("train::handlers") == [{"a": 2}]
 
 
 def test_a_pydicom_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

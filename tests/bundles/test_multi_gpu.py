@@ -355,7 +355,7 @@ def test_random_numbers_differ_between_processes_and_the_first_draws_those_of_on
 @pytest.mark.slow
 def test_a_checkpoint_that_only_one_process_sees_is_refused(processes: list[dict[str, Any]]) -> None:
     for found in processes:
-        assert "must see" in found["error"] and "got 1 of 2 that do" in found["error"]
+        assert "must see" in found["error"] and "only 1 of 2 do" in found["error"]
 
 
 @pytest.mark.parametrize(("items", "count"), [(7, 2), (8, 3), (3, 3)])

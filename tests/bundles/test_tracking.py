@@ -83,7 +83,7 @@ def test_the_runner_names_the_run_and_leaves_the_store_in_output_dir(
 def test_the_runs_name_is_a_setting_only_where_runs_are_tracked() -> None:
     command = ["run", "training", "--config_file", f"bundles/us_dense_seg/{TRAIN}", "--run_name", "first"]
     check_overrides([*command, "--tracking", "mlflow"], {})
-    with pytest.raises(ValueError, match="No setting is called 'run_name'"):
+    with pytest.raises(ValueError, match="There is no setting 'run_name'"):
         check_overrides(command, {})
 
 

@@ -164,7 +164,7 @@ def test_every_word_reaches_the_network(runner: Runner, pictures: Path, tmp_path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["training", "--config_file", TRAIN, "--epoch", "5"], "No setting is called 'epoch'. Did you mean --epochs?"),
+        (["training", "--config_file", TRAIN, "--epoch", "5"], "There is no setting 'epoch'. Did you mean --epochs?"),
         (["training", "--config_file", TRAIN, "--dataset_dir", "/nowhere"], "No such folder: /nowhere"),
         (
             ["--config_file", INFER, "--weights", "/nowhere/model.pt"],

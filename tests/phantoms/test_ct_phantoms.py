@@ -12,10 +12,10 @@ from PIL import Image
 
 from common.phantoms.ct import layouts
 from common.phantoms.ct.chest_ct import ChestCT, chest_ct
+from common.phantoms.ct.figure import draw_ct_phantoms
 from common.phantoms.ct.folder import phantom_dir
 from common.phantoms.ct.layouts import write_medseg, write_medseg_arrays, write_medseg_pictures, write_radiopaedia
 from common.phantoms.ct.scanner import SECOND, STANDARD, Scanner
-from common.phantoms.ct.sheet import sheet
 
 SMALL = (96, 96)
 # Patients with both kinds of lesion.
@@ -211,8 +211,8 @@ def test_phantom_dir_makes_once(
         phantom_dir("medseg", colour=1)
 
 
-def test_sheet_is_a_picture(tmp_path: Path) -> None:
-    picture = np.asarray(Image.open(sheet(tmp_path / "sheet.png", patients=1, seed=1)))
+def test_the_figure_shows_labels_in_colour_below_the_image(tmp_path: Path) -> None:
+    picture = np.asarray(Image.open(draw_ct_phantoms(tmp_path / "sheet.png", patients=1, seed=1)))
     assert picture.ndim == 3 and picture.shape[2] == 3
     top, bottom = np.split(picture, 2)
     assert (top[..., 0] == top[..., 1]).all() and (bottom[..., 0] != bottom[..., 2]).any()

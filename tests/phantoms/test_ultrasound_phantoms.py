@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from common.phantoms.folders import SEED_BLOCK
+from common.phantoms.ultrasound.figure import draw_ultrasound_phantoms
 from common.phantoms.ultrasound.findings import DIAGNOSES
 from common.phantoms.ultrasound.folder import phantom_dir
 from common.phantoms.ultrasound.image import UltrasoundFrame, lung_ultrasound, lung_ultrasound_clip
@@ -27,7 +28,6 @@ from common.phantoms.ultrasound.labels import INDICES
 from common.phantoms.ultrasound.layouts import COLLECTION_PATIENTS, write_pocus, write_semantic_lung
 from common.phantoms.ultrasound.patient import make_patient, make_view
 from common.phantoms.ultrasound.probe import PROBES
-from common.phantoms.ultrasound.sheet import ultrasound_sheet
 
 SMALL = (232, 312)
 A, B, HEALTHY_LINE, UNHEALTHY_LINE, HEALTHY, UNHEALTHY, BACKGROUND = INDICES.values()
@@ -378,8 +378,8 @@ def test_phantom_dir_knows_the_layouts(
     assert (pocus / "dataset_metadata.csv").is_file()
 
 
-def test_sheet_shows_both_probes(tmp_path: Path) -> None:
-    picture = np.asarray(Image.open(ultrasound_sheet(tmp_path / "sheet.png", seed=1)))
+def test_the_figure_shows_both_probes(tmp_path: Path) -> None:
+    picture = np.asarray(Image.open(draw_ultrasound_phantoms(tmp_path / "sheet.png", seed=1)))
     top, bottom = np.split(picture, 2)
     assert (top[..., 0] == top[..., 2]).all()
     columns = np.split(bottom.astype(int), 6, axis=1)
@@ -388,7 +388,7 @@ def test_sheet_shows_both_probes(tmp_path: Path) -> None:
     assert [int(column[0, 0].sum()) == 0 for column in np.split(top.astype(int), 6, axis=1)] == [False] * 3 + [True] * 3
 
 
-def test_command_line_refuses_patients_of_the_ultrasound_sheet(tmp_path: Path) -> None:
+def test_command_line_refuses_patients_of_the_ultrasound_figure(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "common.phantoms", "--kind", "ultrasound", "--patients", "2", "--output"]
     done = subprocess.run([*command, str(tmp_path / "x.png")], capture_output=True, text=True)
     assert done.returncode == 2 and "--patients is for --kind ct only" in done.stderr

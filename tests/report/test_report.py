@@ -15,7 +15,7 @@ from PIL import Image
 from common.report.burden import BurdenTable, lesion_burden
 from common.report.comparison import draw_comparison
 from common.report.curves import draw_curves
-from common.report.overlay import _slices_to_show, overlay
+from common.report.overlay import _slices_to_show, draw_overlay
 from common.report.styles import ClassStyle
 from common.severity import severity_class
 
@@ -149,7 +149,7 @@ def test_overlay_is_upright(tmp_path: Path) -> None:
     image = np.full((120, 120, 1), -500.0)
     image[90:110, 10:30] = 100.0  # LPS: first axis to the left, second to posterior
     path = tmp_path / "overlay.png"
-    overlay(path, image, np.zeros(image.shape, np.uint8), CLASSES)
+    draw_overlay(path, image, np.zeros(image.shape, np.uint8), CLASSES)
     picture = pixels(path)
     panel = picture[64:-46, 18 : picture.shape[1] // 2 - 3]
     rows, columns = np.nonzero((panel > 240).all(-1))
@@ -161,7 +161,7 @@ def test_overlay_shows_each_class_where_it_is(tmp_path: Path) -> None:
     image, mask = np.full((100, 100, 8), -900.0), np.zeros((100, 100, 8), np.uint8)
     mask[10:90, 10:90], mask[20:40, 20:40], mask[60:80, 60:80] = 3, 1, 2
     path = tmp_path / "a" / "overlay.png"
-    overlay(path, image, mask, CLASSES, title="$case_1$ \\alpha {", note="x %", spacing=(0.7, 0.7, 5.0))
+    draw_overlay(path, image, mask, CLASSES, title="$case_1$ \\alpha {", note="x %", spacing=(0.7, 0.7, 5.0))
     picture = pixels(path)
     assert picture.shape[1] <= 1600 and path.stat().st_size < 1_000_000
     middle = 64 + (picture.shape[0] - 64 - 46) // 2
@@ -174,14 +174,15 @@ def test_overlay_shows_each_class_where_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(64, 80, 1), (64, 80, 30), (1, 1, 1), (512, 512, 2)])
 def test_overlay_of_an_empty_mask(tmp_path: Path, shape: tuple[int, int, int], rng: np.random.Generator) -> None:
     path = tmp_path / "overlay.png"
-    overlay(path, rng.normal(-500, 300, shape), np.zeros(shape, np.uint8), CLASSES[:2], title="t" * 500)
+    draw_overlay(path, rng.normal(-500, 300, shape), np.zeros(shape, np.uint8), CLASSES[:2], title="t" * 500)
     assert 200 < pixels(path).shape[1] <= 1600
 
 
 def test_overlay_of_pixels_that_are_not_square(tmp_path: Path) -> None:
     sizes = []
     for spacing in (None, (1.0, 2.0, 1.0)):
-        overlay(tmp_path / "overlay.png", np.zeros((90, 60, 1)), np.zeros((90, 60, 1), int), CLASSES, spacing=spacing)
+        image, mask = np.zeros((90, 60, 1)), np.zeros((90, 60, 1), int)
+        draw_overlay(tmp_path / "overlay.png", image, mask, CLASSES, spacing=spacing)
         sizes.append(pixels(tmp_path / "overlay.png").shape[0] - 64 - 6 - 46)
     assert sizes[1] == pytest.approx(2 * sizes[0], abs=3)
 

@@ -64,7 +64,7 @@ def test_tables_hold_what_was_counted_by_hand(tmp_path: Path, caplog: pytest.Log
     assert len(rows) == 7 and rows[4] == ["ct-2/study_0300", "CT-2", "CT-2", "0.4000"]
     assert [record.getMessage() for record in caplog.records] == [
         "Severity: 3 of 7 studies have their folder's class, 6 within one class. "
-        "Left out, for no lung was found: CT-3/study_0350."
+        "Left out, because no lung was found: CT-3/study_0350."
     ]
     assert Image.open(tmp_path / "severity.png").size == (1120, 510)
 

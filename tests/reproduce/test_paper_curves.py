@@ -74,7 +74,7 @@ def test_mistakes_in_curves_are_named(changes: dict[str, Any], rule: str) -> Non
 def test_a_file_without_the_column_is_named_with_those_that_it_has(tmp_path: Path) -> None:
     (tmp_path / "curve.csv").write_text("threshold,recall\n0.5,1\n")
     curves = read_curves(PLAN["curves"][0], ["ours"], ["seed0"])
-    with pytest.raises(ValueError, match=r"curve.csv: no column is called 'precision'; there are threshold, recall\."):
+    with pytest.raises(ValueError, match=r"no column is named 'precision'. Its columns: threshold, recall\."):
         write_curves(tmp_path / "figure.png", curves, {"ours": tmp_path / "curve.csv"}, [])
     with pytest.raises(FileNotFoundError, match=r"figure_2: none of ours has left pr_curve.csv\. Evaluate them first"):
         write_curves(tmp_path / "figure.png", curves, {"ours": None}, [])

@@ -199,9 +199,9 @@ def test_a_sheet_shows_the_first_run_of_all_variants_unless_told_otherwise() -> 
         ({"variants": ["resnet"]}, "sheet figure_10: no variant is called 'resnet'; there are unet, vgg19."),
         ({"variants": "unet"}, "variants is a list of one or more, got 'unet'"),
         ({"run": "seed2"}, "no run is called 'seed2'; there are seed0, seed1."),
-        ({"classes": ["infection", "lung"]}, "classes is a list of one name, for the masks are 0 and 1"),
-        ({"window": [1, 0]}, "window is [black, white], two numbers that rise, got [1, 0]."),
-        ({"window": 0.4}, "window is [black, white], two numbers that rise, got 0.4."),
+        ({"classes": ["infection", "lung"]}, "classes is a list of one name, because the masks are 0 and 1"),
+        ({"window": [1, 0]}, "window is [black, white], two increasing numbers, got [1, 0]."),
+        ({"window": 0.4}, "window is [black, white], two increasing numbers, got 0.4."),
         ({"name": 10}, "each sheet is a mapping with a name"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from views import AMBER, amber, glass, pixels, teal, turned
 
 from common.view.rendering import render
@@ -122,6 +124,12 @@ def test_drawing_needs_no_display_and_is_quiet(
     render(tmp_path / "view.png", [Panel("", [block_part("lesion", (-20, -20, -20), (20, 20, 20), AMBER)])])
     assert amber(pixels(tmp_path / "view.png")).sum() > 1000
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_process_that_draws_imports_little() -> None:
+    code = "import sys, common.view.off_screen; print({'matplotlib', 'monai', 'nibabel', 'scipy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_a_crash_of_vtk_is_an_error_that_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

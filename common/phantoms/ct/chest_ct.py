@@ -1,4 +1,4 @@
-"""Seeded synthetic chest CT with ground-glass opacities and consolidations, and their exact labels."""
+"""Synthetic chest CT with ground-glass opacities, consolidations and their exact labels, generated from a seed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..fields import Array, SmoothField, coverage, generator, smooth_minimum, smoothstep
+from ..folders import check_count, check_seed
 from .anatomy import Body, dome_height, lung_span, make_body, pleura_depth, to_patient
 from .body import BLOOD, surroundings
 from .lesions import CONSOLIDATED_SHARE, GROUND_GLASS_ADDS, Lesions, Opacity, make_lesions, no_opacity, opacity_on
@@ -18,7 +19,7 @@ from .vessels import MAIN_AIRWAY, VesselTrees, make_trees, tube_share
 TEXTURE_STREAM = 3
 NOISE_STREAM = 4
 
-# Wall of the bronchi and air in them, HU. The lumen holds a little less than pure air's signal after blur.
+# Wall of the bronchi, and air in them, HU. The lumen is slightly brighter than pure air.
 BRONCHUS_WALL = 20.0
 LUMEN_AIR = -985.0
 
@@ -31,8 +32,8 @@ class ChestCT:
 
     Attributes:
         image: HU, int16, shape (X, Y, Z), within -1024..3071.
-        lesion: uint8, shape (X, Y, Z): 0 none, 1 ground-glass opacity, 2 consolidation.
-        lung: uint8, shape (X, Y, Z): 1 in the lungs with their lesions and vessels, without the main airways.
+        lesion: uint8, shape (X, Y, Z): 0 no lesion, 1 ground-glass opacity, 2 consolidation.
+        lung: uint8, shape (X, Y, Z): 1 in the lungs, with their lesions and vessels but without the main airways.
         spacing: distance between voxel centres along each axis, mm.
     """
 
@@ -44,7 +45,7 @@ class ChestCT:
 
 @dataclass(frozen=True)
 class Patient:
-    """Everything about a synthetic patient that does not depend on how the patient is scanned."""
+    """A synthetic patient: everything that does not depend on the scan."""
 
     seed: int
     body: Body
@@ -53,13 +54,12 @@ class Patient:
 
 
 def make_patient(seed: int) -> Patient:
-    """Makes the patient with this seed, without an image.
+    """Generate the patient with this seed, without an image.
 
     Raises:
         ValueError: for a negative seed.
     """
-    if seed < 0:
-        raise ValueError(f"seed must not be negative, but is {seed}. Use 0 or any positive integer.")
+    check_seed(seed)
     body = make_body(seed)
     return Patient(seed, body, make_trees(body, seed), make_lesions(body, seed))
 
@@ -72,44 +72,46 @@ def chest_ct(
     field_of_view: float = 360.0,
     lesions: bool = True,
 ) -> ChestCT:
-    """Makes the chest CT of one synthetic patient.
+    """Generate the chest CT of one synthetic patient.
 
-    The slices are spread evenly over the patient's lungs. Any size shows the same patient at another sampling; the
-    noise differs, as in a second scan.
+    The slices are spaced evenly over the patient's lungs. Other sizes and numbers of slices show the same patient, with
+    other noise, as in a second scan.
 
-    Labels come from the model before vessels, airways, blur and noise, averaged through the slice. Inside the lung a
-    voxel is ground-glass where the opacity adds more than 110 HU to the aerated lung, and consolidation where more than
-    half of its air is replaced. Dependent atelectasis, motion at the diaphragm, vessels and emphysema add no label.
+    The labels come from the model without vessels, airways, blur and noise, averaged over the slice thickness. A voxel
+    in the lung is ground-glass if the opacity adds more than 110 HU to the aerated lung, and consolidation if more than
+    half of its air is replaced. Dependent atelectasis, motion at the diaphragm, vessels and emphysema have no label.
 
     Args:
-        seed: names the patient; 0 or greater.
+        seed: seed of the patient, 0 or greater.
         size: pixels to the patient's left and to posterior, each at least 32.
         slices: number of slices, at least 1.
         scanner: noise, sharpness, slice thickness and calibration.
-        field_of_view: width of the longer side of the image, mm; 200 to 500.
+        field_of_view: length of the longer side of the image, 200 to 500 mm.
         lesions: False gives the same patient without opacities.
 
     Returns:
         The CT in LPS order.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of range.
+
+    Example:
+        >>> phantom = chest_ct(seed=1, size=(128, 128), slices=20)
+        >>> phantom.image.shape, phantom.image.dtype, np.unique(phantom.lesion)
+        ((128, 128, 20), dtype('int16'), array([0, 1, 2], dtype=uint8))
     """
     if min(size) < SMALLEST_SIZE:
-        raise ValueError(f"size must be at least {SMALLEST_SIZE} along both axes, but is {size}. Ask for more pixels.")
-    if slices < 1:
-        raise ValueError(f"slices must be at least 1, but is {slices}. Ask for one slice or more.")
+        raise ValueError(f"size must be at least {SMALLEST_SIZE} along both axes, got {size}. Use more pixels.")
+    check_count("slices", slices)
     if not 200 <= field_of_view <= 500:
-        raise ValueError(
-            f"field_of_view must lie within 200..500 mm, but is {field_of_view}. Chests are usually scanned at 360."
-        )
+        raise ValueError(f"field_of_view must be 200 to 500 mm, got {field_of_view}. A usual value for a chest is 360.")
     patient = make_patient(seed)
     heights, spacing = slice_heights(patient, slices)
     return scan(patient, size, heights, spacing, scanner, field_of_view, lesions)
 
 
 def slice_heights(patient: Patient, slices: int) -> tuple[Array, float]:
-    """Spreads slices over the lungs; returns their heights above the carina and the distance between them, in mm."""
+    """Space slices evenly over the lungs; return their heights above the carina and their distance, in mm."""
     low, high = lung_span(patient.body)
     spacing = (high - low) / slices
     return low + (np.arange(slices) + 0.5) * spacing, spacing
@@ -124,7 +126,17 @@ def scan(
     field_of_view: float = 360.0,
     lesions: bool = True,
 ) -> ChestCT:
-    """Scans a patient at the given heights (mm above the carina, rising); see `chest_ct` for the other arguments."""
+    """Scan a patient at the given heights above the carina.
+
+    Args:
+        patient: the patient.
+        size: as for ``chest_ct``.
+        heights: heights of the slices in mm, ascending.
+        spacing: distance between slices that the CT states, mm.
+        scanner: as for ``chest_ct``.
+        field_of_view: as for ``chest_ct``.
+        lesions: as for ``chest_ct``.
+    """
     pixel = field_of_view / max(size)
     x, y = ((np.arange(n) + 0.5 - n / 2) * pixel for n in size)
     opacity = opacity_on(patient.lesions, patient.seed, x, y) if lesions else no_opacity
@@ -146,7 +158,14 @@ def scan(
 
 @dataclass
 class Slice:
-    """The model of one slice before tubes: HU with lesions, and what the labels need, each (X, Y)."""
+    """The model of one slice without vessels and airways; all arrays (X, Y).
+
+    Attributes:
+        hu: HU with lesions.
+        lung: share of the pixel that is lung.
+        added: HU that opacities add.
+        solid: share of the air that is replaced.
+    """
 
     hu: Array
     lung: Array
@@ -158,20 +177,20 @@ LungModel = Callable[[float], Slice]
 
 
 def average_through(model: LungModel, height: float, thickness: float) -> Slice:
-    """Averages the model over the thickness (mm) of a slice."""
+    """Average the model over the thickness of a slice, in mm."""
     count = 3 if thickness > 1.6 else 2
     offsets = ((np.arange(count) + 0.5) / count - 0.5) * thickness
     total = model(float(height + offsets[0]))
     for offset in offsets[1:]:
-        part = model(float(height + offset))
+        sample = model(float(height + offset))
         for name in ("hu", "lung", "added", "solid"):
-            getattr(total, name).__iadd__(getattr(part, name))
+            getattr(total, name).__iadd__(getattr(sample, name))
     lung = np.maximum(total.lung, 1e-3)
     return Slice(total.hu / count, total.lung / count, total.added / lung, total.solid / lung)
 
 
 def labels_of(model: Slice) -> NDArray[np.uint8]:
-    """Applies the rules of `chest_ct` and returns 0, 1 or 2 per pixel."""
+    """Return the lesion label of each pixel, 0, 1 or 2, by the rules of ``chest_ct``."""
     label = (model.added > GROUND_GLASS_ADDS).astype(np.uint8)
     label[model.solid > CONSOLIDATED_SHARE] = 2
     return label
@@ -180,7 +199,7 @@ def labels_of(model: Slice) -> NDArray[np.uint8]:
 def tube_shares(
     trees: VesselTrees, x: Array, y: Array, z: Array, thickness: float
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Returns voxel shares of lung vessels, great vessels, airway walls, airway lumina, and main airways alone."""
+    """Return voxel shares of lung vessels, great vessels, airway walls, airway lumina, and the main airways alone."""
     main = trees.wall.chosen(trees.lumen.radius > MAIN_AIRWAY)
     groups = (trees.lung, trees.great, trees.wall, trees.lumen, main)
     lung, great, wall, lumen, main_share = (tube_share(tubes, x, y, z, thickness) for tubes in groups)
@@ -188,9 +207,9 @@ def tube_shares(
 
 
 def add_tubes(model: Slice, vessels: Array, great: Array, wall: Array, lumen: Array, main: Array) -> Array:
-    """Draws vessels and airways over the averaged slice and returns HU (X, Y)."""
+    """Return HU (X, Y) of the averaged slice with vessels and airways."""
     hu = model.hu + vessels * model.lung * (BLOOD - model.hu)
-    # Great vessels show in the fat of the mediastinum only; bone or lung in their way keeps its place.
+    # Great vessels replace the fat of the mediastinum only, not bone or lung.
     hu += great * (1 - model.lung) * (hu < 120) * (BLOOD - hu)
     # Only the main airways run outside the lungs.
     open_to_air = np.maximum(model.lung, main)
@@ -200,7 +219,7 @@ def add_tubes(model: Slice, vessels: Array, great: Array, wall: Array, lumen: Ar
 
 
 def lung_model(patient: Patient, x: Array, y: Array, opacity: Opacity, pixel: float) -> LungModel:
-    """Returns the function from height (mm) to the model of an infinitely thin slice on the pixel grid."""
+    """Return the function from height in mm to the model of an infinitely thin slice on the pixel grid."""
     body = patient.body
     rng = generator(patient.seed, TEXTURE_STREAM)
     outline = SmoothField(rng, 26.0).on(x, y)
@@ -229,7 +248,7 @@ def lung_model(patient: Patient, x: Array, y: Array, opacity: Opacity, pixel: fl
 def parenchyma_on(
     body: Body, rng: np.random.Generator, x: Array, y: Array
 ) -> Callable[[float, tuple[Array, Array, float], Array], Array]:
-    """Returns the function from height, position and depth below the pleura to HU of lung without opacities."""
+    """Return the function from height, position and depth below the pleura to HU of lung without opacities."""
     fine, lobular, regional, spots = (SmoothField(rng, scale).on(x, y) for scale in (3.5, 9.0, 50.0, 8.0))
 
     def at(z: float, position: tuple[Array, Array, float], depth: Array) -> Array:
@@ -240,7 +259,7 @@ def parenchyma_on(
             upper = float(np.clip((pz + 60.0) / 80.0, 0.15, 1.0))
             hu -= body.emphysema * upper * smoothstep((spots(z) - 0.9) / 0.8)
         if body.atelectasis > 0:
-            # Only where the pleura faces backwards: near the back of the chest, thinning out to the sides.
+            # Only where the pleura faces backwards: near the back of the chest, thinner towards the sides.
             thickness = body.atelectasis * smoothstep((py - 0.45 * body.half_depth) / 30.0) * (1 + 0.5 * regional(z))
             hu += 270.0 * smoothstep((thickness - depth) / 3.0 + 0.5) * (thickness > 0.5)
         hu += 130.0 * fissure(position, 5.0 * regional(z), float(x[1] - x[0]))
@@ -250,7 +269,7 @@ def parenchyma_on(
 
 
 def fissure(position: tuple[Array, Array, float], waves: Array, pixel: float) -> Array:
-    """Returns the share (0..1) of the oblique fissures, wavy curved sheets that fall from the back to the front."""
+    """Return the share (0..1) of the oblique fissures: wavy, curved sheets that descend from back to front."""
     x, y, z = position
     height = 1.15 * (y - 5.0) - 28.0 + 0.008 * (np.abs(x) - 62.0) ** 2 + 8.0 * np.sign(x)
     sheet = 0.65 * (z - height + waves)

@@ -11,18 +11,27 @@ from .scanner import SCANNERS
 
 
 def phantom_dir(layout: str = "radiopaedia", **settings: Any) -> Path:
-    """Returns a folder of synthetic patients, made on the first call; see ``common.phantoms.cache.cached_folder``.
+    """Return a folder of synthetic patients, generated on the first call and kept for later calls.
 
     Args:
-        layout: "radiopaedia", "coronacases", "mosmed", "medseg", "medseg_arrays" or "medseg_pictures".
-        **settings: arguments of the function that writes the layout; `scanner` may be "standard" or "second".
+        layout: ``radiopaedia``, ``coronacases``, ``mosmed``, ``medseg``, ``medseg_arrays`` or ``medseg_pictures``.
+        **settings: arguments of the function in ``common.phantoms.ct.layouts`` that writes the layout. ``scanner`` may
+            be ``standard`` or ``second``.
+
+    Returns:
+        The folder; see ``common.phantoms.cache.cached_folder`` for its place.
 
     Raises:
         ValueError: for an unknown layout, setting or scanner, or a value out of range.
+
+    Example:
+        >>> folder = phantom_dir("radiopaedia", patients=2, size=(64, 64), slices=4)
+        >>> sorted(path.name for path in folder.iterdir())
+        ['rp_im', 'rp_lung_msk', 'rp_msk']
     """
     scanner = settings.get("scanner")
     if isinstance(scanner, str):
         if scanner not in SCANNERS:
-            raise ValueError(f"scanner must be one of {sorted(SCANNERS)}, but is {scanner!r}.")
+            raise ValueError(f"scanner must be one of {sorted(SCANNERS)}, got {scanner!r}. Choose one of them.")
         settings = {**settings, "scanner": SCANNERS[scanner]}
     return cached_folder(LAYOUTS, layout, **settings)

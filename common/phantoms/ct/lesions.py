@@ -1,4 +1,4 @@
-"""Where a patient's opacities lie and how much they add to the lung's HU."""
+"""A patient's opacities: where they lie, and how much they add to the HU of the lung."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .anatomy import Body, lung_depth, lung_points, to_scanner
 
 LESION_STREAM = 2
 
-# A voxel is ground-glass where the opacity adds more than this many HU to the aerated lung, before vessels, airways,
-# blur and noise.
+# A voxel is ground-glass if the opacity adds more than this to the aerated lung, HU, before vessels, airways, blur and
+# noise.
 GROUND_GLASS_ADDS = 110.0
-# A voxel is consolidation where more than this share of its air is replaced.
+# A voxel is consolidation if more than this share of its air is replaced.
 CONSOLIDATED_SHARE = 0.5
 
-# Share of patients without opacities, with few, with several and with widespread ones; after the spread in CT series.
+# Share of patients by extent of their opacities, similar to published CT series.
 SEVERITIES = {"none": 0.06, "mild": 0.25, "moderate": 0.39, "severe": 0.30}
-# For each severity: number of opacities and the middle of their radii, mm.
+# For each severity: range of the number of opacities, and their median radius in mm.
 EXTENT: dict[str, tuple[tuple[int, int], float]] = {
     "none": ((0, 1), 10.0),
     "mild": ((3, 10), 20.0),
@@ -36,13 +36,13 @@ class Lesions:
     Attributes:
         centre: (N, 3) centres.
         radius: (N,) radii.
-        flatness: (N,) how much the opacity keeps to the depth of its centre below the pleura; 0 is a ball.
+        flatness: (N,) how closely the opacity follows the pleura, at the depth of its centre; 0 is a ball.
         depth: (N,) depth of the centre below the pleura.
-        core: (N,) radius of the consolidated core; 0 where there is none.
+        core: (N,) radius of the consolidated core; 0 without core.
         added: HU that full ground-glass adds.
-        softness: width of the ground-glass borders.
-        raggedness: how far the noise moves the borders.
-        paving: HU that the thickened septa of crazy paving add; 0 for none.
+        softness: width of the borders of ground-glass.
+        raggedness: how far noise displaces the borders.
+        paving: HU that the thickened septa of crazy paving add; 0 without crazy paving.
         consolidation: HU of consolidated lung.
     """
 
@@ -59,7 +59,7 @@ class Lesions:
 
 
 def preference(body: Body, points: Array, depth: Array, peripheral: float) -> Array:
-    """Returns relative odds of an opacity at each point: peripheral, posterior and lower parts are favoured."""
+    """Return the relative odds of an opacity at each point, higher in peripheral, posterior and lower lung."""
     below_pleura = np.exp(-np.maximum(depth, 0) / peripheral)
     behind = 1 / (1 + np.exp(-(points[:, 1] - 10.0) / 16.0))
     lower = 1 / (1 + np.exp((points[:, 2] + 35.0) / 35.0))
@@ -68,7 +68,7 @@ def preference(body: Body, points: Array, depth: Array, peripheral: float) -> Ar
 
 
 def make_lesions(body: Body, seed: int) -> Lesions:
-    """Draws the opacities of the patient with this seed."""
+    """Generate the opacities of the patient with this seed."""
     rng = generator(seed, LESION_STREAM)
     severity = rng.choice(list(SEVERITIES), p=list(SEVERITIES.values()))
     (fewest, most), middle_radius = EXTENT[severity]
@@ -95,7 +95,7 @@ def make_lesions(body: Body, seed: int) -> Lesions:
 
 
 def draw_cores(radius: Array, rng: np.random.Generator) -> Array:
-    """Draws radii (mm) of consolidated cores: a fifth of patients has none, later stages have many."""
+    """Draw radii (mm) of the consolidated cores: none in a fifth of the patients, many in later stages."""
     stage = rng.choice([0.0, 0.35, 0.75], p=[0.2, 0.4, 0.4])
     has = rng.random(len(radius)) < stage
     core = np.where(has, radius * rng.uniform(0.35, 0.85, len(radius)), 0.0)
@@ -106,23 +106,23 @@ Opacity = Callable[[float, Array, Array], tuple[Array, Array]]
 
 
 def no_opacity(z: float, depth: Array, lung: Array) -> tuple[Array, Array]:
-    """The opacity function of a patient without lesions."""
+    """Return no opacity: the function of ``opacity_on`` for a patient without lesions."""
     empty = np.zeros_like(depth)
     return empty, empty
 
 
 def opacity_on(lesions: Lesions, seed: int, x: Array, y: Array) -> Opacity:
-    """Prepares the evaluation of opacities on one pixel grid.
+    """Return the function that computes the opacities on a pixel grid.
 
     Args:
         lesions: the opacities.
-        seed: of the patient.
+        seed: seed of the patient.
         x: pixel centres along the first axis, mm.
-        y: the same along the second.
+        y: pixel centres along the second axis, mm.
 
     Returns:
-        A function of height (mm), depth below the pleura (X, Y) in mm and lung coverage (X, Y) that returns the HU
-        added by ground-glass and the consolidated share (0..1), both (X, Y).
+        A function of height in mm, depth below the pleura (X, Y) in mm and lung coverage (X, Y). It returns the HU that
+        ground-glass adds and the consolidated share (0..1), both (X, Y).
     """
     if not len(lesions.radius):
         return no_opacity
@@ -130,7 +130,7 @@ def opacity_on(lesions: Lesions, seed: int, x: Array, y: Array) -> Opacity:
     coarse, middle, fine, septa, patches = (SmoothField(rng, scale).on(x, y) for scale in (24, 11, 5, 6, 45))
 
     def opacity(z: float, depth: Array, lung: Array) -> tuple[Array, Array]:
-        inside, core = reach_of_blobs(lesions, x, y, z, depth)
+        inside, core = depth_in_opacities(lesions, x, y, z, depth)
         if inside.max() < -4 * lesions.raggedness:
             return no_opacity(z, depth, lung)
         ragged = lesions.raggedness * (0.9 * coarse(z) + 0.6 * middle(z) + 0.22 * fine(z))
@@ -144,8 +144,8 @@ def opacity_on(lesions: Lesions, seed: int, x: Array, y: Array) -> Opacity:
     return opacity
 
 
-def reach_of_blobs(lesions: Lesions, x: Array, y: Array, z: float, depth: Array) -> tuple[Array, Array]:
-    """Returns how far (mm) each pixel lies inside the nearest opacity and the nearest core; negative outside."""
+def depth_in_opacities(lesions: Lesions, x: Array, y: Array, z: float, depth: Array) -> tuple[Array, Array]:
+    """Return the depth (mm) of each pixel inside the nearest opacity and the nearest core; negative outside."""
     inside = np.full(depth.shape, -60.0, np.float32)
     core = np.full(depth.shape, -60.0, np.float32)
     for i, radius in enumerate(lesions.radius):

@@ -233,7 +233,7 @@ def test_every_bad_case_is_reported_not_just_the_first(tmp_path: Path) -> None:
     for expected in (
         "1.nii.gz: cannot be read",
         "2.nii.gz: the lesion mask must have",
-        "3.nii.gz: a lesion mask holds",
+        "3.nii.gz: a lesion mask must hold",
     ):
         assert expected in str(error.value)
     assert "4: declared as HU" in str(error.value) and "--intensity 8bit" in str(error.value)

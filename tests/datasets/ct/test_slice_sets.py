@@ -174,7 +174,7 @@ def test_bad_cases_are_all_named(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(values * 7, lung.affine), root / "rp_msk" / "3.nii.gz")
     with pytest.raises(ValueError, match="3 of 5 cases cannot be used") as error:
         slice_sets(infection(root, "radiopaedia"), MASKS)
-    for part in ("1.nii.gz: the lung mask", "2: a lung mask must be positive", "3.nii.gz: a lesion mask holds"):
+    for part in ("1.nii.gz: the lung mask", "2: a lung mask must be positive", "3.nii.gz: a lesion mask must hold"):
         assert part in str(error.value), part
 
 
