@@ -104,9 +104,9 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
         if lacking:
             raise ValueError(
                 f"{name}: declared as HU, but a chest CT has air and soft tissue, got too little "
-                f"{' and '.join(lacking)}; {observed}. If it holds windowed grey levels 0..255, declare "
-                "--intensity 8bit. If the rescale slope and intercept were lost (values of HU + 1024), export it again. If it is a mask, leave it out "
-                "with --exclude."
+                f"{' and '.join(lacking)}; {observed}. If it holds windowed grey levels 0..255, declare --intensity "
+                "8bit. If the rescale slope and intercept were lost (values of HU + 1024), export it again. If it is a "
+                "mask, leave it out with --exclude."
             )
     elif intensity == "8bit":
         if low < 0 or high > 255:

@@ -160,7 +160,7 @@ def test_of_two_series_in_one_folder_the_longer_is_taken_and_the_other_named(
         (case,) = inference_cases(tmp_path)
     assert case["case"] == "both" and len(case["image"]) == 4
     assert "series used: 'chest' (4 slices, 2.50 mm); left out: 'chest' (2 slices): covers 5 of 10 mm." in caplog.text
-    assert {case["case"] for case in inference_cases(tmp_path, series="all")} == {"both", "both_2"}
+    assert {case["case"] for case in inference_cases(tmp_path, series="all")} == {"both_1.2.5", "both_1.2.6"}
 
 
 def test_an_unreadable_dicom_file_leaves_the_others(tmp_path: Path, hu: np.ndarray) -> None:

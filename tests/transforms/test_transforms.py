@@ -27,7 +27,7 @@ def test_grey_levels_are_spread_over_the_window() -> None:
 def test_grey_levels_declared_as_hu_are_refused_with_range_and_remedy() -> None:
     with pytest.raises(
         ValueError,
-        match=r"scan_7: declared as HU.*too little air .*0\.00 % of the voxels; observed range 0 to 255.*--intensity 8bit",
+        match=r"scan_7: declared as HU.*too little air .*0\.00 % of the voxels; observed range 0 to 255.*8bit",
     ):
         check_intensity(torch.tensor([0.0, 255.0]), "HU", "scan_7")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -188,14 +189,13 @@ def _dicom_cases(
     for members in studies.values():
         chosen, rejected = choose(members, wanted, kernel)
         if rejected and not all(len(each.slices) == 1 for each in members):
-            told = "; ".join(f"'{each.description}' ({len(each.slices)} slices): {why}" for each, why in rejected)
-            took = ", ".join(
-                f"'{each.description}' ({len(each.slices)} slices, {each.spacing:.2f} mm)" for each in chosen
-            )
-            choices.append(f"{_home(members[0], places)}: series {took or 'none'} taken; left out {told}.")
+            told = "; ".join(f"'{one.description}' ({len(one.slices)} slices): {why}" for one, why in rejected)
+            used = ", ".join(f"'{one.description}' ({len(one.slices)} slices, {one.spacing:.2f} mm)" for one in chosen)
+            choices.append(f"{_home(members[0], places)}: series used: {used or 'none'}; left out: {told}.")
             logger.info(choices[-1])
         omitted += [(path, f"series: {why}") for each, why in rejected for path in each.files]
-        cases += [_case(each, members, places, gaps) for each in chosen]
+        several = Counter(_home(each, places) for each in chosen if len(each.slices) > 1)
+        cases += [_case(each, several[_home(each, places)] > 1, places, gaps) for each in chosen]
     return cases, omitted, choices
 
 
@@ -205,13 +205,14 @@ def _home(series: Series, places: Mapping[Path, Path]) -> str:
     return os.path.commonpath(list(folders)) if len(folders) > 1 else folders.pop()
 
 
-def _case(series: Series, study: Sequence[Series], places: Mapping[Path, Path], gaps: str) -> dict[str, Any]:
-    """The case of a series: named by its folder, a single slice by its file."""
+def _case(series: Series, numbered: bool, places: Mapping[Path, Path], gaps: str) -> dict[str, Any]:
+    """The case of a series: named by its folder, and its number if there are several; a single slice by its file."""
     home, first = _home(series, places), series.first.path
     if len(series.slices) == 1:
         name = (places[first].parent / (first.stem if first.suffix.lower() in DICOM else first.name)).as_posix()
     else:
         name = first.resolve().parent.name if home in ("", ".") else home
+        name += f"_{series.number or series.uid}" if numbered else ""
     case: dict[str, Any] = {"case": name, "image": series.files, "kind": "dicom"}
     case["series"] = series.uid
     if series.problem and not (gaps == "resample" and series.missing):

@@ -101,7 +101,9 @@ def test_every_file_is_decoded_once(layouts: dict[str, Path], monkeypatch: pytes
 
     original = common.readers.ct.read
     monkeypatch.setattr(
-        common.transforms.ct, "read", lambda path, axes: reads.append(str(path)) or original(path, axes)
+        common.transforms.ct,
+        "read",
+        lambda path, *rest, **more: reads.append(str(path)) or original(path, *rest, **more),
     )
     data = SliceDataset(lesions(layouts["medseg"]), preprocessing())
     for _ in range(2):
