@@ -330,8 +330,8 @@ def test_bright_and_dark_survive_the_mp4(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": -1}, "seed must not be negative, but is -1"),
-        ({"view": -2}, "view must not be negative, but is -2"),
+        ({"seed": -1}, "seed must not be negative, got -1"),
+        ({"view": -2}, "view must not be negative, got -2"),
         ({"diagnosis": "flu"}, "diagnosis must be one of .*'flu'"),
         ({"probe": "phased"}, "probe must be one of .*'phased'"),
         ({"size": (32, 312)}, "size must be at least 64"),

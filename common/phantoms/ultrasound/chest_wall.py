@@ -1,4 +1,4 @@
-"""Echoes of the layers between skin and pleura, and the ribs with their shadows."""
+"""The chest wall: echoes of the layers between skin and pleura, and ribs with their shadows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ..fields import Array, smoothstep
 from .patient import Patient, View
 from .probe import Probe
-from .texture import Profile, Sheet, draws
+from .texture import Profile, TissueTexture, generator
 
 TISSUE_STREAM = 31
 
@@ -18,22 +18,22 @@ CONTACT_ECHO = -9.0
 FASCIA_ECHO = -10.0
 RIB_ECHO = -7.0
 
-# What bone leaves of the echo beneath it, dB.
+# Level of the echo below a rib relative to that without rib, dB.
 SHADOW_LOSS = -60.0
 
-# The surface of a rib lies this far above the pleura, mm.
+# Distance from the surface of a rib to the pleura below it, mm.
 RIB_HEIGHT = 7.5
 
 
 @dataclass(frozen=True)
 class Wall:
-    """The chest wall as the rays meet it; it does not move.
+    """The chest wall along the rays; it does not move.
 
     Attributes:
         level: (W, R) mean echo of the scatterers in dB, down to the deepest point of the pleura.
         mirror: (W, R) amplitude of the smooth interfaces: fasciae and ribs.
-        shadow: (R,) 0 to 1, how much of the ray a rib stops.
-        rib: (R,) depth of the rib's surface, mm; meaningful where `shadow` is above 0.
+        shadow: (R,) share of each ray, 0 to 1, that a rib stops.
+        rib: (R,) depth of the surface of the rib, mm; meaningful where ``shadow`` is above 0.
     """
 
     level: Array
@@ -43,11 +43,11 @@ class Wall:
 
 
 def chest_wall(patient: Patient, view: View, probe: Probe, pleura: Array, depth: Array) -> Wall:
-    """Returns the chest wall above the pleura at depths (R,) in mm, on depth samples (D,) in mm."""
-    rng = draws(patient.seed, TISSUE_STREAM, view.number)
+    """Return the chest wall above a pleura at depths (R,), on depth samples (D,), both in mm."""
+    rng = generator(patient.seed, TISSUE_STREAM, view.number)
     z = depth[depth <= pleura.max() + 1.0, None].astype(np.float32)
     x = probe.positions * probe.spread(view.pleura / 2)
-    # Layers keep their share of the way to the pleura.
+    # Each layer keeps its share of the distance to the pleura.
     nominal = (z * (view.pleura / pleura)).astype(np.float32)
     position = np.broadcast_to(x.astype(np.float32), nominal.shape)
     tops, fasciae = layer_tops(rng, patient, view, x)
@@ -68,7 +68,7 @@ def chest_wall(patient: Patient, view: View, probe: Probe, pleura: Array, depth:
 
 
 def layer_tops(rng: np.random.Generator, patient: Patient, view: View, x: Array) -> tuple[list[Array], list[Array]]:
-    """Returns depths (R,) in mm where skin, fat and muscle end, and how strong the fascia there is, dB."""
+    """Return the depths (R,) in mm where skin, fat and muscle end, and the strength of the fasciae there, dB."""
     scale = view.pleura / patient.pleura
     ends = np.cumsum([patient.skin, patient.fat, patient.muscle]) * scale
     waves = (0.15, 0.5, 0.35)
@@ -82,26 +82,26 @@ def layer_tops(rng: np.random.Generator, patient: Patient, view: View, x: Array)
 
 
 def fat_echo(rng: np.random.Generator, mean: float, depth: Array, position: Array) -> Array:
-    """Dark lobules between thin bright septa, dB."""
+    """Return the echo of fat in dB: dark lobules between thin bright septa."""
     slope = rng.normal(0, 0.06)
-    lobules = Sheet(rng, 1.7, 10.0).at(depth - slope * position, position)
+    lobules = TissueTexture(rng, 1.7, 10.0).at(depth - slope * position, position)
     return mean + 17.0 * smoothstep(1 - np.abs(lobules) / 0.25) + 2.0 * lobules
 
 
 def muscle_echo(rng: np.random.Generator, mean: float, depth: Array, position: Array) -> Array:
-    """Fibres with bright sheets of connective tissue, long and thin along the skin, dB."""
+    """Return the echo of muscle in dB: fibres with bright layers of connective tissue, long and thin along the skin."""
     slope = rng.normal(0, 0.09)
-    fibres = Sheet(rng, 1.0, 13.0).at(depth - slope * position, position)
-    sheets = smoothstep(1 - np.abs(fibres - 0.8) / 0.35) + 0.7 * smoothstep(1 - np.abs(fibres + 0.4) / 0.3)
-    return mean + 14.0 * sheets + 2.5 * fibres
+    fibres = TissueTexture(rng, 1.0, 13.0).at(depth - slope * position, position)
+    layers = smoothstep(1 - np.abs(fibres - 0.8) / 0.35) + 0.7 * smoothstep(1 - np.abs(fibres + 0.4) / 0.3)
+    return mean + 14.0 * layers + 2.5 * fibres
 
 
 def ribs(rng: np.random.Generator, patient: Patient, view: View, probe: Probe) -> tuple[Array, Array]:
-    """Returns how much of each ray (R,) a rib stops, and the depth of the rib's surface there, mm."""
+    """Return the share of each ray (R,) that a rib stops, and the depth of the rib's surface there, mm."""
     surface = view.pleura - RIB_HEIGHT
     x = probe.positions * probe.spread(surface)
     shadow, rib = np.zeros(probe.rays), np.full(probe.rays, surface)
-    # The beam is a few millimetres wide, so that the edges of the shadow are soft and uneven.
+    # The beam is a few millimetres wide, so the edges of the shadow are soft and uneven.
     uneven = 0.12 * Profile(rng, 1.5).at(x)
     for middle in view.ribs:
         across = np.abs(x - middle) / (patient.rib_width / 2)
@@ -111,7 +111,7 @@ def ribs(rng: np.random.Generator, patient: Patient, view: View, probe: Probe) -
 
 
 def add_ribs(mirror: Array, z: Array, shadow: Array, rib: Array, probe: Probe) -> None:
-    """Adds the bright surfaces of the ribs to the amplitude (W, R) in place, and darkens what lies beneath."""
+    """Add the bright surfaces of the ribs to the amplitude (W, R) in place, and darken what lies below them."""
     mirror *= 1 - shadow * (z > rib)
     width = max(0.35, 1.2 * probe.pulse)
     # The curved sides of a rib reflect the beam away.

@@ -1,4 +1,4 @@
-"""Which signs of disease a view of the lung shows: B-lines, altered pleura, consolidations, by diagnosis."""
+"""Signs of disease in a view of the lung, by diagnosis: B-lines, altered pleura, consolidations."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..fields import Array
-from .texture import draws
+from .texture import generator
 
 ILLNESS_STREAM = 21
 FINDING_STREAM = 22
 
 DIAGNOSES = ("normal", "pneumonia", "covid-19")
 
-# Findings are placed within this distance of the middle of the view, mm: a little more than a convex probe sees.
+# Greatest distance of findings from the middle of the view, mm; slightly more than a convex probe shows.
 REACH = 60.0
 
 
 @dataclass(frozen=True)
 class Illness:
-    """How ill a patient is.
+    """The illness of a patient.
 
     Attributes:
-        diagnosis: "normal", "pneumonia" or "covid-19".
-        severity: 0 (hardly visible) to 1; in normal lungs, how many stray B-lines age and posture give.
-        side: the lung with the pneumonia, 0 left or 1 right.
+        diagnosis: ``normal``, ``pneumonia`` or ``covid-19``.
+        severity: 0 (hardly visible) to 1; in normal lungs, it determines the number of isolated B-lines.
+        side: lung with the pneumonia, 0 left or 1 right.
     """
 
     diagnosis: str
@@ -38,12 +38,12 @@ class Findings:
     """Signs of disease along the pleura of one view; positions and lengths in mm, position 0 in the middle.
 
     Attributes:
-        segments: (N, 2) first and last position of altered pleura, apart from each other and in rising order.
+        segments: (N, 2) first and last position of segments of altered pleura, in ascending order, not overlapping.
         b_lines: (N, 3) centre, width, and echo in dB relative to the pleural line.
         consolidations: (N, 3) centre, half width and depth below the pleura.
-        thickening: of the altered pleura, mm.
-        roughness: deviation of the altered pleura's depth, mm.
-        breaks: 0 to 1, how much of the altered pleura is interrupted.
+        thickening: thickening of the altered pleura.
+        roughness: standard deviation of the depth of the altered pleura.
+        breaks: share of the altered pleura that is interrupted, 0 to 1.
     """
 
     segments: Array
@@ -55,19 +55,19 @@ class Findings:
 
 
 def make_illness(seed: int, diagnosis: str) -> Illness:
-    """Draws how ill the patient with this seed is, given the diagnosis."""
-    rng = draws(seed, ILLNESS_STREAM, DIAGNOSES.index(diagnosis))
+    """Generate the illness of the patient with this seed and diagnosis."""
+    rng = generator(seed, ILLNESS_STREAM, DIAGNOSES.index(diagnosis))
     return Illness(diagnosis, float(rng.beta(1.5, 1.5)), int(rng.integers(2)))
 
 
 def make_findings(seed: int, view: int, illness: Illness) -> Findings:
-    """Draws the findings of a view; even views show the left lung, odd views the right one.
+    """Generate the findings of a view; even views show the left lung, odd views the right lung.
 
-    The patterns follow the clinical descriptions of lung ultrasound (Volpicelli et al., Intensive Care Medicine 2012
-    and 2020): stray B-lines occur in normal lungs, bacterial pneumonia is focal with consolidation, COVID-19 is patchy
-    and bilateral with spared areas.
+    The patterns follow clinical descriptions of lung ultrasound (Volpicelli et al., Intensive Care Medicine 2012 and
+    2020). Normal lungs have isolated B-lines, bacterial pneumonia is focal with consolidation, COVID-19 is patchy and
+    bilateral with spared areas.
     """
-    rng = draws(seed, FINDING_STREAM, view)
+    rng = generator(seed, FINDING_STREAM, view)
     if illness.diagnosis == "covid-19" and rng.random() < 0.8 + 0.2 * illness.severity:
         return patchy(rng, illness.severity)
     if illness.diagnosis == "pneumonia":
@@ -75,11 +75,11 @@ def make_findings(seed: int, view: int, illness: Illness) -> Findings:
         if rng.random() < here:
             return focal(rng, illness.severity)
     spread = illness.severity if illness.diagnosis == "normal" else 0.6 * illness.severity
-    return stray(rng, spread)
+    return isolated(rng, spread)
 
 
-def stray(rng: np.random.Generator, severity: float) -> Findings:
-    """A normal lung: none or a few isolated B-lines."""
+def isolated(rng: np.random.Generator, severity: float) -> Findings:
+    """Return findings of a normal lung: no or a few isolated B-lines."""
     count = rng.poisson(0.3 + 1.3 * severity**2)
     centres = rng.uniform(-REACH, REACH, count)
     widths = rng.uniform(1.5, 3.0, count)
@@ -90,7 +90,7 @@ def stray(rng: np.random.Generator, severity: float) -> Findings:
 
 
 def patchy(rng: np.random.Generator, severity: float) -> Findings:
-    """COVID-19: short altered segments with B-lines, spared areas between, sometimes a small consolidation."""
+    """Return findings of COVID-19: short altered segments with B-lines, spared areas, a few small consolidations."""
     pieces = []
     edge = -REACH + rng.uniform(-10.0, 10.0)
     while edge < REACH:
@@ -116,7 +116,7 @@ def patchy(rng: np.random.Generator, severity: float) -> Findings:
 
 
 def focal(rng: np.random.Generator, severity: float) -> Findings:
-    """Pneumonia: one long altered segment with coarse, confluent B-lines and often a consolidation."""
+    """Return findings of pneumonia: one long altered segment with confluent B-lines, often a consolidation."""
     width = rng.uniform(30.0, 80.0) * (0.65 + 0.6 * severity)
     centre = rng.uniform(-14.0, 14.0)
     first, last = centre - width / 2, centre + width / 2
@@ -139,7 +139,7 @@ def focal(rng: np.random.Generator, severity: float) -> Findings:
 def b_lines_in(
     rng: np.random.Generator, first: float, last: float, widths: tuple[float, float], gaps: tuple[float, float]
 ) -> Array:
-    """Fills a segment with B-lines of random widths and gaps (mm), at least one; returns (N, 3) as in `Findings`."""
+    """Return at least one B-line (N, 3), as in ``Findings``, for a segment; widths and gaps are ranges in mm."""
     lines = []
     edge = first + rng.uniform(0.6, 1.2)
     while True:
@@ -151,7 +151,7 @@ def b_lines_in(
 
 
 def merged(segments: Array) -> Array:
-    """Joins overlapping segments (N, 2) and returns them in rising order."""
+    """Join overlapping segments (N, 2), and return them in ascending order."""
     joined: list[list[float]] = []
     for first, last in segments[np.argsort(segments[:, 0])]:
         if joined and first <= joined[-1][1] + 1.0:

@@ -10,13 +10,22 @@ from .layouts import LAYOUTS
 
 
 def phantom_dir(layout: str = "semantic_lung", **settings: Any) -> Path:
-    """Returns a folder of synthetic patients, made on the first call; see ``common.phantoms.cache.cached_folder``.
+    """Return a folder of synthetic patients, generated on the first call and kept for later calls.
 
     Args:
-        layout: "semantic_lung" or "pocus".
-        **settings: arguments of the function that writes the layout, such as `patients` or `seed`.
+        layout: ``semantic_lung`` or ``pocus``.
+        **settings: arguments of the function in ``common.phantoms.ultrasound.layouts`` that writes the layout, such as
+            ``patients`` or ``seed``.
+
+    Returns:
+        The folder; see ``common.phantoms.cache.cached_folder`` for its place.
 
     Raises:
         ValueError: for an unknown layout or setting, or a value out of range.
+
+    Example:
+        >>> folder = phantom_dir("semantic_lung", patients=2, images=2, size=(96, 128))
+        >>> sorted(path.name for path in (folder / "images").iterdir())
+        ['A_00.png', 'A_01.png', 'B_00.png', 'B_01.png']
     """
     return cached_folder(LAYOUTS, layout, **settings)

@@ -1,4 +1,4 @@
-"""Dense labels of lung ultrasound, one of seven for every pixel."""
+"""Dense labels of lung ultrasound: one of seven classes for each pixel."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_closing, binary_opening
 
 from ..fields import Array
-from .lung import Along, Lung
+from .lung import Lung, PleuraRays
 
-# Gare et al., "Dense pixel-labeling for reverse-transfer and diagnostic learning on lung ultrasound", section 2.
+# Gare et al., Dense pixel-labeling for reverse-transfer and diagnostic learning on lung ultrasound, section 2.
 INDICES = {
     "A-line": 1,
     "B-line": 2,
@@ -20,18 +20,18 @@ INDICES = {
     "background": 7,
 }
 
-# Rays that a rib stops by more than this are background: the loss in dB is so great that nothing can be told there.
+# Where a rib stops more than this share of a ray, the label is background, because nothing can be seen there.
 SHADOWED = 0.1
 
 
-def dense_label(lung: Lung, rays: Along, visible: list[NDArray[np.bool_]], shadow: Array) -> NDArray[np.uint8]:
-    """Returns the label of every sample (D, R).
+def dense_label(lung: Lung, rays: PleuraRays, visible: list[NDArray[np.bool_]], shadow: Array) -> NDArray[np.uint8]:
+    """Return the label of every sample (D, R).
 
     Args:
-        lung: the lung of the view.
-        rays: what the rays meet at this moment.
-        visible: for each order from 2 on, the rays (R,) on which its A-line shows.
-        shadow: how much of each ray (R,) a rib stops, 0 to 1.
+        lung: lung of the view.
+        rays: the rays at the pleura, at this moment.
+        visible: for each order from 2 on, the rays (R,) on which its A-line is visible.
+        shadow: share of each ray (R,) that a rib stops, 0 to 1.
     """
     below = lung.z - rays.line
     half = rays.half + 0.8 * lung.probe.pulse
@@ -48,7 +48,7 @@ def dense_label(lung: Lung, rays: Along, visible: list[NDArray[np.bool_]], shado
 
 
 def tidy(shown: NDArray[np.bool_], rays_per_mm: float) -> NDArray[np.bool_]:
-    """Closes gaps and drops pieces of less than a few millimetres along the rays (R,), as a reader would draw them."""
+    """Close gaps and remove pieces of less than a few millimetres along the rays (R,), as a human annotator does."""
     gap, piece = (max(int(length * rays_per_mm), 1) for length in (2.0, 2.5))
     padded = np.pad(shown, gap, mode="edge")
     closed = binary_closing(padded, np.ones(gap, bool))[gap:-gap]

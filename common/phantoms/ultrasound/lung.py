@@ -13,7 +13,7 @@ from .chest_wall import Wall
 from .findings import Findings
 from .patient import View
 from .probe import Probe
-from .texture import Profile, draws
+from .texture import Profile, generator
 
 LUNG_STREAM = 41
 
@@ -21,35 +21,35 @@ LUNG_STREAM = 41
 HAZE_ECHO = -28.0
 ALTERED_ECHO = -30.0
 SOLID_ECHO = -34.0
-# The chest wall seen once more through each reflection at the pleura, dB.
+# Level of the chest wall's image after each additional reflection at the pleura, dB.
 GHOST_LOSS = -20.0
 
-# How wide the soft edges of B-lines are as a share of the B-line, and in mm at least and at most.
+# Width of the soft edges of a B-line as a share of its width, and its smallest and greatest value in mm.
 B_LINE_EDGE = 0.5
 B_LINE_EDGES = (0.8, 2.6)
 
-# Healthy pleural line, mm.
+# Thickness of the healthy pleural line, mm.
 PLEURA_THICKNESS = 0.7
 
-# Reverberations of a higher order than this are below the noise.
+# Reverberations of a higher order are weaker than the noise.
 HIGHEST_ORDER = 6
 
 
 @dataclass(frozen=True)
-class Along:
-    """What each ray (R,) meets at the pleura at one moment.
+class PleuraRays:
+    """The rays (R,) at the pleura at one moment.
 
     Attributes:
         line: depth of the middle of the pleural line, mm.
-        half: half its thickness, mm.
+        half: half the thickness of the pleural line, mm.
         strength: amplitude of the pleural line.
-        altered: bool, ray goes through altered pleura.
-        soft: the same with soft edges, 0 to 1.
+        altered: bool, True where a ray crosses altered pleura.
+        soft: ``altered`` with soft edges, 0 to 1.
         b_power: power of the B-lines.
-        b_line: bool, ray goes through a B-line.
-        solid: depth of consolidation below the pleura, mm.
+        b_line: bool, True where a ray crosses a B-line.
+        solid: thickness of consolidation below the pleura, mm.
         haze: brightness of the haze, dB.
-        patches: for each order from 2 on, amplitude of its A-line relative to their order's mean.
+        patches: for each order from 2 on, amplitude of its A-line relative to the mean of that order.
     """
 
     line: Array
@@ -66,12 +66,12 @@ class Along:
 
 @dataclass(frozen=True)
 class Echo:
-    """Echoes of one moment on the depth samples and rays.
+    """Echoes at one moment on the depth samples and rays.
 
     Attributes:
-        power: (D, R) of scatterers.
-        mirror: (D, R) amplitude of smooth interfaces without A-lines.
-        a_lines: for each order from 2 on the amplitude (D, R), and the depth (R,) in mm.
+        power: (D, R) power of the scatterers.
+        mirror: (D, R) amplitude of the smooth interfaces without A-lines.
+        a_lines: for each order from 2 on, amplitude (D, R) and depth (R,) in mm of its A-line.
     """
 
     power: Array
@@ -80,10 +80,10 @@ class Echo:
 
 
 class Lung:
-    """The lung under one view; everything of it slides with breathing, except for the depth of the pleura.
+    """The lung in one view. It slides with breathing; the depth of the pleura does not change.
 
     Args:
-        seed: of the patient.
+        seed: seed of the patient.
         view: place and settings.
         probe: the probe.
         findings: signs of disease.
@@ -92,7 +92,7 @@ class Lung:
     """
 
     def __init__(self, seed: int, view: View, probe: Probe, findings: Findings, pleura: Array, depth: Array) -> None:
-        rng = draws(seed, LUNG_STREAM, view.number)
+        rng = generator(seed, LUNG_STREAM, view.number)
         self.view, self.probe, self.findings = view, probe, findings
         self.pleura, self.z = pleura.astype(np.float32), depth[:, None].astype(np.float32)
         self.rough, self.shine, self.gaps, self.fine = (Profile(rng, scale) for scale in (1.6, 5.0, 2.2, 0.6))
@@ -102,28 +102,28 @@ class Lung:
         self.first_loss = rng.uniform(9.0, 16.0)
         self.facing = facing(pleura, view, probe)
 
-    def along(self, time: float) -> Along:
-        """Returns what the rays meet, `time` seconds after the start."""
+    def rays_at(self, time: float) -> PleuraRays:
+        """Return the rays at the pleura, ``time`` seconds after the start."""
         x = self.probe.positions * self.probe.spread(self.view.pleura) - self.view.slide(time)
-        found = self.findings
+        findings = self.findings
         altered = np.zeros(len(x), bool)
-        for first, last in found.segments:
+        for first, last in findings.segments:
             altered |= (x >= first) & (x <= last)
         rays_per_mm = 1 / (x[1] - x[0])
         soft = gaussian_filter1d(altered.astype(np.float32), 0.5 * rays_per_mm, mode="nearest")
         b_power, b_line = self.b_lines(x, time)
         solid = np.zeros(len(x))
-        for centre, half, deep in found.consolidations:
+        for centre, half, deep in findings.consolidations:
             lens = np.sqrt(np.maximum(1 - ((x - centre) / half) ** 2, 0))
             solid = np.maximum(solid, deep * lens * (1 + 0.22 * self.shred.at(x)))
         solid = np.where(altered & (solid > 1.0), solid, 0)
-        line = self.pleura + soft * found.roughness * self.rough.at(x)
+        line = self.pleura + soft * findings.roughness * self.rough.at(x)
         shine = (1.5 + 2.0 * soft) * self.shine.at(x) - 3.0 * (solid > 0)
-        broken = smoothstep((self.gaps.at(x) - 1.6 + 2.0 * found.breaks) / 0.6)
+        broken = smoothstep((self.gaps.at(x) - 1.6 + 2.0 * findings.breaks) / 0.6)
         shine = shine - 8.0 * soft * broken
-        return Along(
+        return PleuraRays(
             line=line,
-            half=(PLEURA_THICKNESS + found.thickening * soft) / 2,
+            half=(PLEURA_THICKNESS + findings.thickening * soft) / 2,
             strength=self.facing * 10 ** (np.clip(shine, -11.0, 4.0) / 20),
             altered=altered,
             soft=soft,
@@ -135,14 +135,14 @@ class Lung:
         )
 
     def patch(self, x: Array, order: int) -> Array:
-        """Returns how bright an A-line is at positions x (R,), 1 on the average: it comes in pieces."""
-        # The part that all orders share comes from the pleura, the rest from the way of each.
+        """Return the relative amplitude of an A-line at positions x (R,); it varies, so A-lines appear in pieces."""
+        # The first term comes from the pleura and is common to all orders, the second term differs between orders.
         decibel = 3.0 * self.patches.at(x) + 5.0 * self.patches.at(1.3 * x + 200.0 * order)
         share: Array = 10 ** (np.clip(decibel - 1.0, -25.0, 2.5) / 20)
         return share
 
     def b_lines(self, x: Array, time: float) -> tuple[Array, NDArray[np.bool_]]:
-        """Returns the power of B-lines on rays at positions x (R,), and where their width reaches."""
+        """Return the power of the B-lines on rays at positions x (R,), and the rays within their width."""
         power, inside = np.zeros(len(x)), np.zeros(len(x), bool)
         streaks = np.clip(1.6 * self.fine.at(x) + 1.8 * self.haze.at(0.7 * x), -4.0, 3.0)
         for k, (centre, width, echo) in enumerate(self.findings.b_lines):
@@ -153,12 +153,12 @@ class Lung:
             inside |= inward >= 0
         return power, inside
 
-    def echo(self, rays: Along, wall: Wall) -> Echo:
-        """Returns the echoes of chest wall and lung, without shadows, noise and gain."""
+    def echo(self, rays: PleuraRays, wall: Wall) -> Echo:
+        """Return the echoes of chest wall and lung, without shadows, noise and gain."""
         below = self.z - rays.line.astype(np.float32)
         level = np.where(below > 0, self.haze_level(rays, wall, below), above(wall.level, len(self.z)))
         power = np.exp(np.float32(np.log(10) / 10) * level)
-        # B-lines do not fade; the little that they do is a tenth of the haze.
+        # B-lines hardly fade: by a tenth of the haze's decay.
         ringing = np.exp(np.float32(-0.1 * self.probe.fade * np.log(10) / 10) * np.maximum(below, 0))
         power += (rays.b_power * (below > rays.solid)).astype(np.float32) * ringing
         mirror = above(wall.mirror, len(self.z), 0.0) * (below < 0)
@@ -168,11 +168,11 @@ class Lung:
         mirror += edge * np.exp(-(((below - rays.solid) / (2 * self.probe.pulse)) ** 2) / 2).astype(np.float32)
         return Echo(power, mirror, [self.a_line(order, rays) for order in self.orders()])
 
-    def haze_level(self, rays: Along, wall: Wall, below: Array) -> Array:
-        """Returns the echo (D, R) in dB below the pleura without A-lines and B-lines."""
+    def haze_level(self, rays: PleuraRays, wall: Wall, below: Array) -> Array:
+        """Return the echo (D, R) below the pleura without A-lines and B-lines, dB."""
         fade = np.float32(self.probe.fade) * below
         order = np.floor_divide(self.z, self.pleura)
-        # Each round trip between pleura and probe shows the chest wall again, ever fainter.
+        # Each additional reflection between pleura and probe shows the chest wall again, weaker each time.
         spacing = float(self.z[1, 0] - self.z[0, 0])
         row = np.clip(((self.z - order * self.pleura) / spacing).astype(np.intp), 0, len(wall.level) - 1)
         ghost = np.take_along_axis(wall.level, row, axis=0) + GHOST_LOSS - self.order_loss * (order - 1)
@@ -182,15 +182,15 @@ class Lung:
         return np.where((below < rays.solid), SOLID_ECHO + rays.haze, level).astype(np.float32)
 
     def orders(self) -> range:
-        """Returns the orders of the reverberations within the picture; the pleural line itself is the first."""
+        """Return the orders of the reverberations within the image; the pleural line itself has order 1."""
         return range(2, min(int(self.z[-1, 0] // self.pleura.min()), HIGHEST_ORDER) + 1)
 
     def a_line_half(self) -> float:
-        """Half the thickness of an A-line, mm."""
+        """Return half the thickness of an A-line, mm."""
         return max(0.32, 1.3 * self.probe.pulse)
 
-    def a_line(self, order: int, rays: Along) -> tuple[Array, Array]:
-        """Returns amplitude (D, R) and depth (R,) of one reverberation: at multiples of the pleura's depth."""
+    def a_line(self, order: int, rays: PleuraRays) -> tuple[Array, Array]:
+        """Return amplitude (D, R) and depth (R,) of the A-line of one order, at that multiple of the pleura's depth."""
         depth = order * self.pleura
         loss = self.first_loss + (order - 2) * self.order_loss
         peak = 10 ** (-loss / 20) * rays.patches[order - 2] * self.facing**order
@@ -199,7 +199,7 @@ class Lung:
 
 
 def facing(pleura: Array, view: View, probe: Probe) -> Array:
-    """Returns how much of the echo (R,) comes back, 0 to 1: a slanting mirror sends it past the probe."""
+    """Return the share (R,) of the echo that returns to the probe; a tilted pleura reflects it past the probe."""
     step = probe.spread(view.pleura) * probe.face / probe.rays
     slope = gaussian_filter1d(np.gradient(pleura) / step, 6.0, mode="nearest")
     share: Array = np.maximum(np.exp(-((np.arctan(slope) / np.deg2rad(14.0)) ** 2)), 0.35)
@@ -207,5 +207,5 @@ def facing(pleura: Array, view: View, probe: Probe) -> Array:
 
 
 def above(array: Array, samples: int, value: float = -60.0) -> Array:
-    """Returns the array (W, R) made (samples, R) long by a constant."""
+    """Extend an array (W, R) to (samples, R) by a constant."""
     return np.pad(array, ((0, samples - len(array)), (0, 0)), constant_values=value)

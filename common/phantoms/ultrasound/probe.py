@@ -1,4 +1,4 @@
-"""The two kinds of probe: how their rays run, how sharp they see, and how rays become a picture."""
+"""Linear and convex probes: course of their rays, resolution, and conversion of rays to an image."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..fields import Array
 
 @dataclass(frozen=True)
 class Probe:
-    """An ultrasound probe with typical values of lung examinations.
+    """An ultrasound probe.
 
     Attributes:
-        name: "linear" or "convex".
-        radius: of the curved transducer face, mm; infinite for a flat face.
+        name: ``linear`` or ``convex``.
+        radius: radius of the curved transducer face, mm; infinite for a flat face.
         face: length of the transducer face, mm.
         rays: number of beams side by side.
-        pulse: deviation of the pulse in depth, mm; about a wavelength, thus longer at the lower frequency.
-        beam: deviation of the beam across the rays at the focus, mm on the face.
+        pulse: standard deviation of the pulse in depth, mm; about a wavelength, so longer at lower frequencies.
+        beam: standard deviation of the beam across the rays at the focus, mm at the face.
         focus: depth of the focus, mm.
-        fade: how fast the haze below the pleura decays, dB/mm.
-        depths: the depth settings, mm.
+        fade: decay of the haze below the pleura, dB/mm.
+        depths: depth settings, mm.
     """
 
     name: str
@@ -40,15 +40,16 @@ class Probe:
     depths: tuple[float, ...]
 
     def spread(self, depth: float) -> float:
-        """Returns how many mm apart at this depth (mm) rays run that leave the face 1 mm apart."""
+        """Return the distance (mm) at this depth (mm) between rays that are 1 mm apart at the face."""
         return 1.0 + depth / self.radius
 
     @property
     def positions(self) -> Array:
-        """Where the rays (R,) leave the face, mm from its middle."""
+        """Positions of the rays (R,) at the face, mm from its middle."""
         return (np.arange(self.rays) + 0.5) * (self.face / self.rays) - self.face / 2
 
 
+# Typical values of lung examinations.
 PROBES = {
     "linear": Probe("linear", np.inf, 40.0, 256, 0.10, 0.17, 20.0, 0.48, (40.0, 45.0, 50.0, 55.0, 60.0)),
     "convex": Probe("convex", 60.0, 62.0, 224, 0.30, 0.50, 50.0, 0.17, (80.0, 100.0, 120.0, 140.0, 160.0)),
@@ -57,37 +58,37 @@ PROBES = {
 
 @dataclass(frozen=True)
 class Raster:
-    """Where each pixel of a picture lies among the rays.
+    """The positions of an image's pixels among the rays.
 
     Attributes:
-        inside: bool (rows, columns): pixels within the field of view.
-        places: float32 (2, N): fractional depth sample and ray of those pixels.
-        nearest: int (N,): flat index of the nearest sample of an array (D, R).
+        inside: bool (rows, columns), True for pixels within the field of view.
+        places: float32 (2, N), fractional depth sample and ray of those pixels.
+        nearest: int (N,), flat index of their nearest sample in an array (D, R).
     """
 
     inside: NDArray[np.bool_]
     places: NDArray[np.float32]
     nearest: NDArray[np.intp]
 
-    def picture(self, grey: Array) -> NDArray[np.uint8]:
-        """Returns grey levels (D, R) as a picture (rows, columns), 0 outside the field of view."""
+    def image(self, grey: Array) -> NDArray[np.uint8]:
+        """Convert grey levels (D, R) to an image (rows, columns), 0 outside the field of view."""
         values = map_coordinates(grey, self.places, order=1, mode="nearest", output=np.float32)
         return self.fill(np.rint(values), 0)
 
     def label(self, label: NDArray[np.uint8], outside: int) -> NDArray[np.uint8]:
-        """Returns labels (D, R) as a picture (rows, columns) without mixing them."""
+        """Convert labels (D, R) to a label image (rows, columns), by the nearest sample."""
         return self.fill(label.ravel()[self.nearest], outside)
 
     def fill(self, values: NDArray[Any], outside: int) -> NDArray[np.uint8]:
-        """Places the values (N,) in a picture."""
-        picture = np.full(self.inside.shape, outside, np.uint8)
-        picture[self.inside] = values
-        return picture
+        """Return an image with values (N,) in the field of view and ``outside`` elsewhere."""
+        image = np.full(self.inside.shape, outside, np.uint8)
+        image[self.inside] = values
+        return image
 
 
 @lru_cache(maxsize=12)
 def raster(probe: Probe, depth: float, size: tuple[int, int]) -> Raster:
-    """Returns the pixels of a picture of this size that shows `depth` mm with as many depth samples as rows."""
+    """Return the pixel positions of an image of this size that shows ``depth`` mm, with one depth sample per row."""
     down, across = flat_pixels(probe, size) if np.isinf(probe.radius) else fan_pixels(probe, depth, size)
     inside = (down > 0) & (down < 1) & (across > 0) & (across < 1)
     places = np.stack([down[inside] * size[0] - 0.5, across[inside] * probe.rays - 0.5]).astype(np.float32)
@@ -99,14 +100,14 @@ def raster(probe: Probe, depth: float, size: tuple[int, int]) -> Raster:
 
 
 def flat_pixels(probe: Probe, size: tuple[int, int]) -> tuple[Array, Array]:
-    """Returns depth and ray of all pixels, each 0..1 within the field of view: a rectangle that fills the picture."""
+    """Return depth and ray of all pixels, each 0..1 within the field of view, a rectangle that fills the image."""
     down, across = ((np.arange(n) + 0.5) / n for n in size)
     grid = np.meshgrid(down, across, indexing="ij")
     return grid[0], grid[1]
 
 
 def fan_pixels(probe: Probe, depth: float, size: tuple[int, int]) -> tuple[Array, Array]:
-    """Returns depth and ray of all pixels, each 0..1 within the field of view: a fan as large as fits."""
+    """Return depth and ray of all pixels, each 0..1 within the field of view, the largest fan that fits."""
     half_angle = probe.face / probe.radius / 2
     top = probe.radius * np.cos(half_angle)
     height = probe.radius + depth - top
