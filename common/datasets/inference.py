@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from monai.transforms import Compose
 
 logger = logging.getLogger(__name__)
 
+FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # no other case could be written either
+
 
 class KeepGoing(Compose):
     """MONAI's ``Compose`` that remembers a case that fails and returns it unchanged.
@@ -19,7 +22,7 @@ class KeepGoing(Compose):
         transforms: applied to one case, a dict with ``case``.
 
     Raises:
-        OSError: when the output cannot be written, because every other case would fail as well.
+        OSError: when the disk is full or read-only, because every other case would fail as well.
     """
 
     def __init__(self, transforms: Sequence[Callable[..., Any]]) -> None:
@@ -31,7 +34,8 @@ class KeepGoing(Compose):
         try:
             return super().__call__(input_, *args, **kwargs)
         except Exception as error:  # any error of one case must not lose the others
-            if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if isinstance(cause, OSError) and cause.errno in FATAL:
                 raise
             self.failures[str(input_["case"])] = failure(input_, error)
             return input_

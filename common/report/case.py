@@ -13,7 +13,7 @@ from monai.config import KeysCollection
 from PIL import Image
 
 from .burden import BurdenTable, lesion_burden
-from .case_report import CaseReport, label_map
+from .case_report import CaseReport, label_map, source_file
 from .mask_files import mask_palette, save_picture_mask, save_volume
 from .overlay import draw_overlay
 from .scan_report import ScanReport, to_lps
@@ -47,7 +47,7 @@ class SaveMaskd(CaseReport):
             else:
                 shape = item["image"].meta.get("file_shape", mask.shape)
                 affine = np.asarray(item[key].affine)
-                save_volume(self.path(item, "_mask.nii.gz"), mask.reshape(shape), affine)
+                save_volume(self.path(item, "_mask.nii.gz"), mask.reshape(shape), affine, source_file(item))
         return item
 
 
@@ -85,7 +85,8 @@ class SaveVolumed(CaseReport):
                 Image.fromarray(levels).save(self.path(item, f"_{name}.png"))
             else:
                 shape = item["image"].meta.get("file_shape", values.shape)
-                save_volume(self.path(item, f"_{name}.nii.gz"), values.reshape(shape), np.asarray(item[key].affine))
+                affine = np.asarray(item[key].affine)
+                save_volume(self.path(item, f"_{name}.nii.gz"), values.reshape(shape), affine, source_file(item))
         return item
 
 

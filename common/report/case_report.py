@@ -45,6 +45,13 @@ class CaseReport(MapTransform):
         return path
 
 
+def source_file(item: Mapping[Hashable, Any]) -> Path | None:
+    """The file of a case's image; None for a DICOM series or an unknown source."""
+    name = getattr(item.get("image"), "meta", {}).get("filename_or_obj", "")
+    name = name[0] if isinstance(name, (list, tuple)) and name else name
+    return Path(str(name)) if name and Path(str(name)).is_file() else None
+
+
 def label_map(values: torch.Tensor) -> np.ndarray:
     """A label map (1, ...) as uint8 without its channel."""
     plain = values.as_tensor() if isinstance(values, MetaTensor) else values
