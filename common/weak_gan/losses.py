@@ -85,8 +85,8 @@ class MapLoss(nn.Module):
 
     Args:
         adversarial: weight of the critic's score of the normal versions.
-        size: weight of the map's size. Removing a lesion of A pixels from a slice of N pixels can lower the loss only if
-            sqrt(A) < N adversarial / size, because the critic's slope is 1. This always holds with 256 x 256 pixels,
+        size: weight of the map's size. Removing a lesion of A pixels from a slice of N pixels can lower the loss only
+            if sqrt(A) < N adversarial / size, because the critic's slope is 1. This always holds with 256 x 256 pixels,
             and hardly ever with 32 x 32.
     """
 
