@@ -1,13 +1,16 @@
-"""Slices per second of a CT bundle's inference, beside two bare loops over the same network, in one run.
+"""Measure slices per second of a CT bundle's inference, and of bare loops over the same network in the same run.
 
-Run      python benchmarks/inference.py [--bundle ct_transfer_unet] [--slices 100] [--rounds 5]
+Run      PYTHONPATH=. python benchmarks/inference.py [--bundle ct_transfer_unet] [--slices 100] [--rounds 5]
          [--compile True] [--batch 4] [--device cuda]
 
-Ours is everything that inference.yaml does to one volume: load, orient, normalise, network, mask back to the input's
-grid, save, overlay, lesion burden. Beside it stand (a) eager float32, one slice at a time, as most published scripts
-do, and (b) the bare forward pass of the same network in the same precision and batch size, without any input or output.
-Rounds of all three in turn, and (b) before and after ours, keep a machine whose speed drifts from deciding. The limit
-is the network's FLOP over the rate of a large matrix product on the same processor in the same precision.
+"Ours" is all that inference.yaml does with one volume: load, orient, normalise, run the network, map the mask back to
+the input's grid, save it, draw the overlay, measure the lesion burden. It is compared with
+
+(a) the network in eager float32, one slice at a time, as in most published scripts,
+(b) the bare forward pass of the network in the same precision and batch size, without input and output.
+
+Each round measures all of them, and (b) before and after ours, because the speed of a machine can drift. The limit is
+the network's FLOP divided by the speed of a large matrix product, on the same processor in the same precision.
 """
 
 from __future__ import annotations
@@ -36,33 +39,33 @@ from common.networks.unet import classic_unet
 from common.phantoms.ct.chest_ct import chest_ct
 from common.phantoms.ct.layouts import save_nifti
 
-# network, channels of its input, pixels of a side, GFLOP of one slice, forward
+# network, input channels, pixels per side, GFLOP of one slice (forward)
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], int, int, float]] = {
     "ct_drsegunet": (DRSegUNet, 1, 512, 71.3),
     "ct_transfer_unet": (partial(classic_unet, 2, 1), 2, 320, 150.4),
-    "mosmed_encoders": (partial(EncoderUNet, "unet"), 1, 512, 384.7),  # the default encoder, and the largest
+    "mosmed_encoders": (partial(EncoderUNet, "unet"), 1, 512, 384.7),  # the default encoder, which is the largest
 }
 
 
 def seconds(work: Callable[[], object], device: torch.device, repeats: int = 1) -> float:
-    """Mean wall time of one call."""
-    began = time.perf_counter()
+    """Return the mean wall time of one call."""
+    start = time.perf_counter()
     for _ in range(repeats):
         work()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return (time.perf_counter() - began) / repeats
+    return (time.perf_counter() - start) / repeats
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 4096) -> float:
-    """GFLOP/s of a square matrix product: what the processor can do at most."""
+    """Return GFLOP/s of a square matrix product, as the processor's greatest speed."""
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     a @ b
     return 2 * size**3 / seconds(lambda: a @ b, device, 5) / 1e9
 
 
 def workflow(bundle: str, scan: Path, folder: Path, device: torch.device, compiled: bool, batch: int) -> ConfigWorkflow:
-    """inference.yaml, ready to run, on one volume."""
+    """Return the workflow of inference.yaml for one volume, ready to run."""
     settings = {"dataset_dir": str(scan), "output_dir": str(folder / "out"), "weights": str(folder / "model.pt")}
     choices = {"compile": compiled, "device": str(device), "slices_at_once": batch}
     config = f"bundles/{bundle}/configs/inference.yaml"
@@ -81,14 +84,14 @@ def main(
     device: str = "",
     batch: int = 0,
 ) -> None:
-    """Print the table; device and batch are inference.yaml's unless given."""
+    """Measure and print the table; device and batch size are those of inference.yaml by default."""
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = mixed_precision(where) or torch.float32
     make, channels, size, gflop = NETWORKS[bundle]
     network: Any = make().eval()
     if bundle == "ct_drsegunet":
-        network.head.bias[2] += 100.0  # calls everything lung, as a network trained with masks calls most of the lung
-    batch = batch or (16 if where.type == "cuda" else 1)  # as inference.yaml
+        network.head.bias[2] += 100.0  # all pixels become lung, which costs as much as a trained network's lung
+    batch = batch or (16 if where.type == "cuda" else 1)  # as in inference.yaml
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         torch.save(network.state_dict(), folder / "model.pt")
@@ -100,9 +103,9 @@ def main(
         x = torch.randn(batch, channels, size, size, device=where)
         eager = make().eval().to(where)
         call = FastCall(amp=True, compile=compile)
-        folded = fold_batch_norm(network) if bundle == "ct_drsegunet" else None  # as its inference.yaml does
+        folded = fold_batch_norm(network) if bundle == "ct_drsegunet" else None  # as in its inference.yaml
         warm = workflow(bundle, folder / "warm.nii.gz", folder, where, compile, batch)
-        warm.run()  # compiles, and imports what is imported late
+        warm.run()  # compiles, and triggers late imports
         rows: list[list[float]] = []
         for _ in range(rounds):
             a = seconds(lambda: eager(x[:1]), where, 10)
@@ -111,7 +114,7 @@ def main(
             if folded is not None:
                 fold = seconds(lambda: call(folded, x), where, max(1, slices // batch // 4)) / batch
             run = workflow(bundle, folder / "scan.nii.gz", folder, where, compile, batch)
-            if compile:  # a compiled network serves all volumes of a folder: the measured one is not the first
+            if compile:  # a network is compiled once for a folder of volumes, so compilation is not measured
                 run.parser.get_parsed_content("inferer").call = warm.parser.get_parsed_content("inferer").call
                 run.parser.get_parsed_content("evaluator").network = warm.parser.get_parsed_content("evaluator").network
             ours = seconds(run.run, where) / slices
@@ -125,9 +128,9 @@ def main(
     labels = (
         "(a) eager float32, one slice at a time, network only",
         f"(b) bare forward pass, {kind}, {batch} at once",
-        "    the same, batch norms folded as inference.yaml does",
+        "    the same, batch norms folded as in inference.yaml",
         f"ours, {kind}, load to report",
-        f"limit: {gflop} GFLOP at the rate of a large matrix product",
+        f"limit: {gflop} GFLOP at the speed of a large matrix product",
     )
     for index, label in enumerate(labels):
         if isnan(rows[0][index]):

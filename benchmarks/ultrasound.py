@@ -1,9 +1,11 @@
-"""Frames a second through ultrasound inference, beside the bare forward pass, in one run.
+"""Measure frames per second of ultrasound inference, and of the bare forward pass in the same run.
 
-``PYTHONPATH=. python benchmarks/ultrasound.py --seconds 10 --rounds 3`` writes a clip of synthetic lung ultrasound, and
-takes, in turn, (a) the bare forward pass over as many frames, in the same precision, (b) reading the clip alone, and
-the whole of inference.yaml: reading, network, masks, overlay, tables. The limit is the forward pass: 2 FLOP for each
-multiplication and addition, at the rate of a large matrix product in the same rounds.
+Run      PYTHONPATH=. python benchmarks/ultrasound.py --seconds 10 --rounds 3
+
+Each round measures, for a clip of synthetic lung ultrasound, the bare forward pass over the same number of frames in
+the same precision, reading the clip alone, and all of inference.yaml: reading, network, masks, overlay, tables. The
+limit is the FLOP of the forward pass (2 per multiplication and addition) divided by the speed of a large matrix
+product.
 """
 
 from __future__ import annotations
@@ -31,27 +33,29 @@ CONFIG = "bundles/us_dense_seg/configs/inference.yaml"
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    began = time.perf_counter()
+    """Return the wall time of one call."""
+    start = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def matrix_rate(dtype: torch.dtype, size: int = 4096) -> float:
-    """FLOP a second of a large matrix product, the fastest that this processor computes."""
+    """Return FLOP per second of a large matrix product, as the processor's greatest speed."""
     a, b = torch.randn(2, size, size).to(dtype)
     return 2 * size**3 / min(seconds_of(lambda: a @ b) for _ in range(3))
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the clip (default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=20.0, help="its frames a second (default: %(default)s)")
-    parser.add_argument("--frames_per_second", type=float, default=3.0, help="sampled (default: %(default)s)")
-    parser.add_argument("--filters", type=int, default=64, help="as in train.yaml (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=20.0, help="frames per second of the clip (default: %(default)s)")
+    parser.add_argument(
+        "--frames_per_second", type=float, default=3.0, help="frames per second that are read (default: %(default)s)"
+    )
+    parser.add_argument("--filters", type=int, default=64, help="channels of the first level (default: %(default)s)")
     parser.add_argument("--size", type=int, nargs=2, default=(464, 624), help="rows, columns (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds (default: %(default)s)")
     arguments = parser.parse_args()
     dtype = mixed_precision(torch.device("cpu")) or torch.float32
     rows: dict[str, list[float]] = {"bare forward pass": [], "reading alone": [], "inference.yaml": [], "limit": []}
@@ -59,23 +63,23 @@ def main() -> None:
         clip, weights = Path(folder) / "clip.mp4", Path(folder) / "model.pt"
         write_mp4(
             clip,
-            [f.image for f in lung_ultrasound_clip(0, seconds=arguments.seconds, rate=arguments.rate)],
+            [frame.image for frame in lung_ultrasound_clip(0, seconds=arguments.seconds, rate=arguments.rate)],
             arguments.rate,
         )
         network = classic_unet(1, 7, arguments.filters).eval()
         torch.save(network.state_dict(), weights)
         count = sum(1 for _ in frames(clip, arguments.frames_per_second))
-        picture, call = torch.rand(1, 1, *arguments.size), FastCall(amp=True)
+        image, call = torch.rand(1, 1, *arguments.size), FastCall(amp=True)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(picture)
+            network(image)
         flop = counter.get_total_flops()
 
         def bare() -> None:
             with torch.no_grad():
                 for _ in range(count):
-                    call(network, picture)
+                    call(network, image)
 
-        def whole() -> None:
+        def infer() -> None:
             workflow = ConfigWorkflow(
                 CONFIG, workflow_type="infer", dataset_dir=str(clip), weights=str(weights), filters=arguments.filters,
                 size=list(arguments.size), frames_per_second=arguments.frames_per_second, output_dir=f"{folder}/out",
@@ -84,18 +88,18 @@ def main() -> None:
             workflow.run()
 
         with contextlib.redirect_stdout(io.StringIO()):
-            whole()  # imports, and the first call of every kernel
+            infer()  # warm-up: imports, and the first call of each kernel
         for number in range(arguments.rounds):
             for name, work in (
                 ("bare forward pass", bare),
                 ("reading alone", lambda: list(frames(clip, 3))),
-                ("inference.yaml", whole),
+                ("inference.yaml", infer),
             ):
                 with contextlib.redirect_stdout(io.StringIO()):
                     rows[name].append(seconds_of(work) / count)
             rows["limit"].append(flop / matrix_rate(dtype))
             print(f"round {number + 1}: " + ", ".join(f"{name} {values[-1]:.3f}" for name, values in rows.items()))
-    print(f"\n{count} frames, {flop / 1e9:.1f} GFLOP each, {dtype}; s a frame, medians of {arguments.rounds} rounds")
+    print(f"\n{count} frames, {flop / 1e9:.1f} GFLOP each, {dtype}; s per frame, medians of {arguments.rounds} rounds")
     base = statistics.median(rows["bare forward pass"])
     for name, values in rows.items():
         middle = statistics.median(values)

@@ -1,16 +1,17 @@
-"""Shared fixtures: real data, the runner as a user calls it, random numbers whose seed is printed."""
+"""Shared fixtures: real data, phantoms, MONAI's command line, random numbers whose seed is printed."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_line import run_bundle
+from small_phantoms import fill_cache
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,6 +39,27 @@ def real_data() -> Callable[[str], Path]:
     return find
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One temporary folder for all processes of a test run."""
+    root = tmp_path_factory.getbasetemp()
+    return root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def phantom_cache(shared_folder: Path) -> Iterator[Path]:
+    """Folder of the phantoms of a test run, in place of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COVID_LUNG_CACHE", str(shared_folder / "phantoms"))
+        yield shared_folder / "phantoms"
+
+
+@pytest.fixture(scope="session")
+def small_phantoms(phantom_cache: Path) -> None:
+    """Let ``--dataset_dir phantom`` take small phantoms; see ``small_phantoms.py``."""
+    fill_cache(phantom_cache)
+
+
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """Random numbers. A failure prints their seed; RANDOM_SEED repeats it."""
@@ -48,10 +70,5 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def runner() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run ``python -m monai.bundle run ...`` from the repository's root, as the README says."""
-
-    def run(*arguments: object, timeout: float = 500) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "monai.bundle", "run", *map(str, arguments)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
-
-    return run
+    """Run ``python -m monai.bundle run ...`` from the repository's root, as the README does."""
+    return run_bundle

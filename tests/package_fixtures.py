@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +11,9 @@ from small_packages import Packages, forget_scripts, make_packages, write_data
 
 
 @pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
+def packages(shared_folder: Path) -> Packages:
     """Packages of all bundles, built once for all processes of a test run. Tests must not change them."""
-    root = tmp_path_factory.getbasetemp()
-    return make_packages(root.parent if "PYTEST_XDIST_WORKER" in os.environ else root)
+    return make_packages(shared_folder)
 
 
 @pytest.fixture(scope="session")

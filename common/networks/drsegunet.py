@@ -1,4 +1,7 @@
-"""DRSegUNet: a U-Net of pre-activated residual blocks (Balantrapu, University of Birmingham, 2021, section 4.3)."""
+"""DRSegUNet: a U-Net of pre-activated residual blocks.
+
+Source: thesis of Balantrapu, University of Birmingham, 2021, section 4.3.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +48,8 @@ class DRSegUNet(nn.Module):
         out_channels: number of classes.
         decoder: ``transposed``, or ``upsample`` for the variant of table 13 (nearest neighbour, no weights).
         filters: channels of the stem; each encoder level doubles them.
-        dropout: probability that each feature map is dropped before the last convolution. The thesis has no dropout; it
-            serves to estimate uncertainty.
+        dropout: probability that each feature map is dropped before the last convolution, for estimates of uncertainty;
+            0 in the thesis.
 
     Shapes:
         (B, in_channels, H, W), H and W multiples of 16, to logits (B, out_channels, H, W).

@@ -1,4 +1,4 @@
-"""A U-Net with a choice of four encoders (*Segmentation by transfer learning on MosMedData*, chapters 6 to 9)."""
+"""U-Net with a choice of four encoders (thesis *Segmentation by transfer learning on MosMedData*, chapters 6 to 9)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class EncoderUNet(FlexibleUNet):
         encoder: ``unet``, ``vgg19``, ``resnet34`` or ``mobilenetv2``.
         in_channels: channels of the input.
         out_channels: number of classes.
-        dropout: probability that each feature map is dropped before the last convolution. The thesis has no dropout; it
-            serves to estimate uncertainty.
+        dropout: probability that each feature map is dropped before the last convolution, for estimates of uncertainty;
+            0 in the thesis.
 
     Shapes:
         (B, in_channels, H, W) to logits (B, out_channels, H, W).

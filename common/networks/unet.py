@@ -1,4 +1,4 @@
-"""The U-Net of Ronneberger et al. (2015), and the plain U-Net of Balantrapu (2021, section 5.3)."""
+"""The U-Net of Ronneberger et al. (2015), and the plain U-Net of Balantrapu's thesis (2021, section 5.3)."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ class UNet(nn.Module):
         out_channels: number of classes.
         decoder: ``transposed`` (3x3, stride 2), ``transposed 2x2`` or ``upsample`` (nearest neighbour).
         filters: channels of the first level; each level doubles them.
-        dropout: probability that each feature map is dropped before the last convolution. The thesis has no dropout; it
-            serves to estimate uncertainty.
+        dropout: probability that each feature map is dropped before the last convolution, for estimates of uncertainty;
+            0 in the thesis.
 
     Shapes:
         (B, in_channels, H, W), H and W multiples of 16, to logits (B, out_channels, H, W).

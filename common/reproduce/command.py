@@ -1,4 +1,4 @@
-"""The command line: what to run, and the tables and figures that are written in the end."""
+"""The command line of ``python -m common.reproduce``, and the tables and figures written at the end."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from .processes import duration, run_all
 from .sheet import PaperSheet, write_sheet
 from .table_files import write_table
 
-Records = Mapping[tuple[str, str], Mapping[str, Any]]  # of experiments that are done, by variant and run
+Records = Mapping[tuple[str, str], Mapping[str, Any]]  # of finished experiments, by variant and run
 
 
 def write_tables(plan: Plan, options: Options) -> Iterator[Path]:
-    """Write the bundle's tables, then its sheets and curves, from whatever experiments are done.
+    """Write the bundle's tables, then its sheets and curves, from all experiments that are done.
 
     Yields:
-        Path of each table's Markdown file and of each picture, once it is there.
+        Path of each table's Markdown file and of each figure, when it is written.
     """
     folder, runs = options.root / plan.bundle, [run_name(repeat) for repeat in plan.repeats]
-    left = {key: Experiment.left(plan, options, *key) for key in itertools.product(plan.variants, runs)}
-    records: Records = {key: experiment.record for key, experiment in left.items() if experiment.done}
+    all_runs = itertools.product(plan.variants, runs)
+    experiments = {key: Experiment.in_folder(plan, options, *key) for key in all_runs}
+    records: Records = {key: experiment.record for key, experiment in experiments.items() if experiment.done}
     if not records:
         print("No experiment is done, so there is no table yet.")
 
@@ -39,7 +40,7 @@ def write_tables(plan: Plan, options: Options) -> Iterator[Path]:
         return {key: records[key] for key in itertools.product(variants, runs) if key in records}
 
     def path(variant: str, run: str, file: str) -> Path | None:
-        return left[variant, run].folder / "eval" / file if (variant, run) in records else None
+        return experiments[variant, run].folder / "eval" / file if (variant, run) in records else None
 
     for table in plan.tables:
         if done := of(table.variants, runs):
@@ -59,7 +60,7 @@ def write_tables(plan: Plan, options: Options) -> Iterator[Path]:
 
 def _facts(plan: Plan, records: Records, options: Options) -> list[str]:
     """Where the numbers of a table come from: data, settings, commit, time."""
-    warning = " QUICK RUN: it shows that everything runs, and is no result." if options.quick else ""
+    warning = " QUICK RUN: a test that everything runs, not a result." if options.quick else ""
     facts = [f"Data: {_data(records)}.{warning}", *_differences(plan, records)]
     for bundle in dict.fromkeys(need["bundle"] for need in plan.needs.values() if need["bundle"] != plan.bundle):
         other = read_plan(bundle, options.bundles)
@@ -68,8 +69,8 @@ def _facts(plan: Plan, records: Records, options: Options) -> list[str]:
             for (variant, _), record in records.items()
             if (need := plan.needs.get(variant)) and need["bundle"] == bundle
         }
-        left = [(name.split("/")[1], name.split("/")[2]) for name in sorted(names)]
-        needed = {key: record for key in left if (record := Experiment.left(other, options, *key).record)}
+        keys = [(name.split("/")[1], name.split("/")[2]) for name in sorted(names)]
+        needed = {key: record for key in keys if (record := Experiment.in_folder(other, options, *key).record)}
         facts += [f"Starts from {bundle}, trained on {_data(needed)}."] if needed else []
         facts += [f"{bundle}: {fact}" for fact in _differences(other, needed)]
     commits = sorted({str(record.get("commit")) for record in records.values()})
@@ -84,7 +85,7 @@ def _data(records: Records) -> str:
 
 
 def _differences(plan: Plan, records: Records) -> list[str]:
-    """A sentence on the settings that are neither the config's nor what the experiments differ in by design."""
+    """A sentence on the settings that differ from the configs, besides those in which the variants differ by design."""
     changes: dict[str, dict[str, None]] = {}
     names: dict[str, None] = {}
     for (variant, _), record in records.items():
@@ -94,7 +95,7 @@ def _differences(plan: Plan, records: Records) -> list[str]:
         for key, value in record["settings"].items():
             skipped = key in ("dataset_dir", needed) or any(key in repeat for repeat in plan.repeats)
             if not skipped and value != design.get(key, config.get(key)):
-                changes.setdefault(key, {})[f"{value} (there: {config.get(key, 'none')})"] = None
+                changes.setdefault(key, {})[f"{value} (config: {config.get(key, 'none')})"] = None
                 names[Path(files[0]).name] = None
     changed = ", ".join(f"{key} {' AND '.join(values)}" for key, values in changes.items())
     return [f"Settings other than {' and '.join(names)}'s: {changed}."] if changes else []
@@ -104,26 +105,28 @@ def _parse(arguments: Sequence[str], bundles: Path) -> tuple[argparse.Namespace,
     """The runner's own arguments, and the settings of each bundle."""
     parser = argparse.ArgumentParser(
         prog="python -m common.reproduce",
-        description="Runs a bundle's experiments and writes the paper's tables with our numbers beside.",
+        description="Runs a bundle's experiments and writes the paper's tables with our numbers beside the paper's.",
         epilog="Any setting of the bundle's train.yaml can be given as --<setting> value, such as --epochs 5; "
-        "one of a bundle that it needs as --<bundle>::<setting> value.",
+        "settings of another bundle whose weights are needed as --<bundle>::<setting> value.",
         allow_abbrev=False,
     )
     parser.add_argument("bundle", help="folder in bundles/")
-    parser.add_argument("--quick", action="store_true", help="a test: all runs, small, first fold or seed alone")
+    parser.add_argument("--quick", action="store_true", help="a test: all variants, small, only the first fold or seed")
     parser.add_argument("--output_dir", default="reproduced", help="default: %(default)s")
-    parser.add_argument("--dataset_dir", default="phantom", help="default: %(default)s, which is synthetic data")
-    parser.add_argument("--only", default="*", help="pattern of variants, 'dense*', or variant/fold, '*/fold0'")
+    parser.add_argument("--dataset_dir", default="phantom", help="default: %(default)s, synthetic data")
+    parser.add_argument("--only", default="*", help="pattern of variants, 'dense*', or of variant/fold, '*/fold0'")
     parser.add_argument("--jobs", type=int, default=1, help="experiments at once (default: %(default)s)")
-    parser.add_argument("--tables_only", action="store_true", help="run nothing, write the tables of what is there")
+    parser.add_argument(
+        "--tables_only", action="store_true", help="run nothing, write the tables of finished experiments"
+    )
     own, rest = parser.parse_known_args(arguments)
     if own.jobs < 1:
-        raise ValueError(f"--jobs is 1 or more, got {own.jobs}.")
+        raise ValueError(f"--jobs must be 1 or more, got {own.jobs}.")
     settings: dict[str, dict[str, Any]] = {own.bundle: {"dataset_dir": own.dataset_dir}}
     while rest:
         name, equals, value = rest.pop(0).partition("=")
         if not name.startswith("--") or not (equals or rest):
-            raise ValueError(f"Settings are given as --setting value, got {name}.")
+            raise ValueError(f"Give settings as --setting value, got {name}.")
         value = value if equals else rest.pop(0)
         bundle, colons, setting = name[2:].partition("::")
         if not colons or not (bundles / bundle / "configs" / "reproduce.yaml").is_file():
@@ -139,14 +142,14 @@ def _parse(arguments: Sequence[str], bundles: Path) -> tuple[argparse.Namespace,
 
 
 def main(arguments: Sequence[str], bundles: Path = ROOT / "bundles") -> int:
-    """Run what the command line asks for.
+    """Run the experiments of a bundle and write its tables and figures.
 
     Args:
-        arguments: without the program's name.
+        arguments: of the command line, without the program's name.
         bundles: folder of the bundles.
 
     Returns:
-        Exit code: 1 where an experiment failed.
+        Exit code: 1 if an experiment failed.
 
     Raises:
         FileNotFoundError: for a bundle that cannot be reproduced.
@@ -167,11 +170,11 @@ def main(arguments: Sequence[str], bundles: Path = ROOT / "bundles") -> int:
         chosen = {each.name.split("/")[1] for each in experiments if each.name.startswith(f"{plan.bundle}/")}
         for setting in settings[plan.bundle]:
             if own_value := [name for name in plan.variants if name in chosen and setting in plan.variants[name]]:
-                print(f"--{setting} is not for {', '.join(own_value)}, which differ in it.")
+                print(f"--{setting} has no effect on {', '.join(own_value)}, which set it themselves.")
         failures = run_all(experiments, own.jobs)
     for path in write_tables(plan, options):
         if path.suffix == ".md":
-            print(f"\n{path.read_text()}\nTable: {path} (.csv, .png, every run's numbers beside it)")
+            print(f"\n{path.read_text()}\nTable: {path} (beside it: .csv, .png, and the numbers of every run)")
         else:
             print(f"{'Curves' if path.stem in {each.name for each in plan.curves} else 'Sheet'}: {path}")
     for name, reason in failures.items():

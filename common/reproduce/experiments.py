@@ -1,4 +1,4 @@
-"""The experiments that a bundle's ``reproduce.yaml`` asks for, each with its settings and a folder of its own."""
+"""The experiments of a bundle's ``reproduce.yaml``, each with its settings and its own folder."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from ..run.overrides import check_overrides
+from ..run.overrides import check_settings
+from ..settings import check_same
 from .plan import Plan, read_plan, run_name
 
-OWN = ("ckpt_dir", "output_dir", "resume", "fold")  # settings that every experiment has its own of
+OWN = ("ckpt_dir", "output_dir", "resume", "fold")  # settings that differ between experiments
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says.
+    """Options of the command line.
 
     Args:
         bundles: folder of the bundles.
-        output_dir: of all experiments.
-        bundle: whose tables are asked for.
-        quick: take the quick settings too, in a folder apart, and the first run of each variant alone.
-        settings: further ones of each bundle, ``dataset_dir`` among them.
+        output_dir: folder of all experiments.
+        bundle: the bundle whose tables are written.
+        quick: use the quick settings too, in a separate folder, and only the first run of each variant.
+        settings: further settings of each bundle, including ``dataset_dir``.
         only: pattern of ``variant`` or ``variant/fold0``.
     """
 
@@ -44,7 +45,7 @@ class Options:
         return self.output_dir / "quick" if self.quick else self.output_dir
 
     def plan(self) -> Plan:
-        """What the bundle's ``reproduce.yaml`` asks for; ``quick`` takes the first run unless ``only`` names others."""
+        """The bundle's ``reproduce.yaml``; ``quick`` takes the first run unless ``only`` names others."""
         plan = read_plan(self.bundle, self.bundles)
         names_runs = not any(fnmatch(variant, self.only) for variant in plan.variants)
         return plan if names_runs or not self.quick else replace(plan, repeats=plan.repeats[:1])
@@ -55,11 +56,11 @@ class Experiment:
     """One variant, one fold, one seed.
 
     Args:
-        name: ``bundle/variant/fold0``, also of its folder.
-        folder: holds ``models``, ``eval``, ``log.txt`` and ``experiment.json``, the record of what is done.
-        settings: overrides of the configs; what it needs is told by name.
+        name: ``bundle/variant/fold0``, also the name of its folder.
+        folder: holds ``models``, ``eval``, ``log.txt`` and ``experiment.json``, the record of finished steps.
+        settings: overrides of the configs; experiments that it needs are given by name.
         steps: configs of each step.
-        needs: setting to the experiment whose ``models/model.pt`` it takes.
+        needs: by setting, the experiment whose ``models/model.pt`` the setting takes.
     """
 
     name: str
@@ -69,25 +70,25 @@ class Experiment:
     needs: Mapping[str, Experiment]
 
     @classmethod
-    def left(cls, plan: Plan, options: Options, variant: str, run: str) -> Experiment:
-        """What may have been left in the folder of an experiment, its settings unknown."""
+    def in_folder(cls, plan: Plan, options: Options, variant: str, run: str) -> Experiment:
+        """The experiment that an earlier call may have run; its settings are unknown, only its folder is read."""
         name = f"{plan.bundle}/{variant}/{run}"
         return cls(name, options.root / name, {}, plan.files(variant), {})
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the folder says of itself, empty before the first start."""
+        """Content of ``experiment.json``, empty before the first start."""
         path = self.folder / "experiment.json"
         return json.loads(path.read_text()) if path.is_file() else {}
 
     @property
     def done(self) -> bool:
-        """All steps are finished."""
+        """Whether all steps are finished."""
         return self.record.get("finished") == list(self.steps)
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """Settings as MONAI is to receive them."""
+        """Settings as MONAI receives them."""
         folder = self.folder
         paths = {"ckpt_dir": str(folder / "models"), "output_dir": str(folder / "eval")}
         weights = {setting: str(needed.folder / "models" / "model.pt") for setting, needed in self.needs.items()}
@@ -97,20 +98,13 @@ class Experiment:
         """Refuse to mix settings in one folder.
 
         Raises:
-            ValueError: where the folder was begun with others.
+            ValueError: if the folder was started with other settings.
         """
-        record = self.record
-        before = {**record.get("settings", {}), "steps": record.get("steps")}
-        now = json.loads(json.dumps({**self.settings, "steps": {key: file_names(f) for key, f in self.steps.items()}}))
-        differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        if record and differing:
-            changes = "; ".join(
-                f"{key} was {before.get(key, 'not set')}, now {now.get(key, 'not set')}" for key in differing
-            )
-            raise ValueError(
-                f"{self.folder} holds an experiment with other settings: {changes}. "
-                "Give the same ones, or another --output_dir, or remove that folder."
-            )
+        if record := self.record:
+            before = {**record["settings"], "steps": record["steps"]}
+            steps = {key: file_names(files) for key, files in self.steps.items()}
+            now = json.loads(json.dumps({**self.settings, "steps": steps}))
+            check_same(before, now, self.folder, "an experiment", "remove that folder")
 
 
 def file_names(files: Sequence[str]) -> list[str]:
@@ -126,7 +120,7 @@ def find_experiments(plan: Plan, options: Options) -> list[Experiment]:
         options: of the command line.
 
     Raises:
-        ValueError: where nothing matches, or a setting is unknown or another's.
+        ValueError: if nothing matches ``--only``, or a setting is unknown or must not be given.
     """
     found: dict[str, Experiment] = {}
     for variant, repeat in itertools.product(plan.variants, plan.repeats):
@@ -146,7 +140,7 @@ def _add(
     options: Options,
     above: tuple[str, ...] = (),
 ) -> Experiment:
-    """Make an experiment after the one it needs."""
+    """Add an experiment, after the one that it needs."""
     name = f"{plan.bundle}/{variant}/{run_name(repeat)}"
     if name in found:
         return found[name]
@@ -169,50 +163,39 @@ def _add(
 
 
 def _settings(plan: Plan, variant: str, own: Mapping[str, Any], options: Options, asking: str) -> dict[str, Any]:
-    """What reproduce.yaml, ``--quick`` and the command line set, of what the variant's configs know."""
+    """Settings from reproduce.yaml, ``--quick`` and the command line that the variant's configs have."""
     design, given = plan.variants[variant], _given(plan, options, asking, own)
     here, everywhere = plan.all_files([variant]), plan.all_files(plan.variants)
-    where = f"{plan.configs / 'reproduce.yaml'}: "
+    where = str(plan.configs / "reproduce.yaml")
     places = {"ckpt_dir": "", "output_dir": "", "resume": True}
-    _check_settings({**plan.settings, **design, **own, **places}, here, where)
-    _check_settings(plan.quick, everywhere, where)
-    _check_settings(given, everywhere)
+    check_settings({**plan.settings, **design, **own, **places}, here, where)
+    check_settings(plan.quick, everywhere, where)
+    check_settings(given, everywhere)
     config = ConfigParser.load_config_files(here)
     quick, given = (
         {key: value for key, value in settings.items() if key.split("::")[0] in config}
         for settings in (plan.quick if options.quick else {}, given)
     )
     if given.get("dataset_dir") == "phantom":
-        given["dataset_dir"] = config["dataset_dir"]  # a config's default is synthetic data that suit it
+        given["dataset_dir"] = config["dataset_dir"]  # the config's own synthetic data
     given = {key: value for key, value in given.items() if key not in design}
     return {**plan.settings, **design, **quick, **given, **own}
 
 
 def _given(plan: Plan, options: Options, asking: str, own: Collection[str]) -> dict[str, Any]:
-    """What the command line sets in a bundle."""
+    """Settings of the command line for a bundle."""
     given = dict(options.settings.get(plan.bundle, {}))
     if options.settings[options.bundle]["dataset_dir"] == "phantom":
         given = {"dataset_dir": "phantom", **given}
     if "dataset_dir" not in given:
         raise ValueError(
-            f"{asking} needs {plan.bundle}, which has data of its own: "
-            f"give it with --{plan.bundle}::dataset_dir FOLDER, or phantom."
+            f"{asking} needs {plan.bundle}, which has its own data: "
+            f"give the folder with --{plan.bundle}::dataset_dir FOLDER, or phantom."
         )
-    varied = set.intersection(*map(set, plan.variants.values()))  # what only some variants set, the others may be given
+    # A setting that only some variants have may be given to the others
+    varied = set.intersection(*map(set, plan.variants.values()))
     differing = {*OWN, *varied, *(key for each in plan.repeats for key in each), *own} & given.keys()
     if differing:
-        what = f"--{min(differing)} is what the experiments of {plan.bundle} differ in"
-        raise ValueError(f"{what}. Choose some with --only.")
+        what = f"--{min(differing)} cannot be given because the experiments of {plan.bundle} differ in it"
+        raise ValueError(f"{what}. Choose experiments with --only.")
     return given
-
-
-def _check_settings(settings: Mapping[str, Any], files: Sequence[str], where: str = "") -> None:
-    """Hold settings to those that configs know.
-
-    Raises:
-        ValueError: for another one, or a value of another type.
-    """
-    try:
-        check_overrides([f"--config_file={','.join(files)}", *(f"--{key}" for key in settings)], settings)
-    except ValueError as error:
-        raise ValueError(f"{where}{error}") from error

@@ -2,65 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..settings import check_keys, check_list, check_names
 
-def check_entry(entry: Any, kind: str, needed: Sequence[str], maybe: Sequence[str], each: str = "") -> str:
-    """What an item of reproduce.yaml is called in messages: its kind and name.
+
+def check_entry(entry: Any, kind: str, needed: Sequence[str], optional: Sequence[str], each: str = "") -> str:
+    """Check the keys of an entry of ``reproduce.yaml``.
 
     Args:
-        entry: the item.
+        entry: the entry.
         kind: ``table`` and so on.
-        needed: keys that it has.
-        maybe: further ones that it may have.
-        each: kind in the message for an item without a name.
+        needed: keys that it must have.
+        optional: further keys that it may have.
+        each: kind in the message for an entry without a name.
+
+    Returns:
+        Kind and name of the entry, for messages.
 
     Raises:
-        ValueError: for an item without a name, or with other keys.
+        ValueError: for an entry without a name, or with other keys.
     """
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise ValueError(f"each {each or kind} is a mapping with a name, got {entry!r}.")
+        raise ValueError(f"each {each or kind} must be a mapping with a name, got {entry!r}.")
     where = f"{kind} {entry['name']}"
-    if not set(needed) <= set(entry) <= {*needed, *maybe}:
-        raise ValueError(f"{where} has {', '.join(needed)}, and maybe {', '.join(maybe)}; got {list(entry)}.")
+    check_keys(entry, where, needed, optional)
     return where
-
-
-def mapping(value: Any, where: str) -> dict[Any, Any]:
-    """The value itself where it is a mapping.
-
-    Raises:
-        ValueError: where it is not.
-    """
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} is a mapping (name: value), got {value!r}.")
-    return value
-
-
-def check_names(kind: str, names: Iterable[Any], allowed: Collection[str], where: str) -> None:
-    """Hold names to those that there are.
-
-    Raises:
-        ValueError: for the first that is none of them.
-    """
-    unknown = [name for name in names if name not in allowed]
-    if unknown:
-        raise ValueError(f"{where}: no {kind} is called {unknown[0]!r}; there are {', '.join(allowed)}.")
 
 
 def chosen_runs(
     entry: Mapping[str, Any], variants: Sequence[str], runs: Sequence[str], where: str
 ) -> tuple[list[str], str]:
-    """The variants that a sheet or curves show, all unless told otherwise, and which run of each, the first.
+    """The variants that a sheet or curves show, by default all, and the run of each, by default the first.
 
     Raises:
-        ValueError: for a variant or run that is unknown.
+        ValueError: for a variant or run that does not exist.
     """
     shown, run = entry.get("variants", list(variants)), entry.get("run", runs[0])
-    if not isinstance(shown, list) or not shown:
-        raise ValueError(f"{where}: variants is a list of one or more, got {shown!r}.")
+    check_list(shown, f"{where}: variants", "one or more variants")
     check_names("variant", shown, variants, where)
     check_names("run", [run], runs, where)
     return shown, run
@@ -69,21 +50,21 @@ def chosen_runs(
 def found_files(
     name: str, run: str, files: Mapping[str, Path | None], file: str, remedy: str
 ) -> tuple[dict[str, Path], list[str]]:
-    """The files that are there, by variant, and sentences on what is shown and what is missing.
+    """The files that exist, by variant, and sentences on what is shown and what is missing.
 
     Args:
         name: of the sheet or curves.
-        run: whose files they are.
-        files: of each variant that is to be shown; None where it is not done.
-        file: what such a file is called.
-        remedy: what to do where there is none.
+        run: the run that wrote the files.
+        files: file of each variant to show; None if the variant is not done.
+        file: name of such a file.
+        remedy: what to do if there is none.
 
     Raises:
-        FileNotFoundError: where no variant has left its file.
+        FileNotFoundError: if no variant has its file.
     """
     found = {variant: path for variant, path in files.items() if path is not None and path.is_file()}
     if not found:
-        raise FileNotFoundError(f"{name}: none of {', '.join(files)} has left {file}. {remedy}")
+        raise FileNotFoundError(f"{name}: none of {', '.join(files)} has written {file}. {remedy}")
     missing = [variant for variant in files if variant not in found]
     without = [f"INCOMPLETE: without {', '.join(missing)}."] if missing else []
     return found, [f"Shown: {run} of each variant.", *without]

@@ -1,4 +1,4 @@
-"""The scores that experiments have left."""
+"""The scores of finished experiments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .table import PaperTable
 
-Runs = Mapping[str, Mapping[str, Path | None]]  # scores by variant and run, None where a run is not done
+Runs = Mapping[str, Mapping[str, Path | None]]  # file of scores by variant and run; None if a run is not done
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Cell:
 
     @property
     def mean(self) -> float | None:
-        """Over the runs that have a score."""
+        """Mean over the runs that have a score."""
         return statistics.fmean(self.values.values()) if self.values else None
 
     @property
     def std(self) -> float | None:
-        """Of the sample (divided by n - 1); None below two runs."""
+        """Standard deviation of the sample (divided by n - 1); None for fewer than two runs."""
         return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
 
 
@@ -34,10 +34,10 @@ class Measured:
     """The scores of a table's runs.
 
     Args:
-        table: what stands where.
-        runs: names of the runs that each variant is meant to have.
+        table: the paper's table.
+        runs: names of the runs that each variant has when it is complete.
         scores: by variant, run, and row and column of the run's CSV; runs that are not done are absent.
-        word: what runs are called, ``folds`` where they are folds.
+        word: word for runs, such as ``folds``.
     """
 
     table: PaperTable
@@ -58,11 +58,11 @@ class Measured:
         return [run for run in self.runs[variant] if run not in self.scores[variant]]
 
     def present(self, variant: str) -> str:
-        """How many runs are done: ``2 of 3``."""
+        """Number of finished runs, such as ``2 of 3``."""
         return f"{len(self.scores[variant])} of {len(self.runs[variant])}"
 
     def notes(self) -> list[str]:
-        """What a reader must know before believing the table."""
+        """What a reader must know before trusting the table."""
         notes = [
             f"INCOMPLETE: {variant} has {self.present(variant)} {self.word}, without {', '.join(missing)}."
             for variant in self.table.variants

@@ -1,8 +1,7 @@
-"""A bundle's ``reproduce.yaml``: which experiments a paper's tables take, and the paper's numbers."""
+"""A bundle's ``reproduce.yaml``: the experiments behind a paper's tables, and the paper's numbers."""
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from ..settings import check_keys, check_list, check_mapping, check_names
 from .curves import PaperCurves, read_curves
-from .items import check_names, mapping
 from .sheet import PaperSheet, read_sheet
 from .table import PaperTable, read_table
 
@@ -27,15 +26,16 @@ class Plan:
     Args:
         bundle: name of the bundle's folder.
         configs: folder of its configs.
-        steps: what MONAI is to run, with which configs, in order.
-        steps_of: the same by variant, for those that differ.
+        steps: the steps that MONAI runs, in order, with the configs of each.
+        steps_of: the same by variant, for variants with other steps.
         variants: settings of each variant.
         repeats: settings of each run of a variant, ``{"fold": 0}`` and so on.
-        settings: of every experiment.
-        quick: further ones with ``--quick``.
-        needs: by variant, the ``bundle`` and ``variant`` whose weights it starts from, and ``as`` which setting.
-        tables: what to write in the end.
-        sheets, curves: what to draw then.
+        settings: settings of every experiment.
+        quick: further settings with ``--quick``.
+        needs: by variant, the ``bundle`` and ``variant`` whose weights it starts from, and the setting that takes them,
+            ``as``.
+        tables: tables to write at the end.
+        sheets, curves: figures to draw at the end.
     """
 
     bundle: str
@@ -53,11 +53,11 @@ class Plan:
 
     @property
     def word(self) -> str:
-        """What the runs of a variant are called."""
+        """Word for the runs of a variant."""
         return "folds" if all(list(repeat) == ["fold"] for repeat in self.repeats) else "runs"
 
     def files(self, variant: str) -> dict[str, list[str]]:
-        """Paths of the configs of each step of a variant, as short as they can be from the repository's root."""
+        """Paths of the configs of each step of a variant, relative to the repository if they lie in it."""
         folder = self.configs.relative_to(ROOT) if self.configs.is_relative_to(ROOT) else self.configs
         steps = self.steps_of.get(variant, self.steps)
         return {step: [str(folder / name) for name in names] for step, names in steps.items()}
@@ -70,7 +70,7 @@ class Plan:
 
 
 def run_name(repeat: Mapping[str, int]) -> str:
-    """``fold0``, ``fold0_seed1``, or ``run`` where a variant is run once."""
+    """``fold0``, ``fold0_seed1``, or ``run`` if a variant is run once."""
     return "_".join(f"{key}{value}" for key, value in repeat.items()) or "run"
 
 
@@ -78,8 +78,8 @@ def read_plan(bundle: str, bundles: Path) -> Plan:
     """Read ``<bundles>/<bundle>/configs/reproduce.yaml``.
 
     Raises:
-        FileNotFoundError: without such a bundle, such a file, or a config that it names.
-        ValueError: naming the key that is not as it must be.
+        FileNotFoundError: if the bundle, its file, or a config that the file names does not exist.
+        ValueError: for a mistake in the file, naming its key.
     """
     path = bundles / bundle / "configs" / "reproduce.yaml"
     if not path.is_file():
@@ -93,58 +93,56 @@ def read_plan(bundle: str, bundles: Path) -> Plan:
 
 
 def _plan(bundle: str, configs: Path, content: Any) -> Plan:
-    content = mapping(content, "the file")
-    for key in content:
-        if key not in KEYS:
-            close = difflib.get_close_matches(str(key), KEYS, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
-            raise ValueError(f"no key is called {key!r}.{hint} Keys: {', '.join(KEYS)}.")
+    check_mapping(content, "the file")
+    check_names("key", content, KEYS)
     keys = ("steps", "steps_of", "variants", "settings", "quick", "needs")
-    parts = {key: mapping(content.get(key, {}), key) for key in keys}
+    parts = {key: check_mapping(content.get(key, {}), key) for key in keys}
     for key in ("steps", "variants"):
         if not parts[key]:
-            raise ValueError(f"{key} names one at least, got none.")
+            raise ValueError(f"{key} must name at least one, got none.")
     variants = list(parts["variants"])
-    for variant, settings in parts["variants"].items():
-        if not isinstance(variant, str) or not variant or set(variant) & set("/\\ *?["):
-            raise ValueError(f"variants: {variant!r} must be a word, for it names a folder. Put it in quotes?")
-        mapping(settings, f"variants: {variant}")
-    for key in ("steps_of", "needs"):
-        check_names("variant", parts[key], variants, key)
-    _check_steps(parts["steps"], configs, "steps")
-    for variant, steps in parts["steps_of"].items():
-        _check_steps(mapping(steps, f"steps_of: {variant}"), configs, f"steps_of: {variant}")
-    for variant, need in parts["needs"].items():
-        if set(mapping(need, f"needs: {variant}")) != {"bundle", "variant", "as"}:
-            raise ValueError(f"needs: {variant} has bundle, variant and as, got {need!r}.")
+    _check_variants(parts, configs)
     folds, seeds = ([{key[:-1]: number} for number in _numbers(content, key)] or [{}] for key in ("folds", "seeds"))
     repeats = [{**fold, **seed} for fold, seed in itertools.product(folds, seeds)]
-    items = {key: content.get(key, []) for key in ("tables", "sheets", "curves")}
-    for key, entries in items.items():
-        if not isinstance(entries, list) or (key == "tables" and not entries):
-            raise ValueError(f"{key} is a list{' of one or more' if key == 'tables' else ''}, got {entries!r}.")
     runs = list(map(run_name, repeats))
-    tables = [read_table(each, variants) for each in items["tables"]]
-    sheets = [read_sheet(each, variants, runs) for each in items["sheets"]]
-    curves = [read_curves(each, variants, runs) for each in items["curves"]]
+    tables = [read_table(each, variants) for each in check_list(content.get("tables", []), "tables", "one or more")]
+    others = {key: check_list(content.get(key, []), key, "entries", least=0) for key in ("sheets", "curves")}
+    sheets = [read_sheet(each, variants, runs) for each in others["sheets"]]
+    curves = [read_curves(each, variants, runs) for each in others["curves"]]
     names = [*(each.name for each in tables), *(each.name for each in sheets), *(each.name for each in curves)]
     if len(set(names)) < len(names):
-        several = "tables, sheets and curves"
-        raise ValueError(f"{several} have names of their own, for they name files; got {', '.join(names)}.")
+        what = "tables, sheets and curves must have different names, which are names of files"
+        raise ValueError(f"{what}; got {', '.join(names)}.")
     return Plan(bundle=bundle, configs=configs, repeats=repeats, tables=tables, sheets=sheets, curves=curves, **parts)
+
+
+def _check_variants(parts: Mapping[str, dict[Any, Any]], configs: Path) -> None:
+    """Check the names of the variants, their settings, steps and needs."""
+    for variant, settings in parts["variants"].items():
+        if not isinstance(variant, str) or not variant or set(variant) & set("/\\ *?["):
+            raise ValueError(f"variants: {variant!r} must be the name of a folder. Put it in quotes?")
+        check_mapping(settings, f"variants: {variant}")
+    for key in ("steps_of", "needs"):
+        check_names("variant", parts[key], parts["variants"], key)
+    _check_steps(parts["steps"], configs, "steps")
+    for variant, steps in parts["steps_of"].items():
+        _check_steps(check_mapping(steps, f"steps_of: {variant}"), configs, f"steps_of: {variant}")
+    for variant, need in parts["needs"].items():
+        check_keys(need, f"needs: {variant}", ("bundle", "variant", "as"))
 
 
 def _check_steps(steps: Mapping[str, Any], configs: Path, where: str) -> None:
     for step, files in steps.items():
-        if not isinstance(files, list) or not files:
-            raise ValueError(f"{where}: {step} is a list of configs such as [train.yaml], got {files!r}.")
-        for name in files:
+        for name in check_list(files, f"{where}: {step}", "configs such as [train.yaml]"):
             if not (configs / name).is_file():
-                raise FileNotFoundError(f"{configs}/reproduce.yaml: {where}: {step} names {name}, which is not there.")
+                raise FileNotFoundError(
+                    f"{configs}/reproduce.yaml: {where}: {step} names {name}, which does not exist."
+                )
 
 
 def _numbers(content: Mapping[str, Any], key: str) -> list[int]:
-    numbers = content.get(key, [])
-    if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
-        raise ValueError(f"{key} is a list of whole numbers such as [0, 1, 2], got {numbers!r}.")
+    example = "whole numbers such as [0, 1, 2]"
+    numbers = check_list(content.get(key, []), key, example, least=0)
+    if not all(type(number) is int for number in numbers):
+        raise ValueError(f"{key} must be a list of {example}, got {numbers!r}.")
     return numbers

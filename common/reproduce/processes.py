@@ -1,4 +1,4 @@
-"""Runs experiments, each in a process of its own, so that neither memory nor a crash of one reaches the next."""
+"""Runs experiments, each in its own process, so that neither memory nor a crash of one affects the next."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .plan import ROOT
 
 
 def run_experiment(experiment: Experiment, threads: int | None, device: str | None) -> None:
-    """Body of an experiment's own process: the steps that are not finished, printed to ``log.txt``."""
+    """Run the steps of an experiment that are not finished, in its own process, with the output in ``log.txt``."""
     if device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = device  # read when CUDA is first asked for, which imports do not
+        os.environ["CUDA_VISIBLE_DEVICES"] = device  # read at the first use of CUDA, which imports are not
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with (experiment.folder / "log.txt").open("a") as log:
-        fcntl.flock(log, fcntl.LOCK_EX)  # where two calls share an experiment, the second waits and finds it done
+        fcntl.flock(log, fcntl.LOCK_EX)  # if two calls share an experiment, the second waits and finds it done
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -49,10 +49,10 @@ def run_experiment(experiment: Experiment, threads: int | None, device: str | No
         }
         for step in [step for step in experiment.steps if step not in record["finished"]]:
             _save_record(experiment.folder, record)
-            began = time.monotonic()
+            started = time.monotonic()
             run_step(step, experiment.steps[step], experiment.overrides)
             record["finished"].append(step)
-            record["seconds"] = round(record["seconds"] + time.monotonic() - began, 1)
+            record["seconds"] = round(record["seconds"] + time.monotonic() - started, 1)
             record["commit"] = git_commit()
             _save_record(experiment.folder, record)
     except Exception as error:
@@ -62,14 +62,14 @@ def run_experiment(experiment: Experiment, threads: int | None, device: str | No
 
 
 def _reason(error: BaseException) -> str:
-    """In one line, what went wrong below the errors that MONAI wraps it in."""
+    """The error below those that MONAI wraps it in, in one line."""
     cause = origin(error)
     kind = "" if ours(cause) else f"{type(cause).__name__}: "
     return kind + " ".join(str(cause).split())
 
 
 def _end_with_parent() -> None:
-    """An experiment must not go on unseen when the command that started it was killed."""
+    """End this process when the command that started it was killed, so that no experiment runs on unnoticed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -89,12 +89,12 @@ class Progress:
         self.times: list[float] = []
 
     def start(self, experiment: Experiment) -> None:
-        """Tell which experiment starts."""
+        """Print which experiment starts."""
         self.started += 1
         print(f"[{self.started}/{self.total}] {experiment.name} starts; log in {experiment.folder}/log.txt", flush=True)
 
     def end(self, experiment: Experiment, seconds: float, failure: str) -> None:
-        """Tell how it ended, and how long the others may take."""
+        """Print how it ended, and how long the others may take."""
         self.done += 1
         self.times.append(seconds)
         left = self.total - self.done
@@ -113,19 +113,19 @@ def duration(seconds: float) -> str:
 
 
 def run_all(experiments: Sequence[Experiment], jobs: int = 1) -> dict[str, str]:
-    """Run what is not done, each experiment in a process of its own.
+    """Run the experiments that are not done, each in its own process.
 
     Args:
-        experiments: needed ones before those that need them.
-        jobs: how many at once; they share the processor's cores, and where there are several GPUs, each experiment
-            sees one, that which the fewest others are on.
+        experiments: in order; an experiment comes after those that it needs.
+        jobs: how many run at once. They share the processor's cores. With GPUs, each experiment sees one, the one that
+            the fewest others use.
 
     Returns:
         By name, why an experiment failed.
     """
     waiting = [each for each in experiments if not each.done]
     progress = Progress(len(experiments), len(experiments) - len(waiting), jobs)
-    # A fork of a process that has imported MONAI starts at once, but CUDA does not survive a fork.
+    # A fork of a process that has imported MONAI starts at once, but CUDA does not work after a fork
     forks = not torch.cuda.is_available() and "forkserver" in multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
     if forks:
@@ -165,14 +165,14 @@ def run_all(experiments: Sequence[Experiment], jobs: int = 1) -> dict[str, str]:
 
 
 def _devices() -> list[str]:
-    """The GPUs to share out, as ``CUDA_VISIBLE_DEVICES`` names them; empty where there is none."""
+    """The GPUs to distribute, as ``CUDA_VISIBLE_DEVICES`` names them; empty without GPU."""
     count = torch.cuda.device_count()
     given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return [name.strip() for name in given.split(",")][:count] if given else list(map(str, range(count)))
 
 
 def _failure(experiment: Experiment, exitcode: int) -> str:
-    """Why an experiment is not done: the last line of its log, or the signal that ended it."""
+    """Why an experiment is not done: the last line of its log, or the signal that ended it; empty if it is done."""
     if exitcode == 0 and experiment.done:
         return ""
     if exitcode < 0:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .items import check_entry, check_names, mapping
+from ..settings import check_keys, check_mapping, check_names, is_number
+from .items import check_entry
 
-Score = tuple[float, float | None]  # mean, and standard deviation where there is one
+Score = tuple[float, float | None]  # mean, and standard deviation if the paper gives one
 
 
 @dataclass(frozen=True)
@@ -16,13 +17,13 @@ class PaperTable:
     """A table as a bundle's ``reproduce.yaml`` declares it.
 
     Args:
-        name: of its files.
-        title: line above it.
-        scores: the CSV that each run leaves; its first column names the row.
-        columns: heading of the table to row and column of that CSV.
+        name: name of its files.
+        title: line above the table.
+        scores: name of the CSV file that each run writes; its first column names the row.
+        columns: row and column of that CSV, by heading of this table.
         paper: the paper's mean and standard deviation by variant and heading.
-        variants: its rows, in order.
-        curve: where the figure is a curve: label of its axis, and each variant's place on it.
+        variants: the rows, in order.
+        curve: for a figure that is a curve: label of its horizontal axis, and the place of each variant on it.
     """
 
     name: str
@@ -35,31 +36,30 @@ class PaperTable:
 
     @property
     def decimals(self) -> int:
-        """As many as the paper gives, three at least."""
+        """Number of decimals: as many as the paper gives, at least three."""
         given = [str(mean).partition(".")[2] for row in self.paper.values() for mean, _ in row.values()]
         return max([3, *map(len, given)])
 
     def paper_score(self, variant: str, heading: str) -> tuple[float | None, float | None]:
-        """The paper's mean and standard deviation, None where it gives none."""
+        """The paper's mean and standard deviation; None for one that it does not give."""
         return self.paper.get(variant, {}).get(heading, (None, None))
 
 
 def read_table(entry: Any, variants: Sequence[str]) -> PaperTable:
-    """Read one item of ``tables:``.
+    """Read one entry of ``tables:``.
 
     Raises:
-        ValueError: for a key, variant or heading that is missing or unknown, or numbers of another form.
+        ValueError: if a key, variant or heading is missing or unknown, or a number has the wrong form.
     """
     where = check_entry(entry, "table", ("name", "columns"), ("title", "scores", "paper", "variants", "curve"))
     columns = {}
-    for heading, place in mapping(entry["columns"], f"{where}: columns").items():
-        if not isinstance(place, dict) or set(place) != {"row", "column"}:
-            raise ValueError(f"{where}: column {heading!r} is {{row: ..., column: ...}} of the scores, got {place!r}.")
+    for heading, place in check_mapping(entry["columns"], f"{where}: columns").items():
+        check_keys(place, f"{where}: columns: {heading}", ("row", "column"))
         columns[str(heading)] = (str(place["row"]), str(place["column"]))
     rows = entry.get("variants", list(variants))
     paper = {}
-    for variant, row in mapping(entry.get("paper", {}), f"{where}: paper").items():
-        numbers = mapping(row, f"{where}: paper: {variant}").items()
+    for variant, row in check_mapping(entry.get("paper", {}), f"{where}: paper").items():
+        numbers = check_mapping(row, f"{where}: paper: {variant}").items()
         paper[variant] = {heading: _score(value, f"{where}: {variant}, {heading}") for heading, value in numbers}
     for kind, names, allowed in (
         ("variant", [*rows, *paper], variants),
@@ -74,17 +74,16 @@ def read_table(entry: Any, variants: Sequence[str]) -> PaperTable:
 def _curve(entry: Any, rows: Sequence[str], where: str) -> tuple[str, Mapping[str, float]] | None:
     if entry is None:
         return None
-    values = mapping(mapping(entry, where).get("values"), f"{where}: values")
-    if set(entry) != {"label", "values"} or set(values) != set(rows):
-        raise ValueError(f"{where} has a label, and values of {', '.join(rows)}; got {entry!r}.")
-    if not all(isinstance(value, (int, float)) for value in values.values()):
-        raise ValueError(f"{where}: values are numbers, got {values!r}.")
+    check_keys(entry, where, ("label", "values"))
+    values = check_keys(entry["values"], f"{where}: values", rows)
+    if not all(is_number(value) for value in values.values()):
+        raise ValueError(f"{where}: values must be numbers, got {values!r}.")
     return str(entry["label"]), values
 
 
 def _score(value: Any, where: str) -> Score:
     numbers = value if isinstance(value, list) else [value, None]
     mean, std = numbers if len(numbers) == 2 else (None, None)
-    if not isinstance(mean, (int, float)) or not isinstance(std, (int, float, type(None))):
-        raise ValueError(f"{where} is a number, or [mean, standard deviation], got {value!r}.")
+    if not is_number(mean) or not (std is None or is_number(std)):
+        raise ValueError(f"{where} must be a number, or [mean, standard deviation], got {value!r}.")
     return mean, std

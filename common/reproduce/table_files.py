@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from ..tables import read_csv, write_csv
 from .measured import Measured, Runs
 from .table import PaperTable
 from .table_figure import draw_curve, draw_scores
@@ -17,16 +18,13 @@ def write_table(folder: Path, table: PaperTable, runs: Runs, facts: Sequence[str
 
     Args:
         folder: of the files.
-        table: what stands where.
-        runs: scores of every variant and run that the table is meant to hold.
+        table: the paper's table.
+        runs: file of scores of every variant and run; None if a run is not done.
         facts: sentences above the table: data, settings, commit.
-        word: what runs are called, ``folds`` where they are folds.
+        word: word for runs, such as ``folds``.
 
     Returns:
         Paths of the four files.
-
-    Raises:
-        ValueError: for a file of scores that cannot be read.
     """
     scores = {
         variant: {run: _read_scores(path) for run, path in runs[variant].items() if path is not None and path.is_file()}
@@ -43,54 +41,46 @@ def write_table(folder: Path, table: PaperTable, runs: Runs, facts: Sequence[str
 
 
 def _read_scores(path: Path) -> dict[tuple[str, str], float]:
-    """Numbers of a CSV by row and column, as far as they are finite."""
+    """Finite numbers of a CSV by row and column."""
     scores = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            name, *columns = row
-            for column in columns:
-                try:
-                    value = float(row[column] or "nan")
-                except (TypeError, ValueError):
-                    continue  # a word, such as the name of a file
-                if math.isfinite(value):
-                    scores[str(row[name]), column] = value
+    for row in read_csv(path):
+        name, *columns = row
+        for column in columns:
+            try:
+                value = float(row[column] or "nan")
+            except (TypeError, ValueError):
+                continue  # not a number, such as the name of a file
+            if math.isfinite(value):
+                scores[str(row[name]), column] = value
     return scores
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
-
-
 def _write_means(path: Path, measured: Measured) -> None:
-    """A row a variant; under each heading our mean, standard deviation and number of runs, then the paper's."""
+    """One row per variant; per heading our mean, standard deviation and number of runs, then the paper's numbers."""
     table, word = measured.table, measured.word
-    parts = ("mean", "std", word, "paper mean", "paper std")
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        headings = [f"{heading} {part}" for heading in table.columns for part in parts]
-        writer.writerow(["variant", word, f"missing {word}", *headings])
-        for variant in table.variants:
-            numbers = []
-            for heading, cell in measured.cells(variant).items():
-                mean, std = table.paper_score(variant, heading)
-                numbers += [_number(cell.mean), _number(cell.std), len(cell.values), _number(mean), _number(std)]
-            missing = " ".join(measured.missing(variant))
-            writer.writerow([variant, measured.present(variant), missing, *numbers])
+    headings = [
+        f"{heading} {part}" for heading in table.columns for part in ("mean", "std", word, "paper mean", "paper std")
+    ]
+    rows = []
+    for variant in table.variants:
+        numbers: list[Any] = []
+        for heading, cell in measured.cells(variant).items():
+            numbers += [cell.mean, cell.std, len(cell.values), *table.paper_score(variant, heading)]
+        rows.append([variant, measured.present(variant), " ".join(measured.missing(variant)), *numbers])
+    write_csv(path, ["variant", word, f"missing {word}", *headings], rows, form=".6g")
 
 
 def _write_runs(path: Path, measured: Measured) -> None:
-    """A row a run."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["variant", measured.word.removesuffix("s"), *measured.table.columns])
-        for variant, runs in measured.scores.items():
-            cells = measured.cells(variant).values()
-            writer.writerows([variant, run, *(_number(cell.values.get(run)) for cell in cells)] for run in runs)
+    """One row per run."""
+    rows = []
+    for variant, runs in measured.scores.items():
+        cells = measured.cells(variant).values()
+        rows += [[variant, run, *(cell.values.get(run) for cell in cells)] for run in runs]
+    write_csv(path, ["variant", measured.word.removesuffix("s"), *measured.table.columns], rows, form=".6g")
 
 
 def _markdown(measured: Measured, facts: Sequence[str]) -> str:
-    """Two lines a variant, ours and the paper's below, in columns that align in a terminal too."""
+    """Two lines per variant, ours and the paper's below it, in columns that are aligned in a terminal too."""
     table, word = measured.table, measured.word
 
     def shown(mean: float | None, std: float | None) -> str:
@@ -114,5 +104,5 @@ def _markdown(measured: Measured, facts: Sequence[str]) -> str:
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
     ]
     rows.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    explained = f"Ours: mean ± standard deviation of the sample (n - 1) over {word}; blank where there is no score."
+    explained = f"Ours: mean ± standard deviation of the sample (n - 1) over {word}; blank if there is no score."
     return "\n".join([f"# {table.title}", "", *(f"- {fact}" for fact in [*facts, explained]), "", *rows, ""])

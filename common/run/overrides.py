@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai.bundle import ConfigParser
+
+from ..settings import check_options
 
 RUNNER_ARGUMENTS = (  # of ``python -m monai.bundle run``, not of a config
     *("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"),
@@ -17,7 +18,7 @@ STEPS = ("imports", "initialize", "run", "training", "evaluating", "inference", 
 
 
 def check_overrides(arguments: list[str], config: Mapping[str, Any]) -> None:
-    """Refuse overrides that MONAI would take without a word and without effect.
+    """Refuse overrides that MONAI would accept silently and without effect.
 
     Args:
         arguments: of the command line, ``--id value`` or ``--id=value``.
@@ -26,42 +27,32 @@ def check_overrides(arguments: list[str], config: Mapping[str, Any]) -> None:
     Raises:
         ValueError: for a setting that no config file has, or a value of another type than the file's.
     """
-    given = [argument.split("=")[0][2:] for argument in arguments if argument.startswith("--")]
     files = option_value(arguments, "config_file")
     if files is None:
         return
-    known = ConfigParser.load_config_files(_as_list(files))
+    given = [argument.split("=")[0][2:] for argument in arguments if argument.startswith("--")]
     allowed = (*RUNNER_ARGUMENTS, *(TRACKING if option_value(arguments, "tracking") else ()))
-    for name in given:
-        top = name.replace("#", "::").split("::")[0]
-        if name in allowed:
-            continue
-        if top not in known:
-            settings = [key for key, value in known.items() if not isinstance(value, dict) and key not in STEPS]
-            close = difflib.get_close_matches(top, known, n=1)
-            hint = f"Did you mean --{close[0]}? " if close else ""
-            raise ValueError(f"No setting is called {top!r}. {hint}Settings: {', '.join(settings)}.")
-        expected = _expected(known[top], config.get(top))
-        if name == top and expected:
-            raise ValueError(f"--{top} is {expected}, got {config.get(top)!r}.")
+    check_settings({name: config.get(name) for name in given if name not in allowed}, _as_list(files))
 
 
-def _expected(default: Any, value: Any) -> str:
-    """What a value should have been, or nothing where it has the type of the config file's."""
-    if isinstance(value, str) and value.startswith(("$", "@", "%")):
-        return ""
-    if isinstance(default, bool):
-        return "" if isinstance(value, bool) else "True or False, in this spelling"
-    if isinstance(default, (int, float)):
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return "" if fits else f"a number such as {default}"
-    if isinstance(default, list):
-        return "" if isinstance(value, (list, tuple)) else f'a list such as "{default}"'
-    return ""
+def check_settings(settings: Mapping[str, Any], files: Sequence[str], where: str = "") -> None:
+    """Refuse settings that config files do not have, and values of another type than the files'.
+
+    Args:
+        settings: overrides by id.
+        files: config files, merged as MONAI merges them.
+        where: place of the mistake for the message; empty for the command line.
+
+    Raises:
+        ValueError: for an unknown setting, or a value of another type.
+    """
+    known = ConfigParser.load_config_files(list(files))
+    plain = [key for key, value in known.items() if not isinstance(value, dict) and key not in STEPS]
+    check_options(settings, known, plain, where)
 
 
 def option_value(arguments: list[str], name: str) -> str | None:
-    """The value of ``--name`` on the command line; None where it is not given."""
+    """Value of ``--name`` on the command line; None if it is not given."""
     for position, argument in enumerate(arguments):
         if argument == f"--{name}" and position + 1 < len(arguments):
             return arguments[position + 1]
@@ -71,7 +62,7 @@ def option_value(arguments: list[str], name: str) -> str | None:
 
 
 def run_id(arguments: list[str]) -> str:
-    """What MONAI's ``run`` was told to run: ``run training --config_file ...``."""
+    """The step that a command runs, such as ``training`` in ``run training --config_file ...``."""
     positional = arguments[1:2] if arguments[:1] == ["run"] else []
     if positional and not positional[0].startswith("-"):
         return positional[0]

@@ -1,4 +1,4 @@
-"""Keep a network's first layers as they are while the others learn."""
+"""Freeze the first layers of a network while the others learn."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def first_layers(network: nn.Module, count: int) -> list[str]:
     the stem's 1x1 shortcut would be the third.
 
     Args:
-        network: whose modules are looked at.
-        count: of layers, 0 or more.
+        network: the network.
+        count: number of layers, 0 or more.
 
     Raises:
-        ValueError: for a count below 0, or one that leaves nothing to learn.
+        ValueError: for a count below 0, or if no layer would be left to learn.
     """
     weighted = [
         (name, module) for name, module in network.named_modules() if next(module.parameters(False), None) is not None
@@ -34,8 +34,8 @@ def first_layers(network: nn.Module, count: int) -> list[str]:
     ]
     if not 0 <= count < len(layers):
         raise ValueError(
-            f"Frozen layers are 0 to {len(layers) - 1}, for {type(network).__name__} has {len(layers)} and one "
-            f"at least must learn; got {count}. Freeze fewer."
+            f"The number of frozen layers must be in 0 to {len(layers) - 1}, because {type(network).__name__} has "
+            f"{len(layers)} layers and at least one must learn; got {count}. Freeze fewer."
         )
     return [name for name, _ in weighted[: layers[count - 1] + 1]] if count else []
 
@@ -43,15 +43,24 @@ def first_layers(network: nn.Module, count: int) -> list[str]:
 def freeze_first(network: nn.Module, count: int) -> nn.Module:
     """Freeze the first layers: their weights, and mean and variance of their batch norms.
 
-    Such a batch norm normalises by what it has learned, in training too, as Keras's does with ``trainable=False``. The
-    optimiser may hold all parameters: those that have no gradient stay.
+    A frozen batch norm normalises with its learned mean and variance in training too, as in Keras with
+    ``trainable=False``. The optimiser may hold all parameters: those without gradient do not change.
 
     Args:
         network: changed in place.
-        count: of layers; see ``first_layers``.
+        count: number of layers; see ``first_layers``.
+
+    Returns:
+        The same network.
 
     Raises:
-        ValueError: as ``first_layers``.
+        ValueError: see ``first_layers``.
+
+    Example:
+        >>> from common.networks.drsegunet import DRSegUNet
+        >>> network = freeze_first(DRSegUNet(), 2)
+        >>> sum(not parameter.requires_grad for parameter in network.parameters()) > 0
+        True
     """
     names = first_layers(network, count)
     if not names:
@@ -60,10 +69,10 @@ def freeze_first(network: nn.Module, count: int) -> nn.Module:
     for name in names:
         module = network.get_submodule(name)
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.register_forward_pre_hook(_as_learned)  # trainers switch the whole network to training
+            module.register_forward_pre_hook(_evaluate)  # trainers set the whole network to training mode
     logger.info("Frozen: %s.", ", ".join(names))
     return network
 
 
-def _as_learned(module: nn.Module, _: tuple[torch.Tensor, ...]) -> None:
+def _evaluate(module: nn.Module, _: tuple[torch.Tensor, ...]) -> None:
     module.eval()

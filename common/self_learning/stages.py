@@ -1,14 +1,12 @@
 """Self-learning of DRSegUNet (Balantrapu, *DRSegUNet*, 2021, sections 4.4.2 and 5.5), as stages of one run.
 
-Pseudo-labels of all volumes; then, level by level, a training on the labels of the level before, and new labels by what
-it has learned. No manual label is read but to score what came out. The stages are the bundle's own configs:
+All volumes get pseudo-labels. Then each level trains on the labels of the level before, and labels all volumes by what
+it has learned. Manual labels are read only to score the results. The stages run the bundle's own configs:
 ``train.yaml`` with ``level.yaml``, ``evaluate.yaml`` and ``inference.yaml``.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -23,14 +21,11 @@ from ..run.start import writable
 from ..run.steps import run_step
 from .figure import draw_held_out_slices
 from .label_folders import write_labels, write_truth
-from .levels import check_levels, check_same, check_shares, draw_sets
+from .levels import check_levels, check_shares, draw_sets
 from .pseudo_labels import label_cases, name_for_training, pseudo_labelling
+from .record import RESULTS, labels_folder, level_folder, save_record, start_record
 from .results import write_agreement, write_scores
 
-logger = logging.getLogger(__name__)
-
-RECORD = "self_learning.json"
-TOLD = ("scores.csv", "agreement.csv", "self_learning.png")
 SYNTHETIC = ("phantom", "phantom_studies")
 
 
@@ -38,18 +33,18 @@ class SelfLearning:
     """The stages, and the record of those that are finished: ``self_learning.json``.
 
     Args:
-        bundle_root: whose configs are run.
+        bundle_root: folder of the bundle whose configs are run.
         output_dir: receives ``pseudo_labels``, ``level_1`` and so on, each with ``labels`` in the Radiopaedia layout.
         ckpt_dir: receives ``model.pt`` of the last level.
         data: ``dataset_dir``, ``include`` and ``exclude`` as ``datasets.ct.folder.inference_cases`` takes them, and
-            ``lesion_masks``, where the truth is, or nothing.
+            ``lesion_masks``, the place of the ground truth, if any.
         pseudo_labels: arguments of ``common.self_learning.pseudo_labels.pseudo_labelling``.
         levels: ``learning_rate``, ``epochs`` and ``frozen`` of each; see ``self_learning.freezing.freeze_first``.
         training: further settings of ``train.yaml``: ``size``, ``batch_size``, ``seed``, ``amp``, ``device``.
         held_out: share of the volumes that no level trains on.
-        starting: share of the others that level 1 trains on; all of them train the later ones.
-        resume: go on with what the folder holds; levels may be added. Else it starts anew, and what an earlier run left
-            is removed.
+        starting: share of the others that level 1 trains on; later levels train on all of them.
+        resume: continue the run that the folder holds; levels may be added. If False, a new run starts, and the outputs
+            of an earlier one are removed.
 
     Raises:
         ValueError: for levels or shares out of range.
@@ -73,27 +68,31 @@ class SelfLearning:
         self.configs, self.output_dir, self.ckpt_dir = Path(bundle_root) / "configs", Path(output_dir), Path(ckpt_dir)
         self.data, self.pseudo_labels, self.levels, self.training = data, pseudo_labels, levels, training
         self.held_out, self.starting, self.resume = held_out, starting, resume
+        self.level, self.labels = partial(level_folder, self.output_dir), partial(labels_folder, self.output_dir)
         self.record: dict[str, Any] = {}
 
     @property
     def stages(self) -> dict[str, Callable[[], None]]:
-        """What to do, in order."""
-        found: dict[str, Callable[[], None]] = {"pseudo-labels": self.label}
+        """The stages by name, in order."""
+        found: dict[str, Callable[[], None]] = {"pseudo-labels": self.make_pseudo_labels}
         for number in range(1, len(self.levels) + 1):
             found[f"level {number}, training"] = partial(self.train, number)
             found[f"level {number}, evaluation"] = partial(self.evaluate, number)
-            found[f"level {number}, labels"] = partial(self.relabel, number)
+            found[f"level {number}, labels"] = partial(self.make_labels, number)
         return found
 
     def run(self) -> None:
-        """Do the stages that are not finished, then tell what came out.
+        """Run the stages that are not finished, then write the results.
 
         Raises:
-            ValueError: where the folder holds a run with other settings; and, when all else is done, naming the cases
-                that could not be labelled.
+            ValueError: if the folder holds a run with other settings; and, when everything else is done, naming the
+                cases that could not be labelled.
         """
-        self.record = self.begin()
-        self.save()
+        settings = {**self.data, **self.pseudo_labels, **self.training, "levels": self.levels}
+        settings |= {"held_out": self.held_out, "starting": self.starting}
+        settings.pop("device", None)  # a run may continue on another device
+        self.record = start_record(self.output_dir, settings, self.resume)
+        save_record(self.output_dir, self.record)
         if self.data["dataset_dir"] in SYNTHETIC:
             print("Synthetic phantoms, not patient data.")
         for number, (name, stage) in enumerate(self.stages.items(), start=1):
@@ -104,59 +103,17 @@ class SelfLearning:
             print(f"\n{where}", flush=True)
             stage()
             self.record["finished"].append(name)
-            self.save()
+            save_record(self.output_dir, self.record)
         with whole_file(self.ckpt_dir / "model.pt") as part:
             shutil.copyfile(self.level(len(self.levels)) / "models" / "model.pt", part)
-        self.tell()
+        self.write_results()
 
-    def begin(self) -> dict[str, Any]:
-        """The record of an earlier run to go on with, or a new one.
-
-        Raises:
-            ValueError: where the earlier run had other settings.
-        """
-        settings = {**self.data, **self.pseudo_labels, **self.training, "levels": self.levels}
-        settings |= {"held_out": self.held_out, "starting": self.starting}
-        settings.pop("device", None)  # a run may go on elsewhere
-        now = json.loads(json.dumps(settings))
-        path = self.output_dir / RECORD
-        if self.resume and path.is_file():
-            record = json.loads(path.read_text())
-            check_same(record["settings"], now, self.output_dir)
-            return {**record, "settings": now}
-        if path.is_file():
-            logger.warning(
-                "Starting anew: labels and levels in %s are removed. Use --resume True to go on.", self.output_dir
-            )
-            levels = len(json.loads(path.read_text())["settings"]["levels"])
-            path.unlink()
-            for folder in (self.labels(0), self.output_dir / "truth", *map(self.level, range(1, levels + 1))):
-                shutil.rmtree(folder, ignore_errors=True)
-            for name in TOLD:
-                (self.output_dir / name).unlink(missing_ok=True)
-        elif self.resume:
-            logger.warning("Resume: no %s yet, so self-learning starts from the beginning.", path)
-        return {"settings": now, "sets": {}, "left_out": {}, "finished": []}
-
-    def save(self) -> None:
-        """Write the record."""
-        with whole_file(self.output_dir / RECORD) as part:
-            part.write_text(json.dumps(self.record, indent=2) + "\n")
-
-    def level(self, number: int) -> Path:
-        """Folder of a level, counted from 1."""
-        return self.output_dir / f"level_{number}"
-
-    def labels(self, number: int) -> Path:
-        """Folder of the labels that a level made; those of level 0 are the pseudo-labels."""
-        return self.level(number) / "labels" if number else self.output_dir / "pseudo_labels"
-
-    def label(self) -> None:
-        """Pseudo-labels of all volumes, the truth of the same slices where it is known, and the sets."""
-        where = self.data
-        root = "phantom_studies" if where["dataset_dir"] == "phantom" else where["dataset_dir"]  # one volume is too few
-        partners = {"label": where.get("lesion_masks", "")}
-        cases = inference_cases(root, where.get("include", "*"), where.get("exclude", ""), partners=partners)
+    def make_pseudo_labels(self) -> None:
+        """Make pseudo-labels of all volumes, copy the ground truth of the same slices if it is known, draw the sets."""
+        data = self.data
+        root = "phantom_studies" if data["dataset_dir"] == "phantom" else data["dataset_dir"]  # one volume is too few
+        partners = {"label": data.get("lesion_masks", "")}
+        cases = inference_cases(root, data.get("include", "*"), data.get("exclude", ""), partners=partners)
         name_for_training(cases)
         metadata = self.configs / "metadata.json"
         labelling = pseudo_labelling(**self.pseudo_labels)
@@ -168,7 +125,7 @@ class SelfLearning:
         self.record["left_out"] = {**labelled.failures, **unread}
 
     def settings(self, number: int) -> dict[str, Any]:
-        """Of a level's training and its evaluation; see ``level.yaml``."""
+        """Settings of a level's training and its evaluation; see ``level.yaml``."""
         sets, folder = self.record["sets"], self.level(number)
         return {
             **self.training,
@@ -183,15 +140,15 @@ class SelfLearning:
         }
 
     def train(self, number: int) -> None:
-        """Train a level on the labels of the one before."""
-        begun = (self.level(number) / "models" / "last.pt").is_file()
-        self.step("training", ["train", "level"], {**self.settings(number), "resume": begun})
+        """Train a level on the labels of the one before; an interrupted training is resumed."""
+        started = (self.level(number) / "models" / "last.pt").is_file()
+        self.step("training", ["train", "level"], {**self.settings(number), "resume": started})
 
     def evaluate(self, number: int) -> None:
-        """Score a level on the held-out volumes by labels as it has learned from, which the truth is not."""
+        """Score a level on the held-out volumes, against labels of the level before; those are not the ground truth."""
         self.step("evaluating", ["train", "level", "evaluate"], self.settings(number))
 
-    def relabel(self, number: int) -> None:
+    def make_labels(self, number: int) -> None:
         """Label all volumes by what a level has learned: ``labels`` in its folder."""
         masks, labels = self.level(number) / "masks", self.labels(number)
         kept = {key: self.training[key] for key in ("size", "amp", "device") if key in self.training}
@@ -210,8 +167,8 @@ class SelfLearning:
         finally:
             sys.argv = before
 
-    def tell(self) -> None:
-        """Tables and picture of all levels.
+    def write_results(self) -> None:
+        """Write tables and figure of all levels.
 
         Raises:
             ValueError: naming the cases that could not be labelled.
@@ -221,11 +178,11 @@ class SelfLearning:
         labels = {f"level {number}" if number else "pseudo-labels": self.labels(number) for number in numbers}
         print("\n" + write_agreement(self.output_dir, {name: path.parent for name, path in [*labels.items()][1:]}))
         print("\n" + write_scores(self.output_dir, labels, shown))
-        metadata = self.configs / "metadata.json"
-        draw_held_out_slices(self.output_dir / TOLD[2], self.output_dir / "truth", labels, shown["held out"], metadata)
-        left = [name for name in TOLD if (self.output_dir / name).is_file()]
-        print(f"\nTables and picture: {self.output_dir}/{', '.join(left)}")
+        figure, metadata = self.output_dir / "self_learning.png", self.configs / "metadata.json"
+        draw_held_out_slices(figure, self.output_dir / "truth", labels, shown["held out"], metadata)
+        written = [name for name in RESULTS if (self.output_dir / name).is_file()]
+        print(f"\nWritten: {self.output_dir}/{', '.join(written)}")
         left_out = self.record["left_out"]
         if left_out:
-            listing = "\n".join(f"  {message}" for message in left_out.values())
-            raise ValueError(f"All levels are done, but cases could not be labelled, or scored:\n{listing}")
+            reasons = "\n".join(f"  {message}" for message in left_out.values())
+            raise ValueError(f"All levels are done, but some cases could not be labelled or scored:\n{reasons}")

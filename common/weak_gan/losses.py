@@ -85,9 +85,9 @@ class MapLoss(nn.Module):
 
     Args:
         adversarial: weight of the critic's score of the normal versions.
-        size: weight of the map's size. To remove a lesion of A pixels from a slice of N pixels can lower the loss only
-            if sqrt(A) < N adversarial / size, because the critic's slope is 1. With 256 x 256 pixels this is always
-            so, with 32 x 32 hardly ever.
+        size: weight of the map's size. Removing a lesion of A pixels from a slice of N pixels can lower the loss only
+            if sqrt(A) < N adversarial / size, because the critic's slope is 1. This always holds with 256 x 256 pixels,
+            and hardly ever with 32 x 32.
     """
 
     def __init__(self, adversarial: float = 1.0, size: float = 100.0) -> None:

@@ -261,7 +261,7 @@ def test_bad_checkpoints_are_refused_by_name(checkpoints: dict[str, Path], tmp_p
         start_encoder(network, checkpoints["resnet34"])
     short = tmp_path / "short.pth"
     short.write_bytes(checkpoints["vgg19"].read_bytes()[:100_000])
-    with pytest.raises(ValueError, match=r"short.pth: a checkpoint must hold tensors only; it is cut off"):
+    with pytest.raises(ValueError, match=r"short.pth: a checkpoint must hold tensors only; it is truncated"):
         start_encoder(network, short)
     code = tmp_path / "code.pth"
     torch.save({"features.0.weight": Exploit(tmp_path / "ran")}, code)

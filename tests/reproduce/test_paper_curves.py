@@ -59,11 +59,11 @@ def test_a_papers_curves_are_drawn_of_the_variants_that_are_done(
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"colour": 1}, "curves figure_2 has name, file, x, y, and maybe title, variants"),
-        ({"variants": ["vgg"]}, "curves figure_2: no variant is called 'vgg'; there are ours, cam."),
-        ({"run": "seed2"}, "curves figure_2: no run is called 'seed2'; there are seed0."),
+        ({"colour": 1}, "curves figure_2: there is no key 'colour'. Keys: name, file, x, y, title, variants"),
+        ({"variants": ["vgg"]}, "curves figure_2: there is no variant 'vgg'. Variants: ours, cam."),
+        ({"run": "seed2"}, "curves figure_2: there is no run 'seed2'. Did you mean seed0? Runs: seed0."),
         ({"steps": "pre"}, "curves figure_2: steps is true or false, got 'pre'."),
-        ({"name": 2}, "each of curves is a mapping with a name"),
+        ({"name": 2}, "each of curves must be a mapping with a name"),
     ],
 )
 def test_mistakes_in_curves_are_named(changes: dict[str, Any], rule: str) -> None:
@@ -76,5 +76,5 @@ def test_a_file_without_the_column_is_named_with_those_that_it_has(tmp_path: Pat
     curves = read_curves(PLAN["curves"][0], ["ours"], ["seed0"])
     with pytest.raises(ValueError, match=r"no column is named 'precision'. Its columns: threshold, recall\."):
         write_curves(tmp_path / "figure.png", curves, {"ours": tmp_path / "curve.csv"}, [])
-    with pytest.raises(FileNotFoundError, match=r"figure_2: none of ours has left pr_curve.csv\. Evaluate them first"):
+    with pytest.raises(FileNotFoundError, match=r"none of ours has written pr_curve.csv\. Evaluate them first"):
         write_curves(tmp_path / "figure.png", curves, {"ours": None}, [])

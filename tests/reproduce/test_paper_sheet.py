@@ -182,7 +182,7 @@ def test_files_without_slices_are_named(bundles: Path) -> None:
     with pytest.raises(ValueError, match=r"unet/seed0/eval/chosen_slices.npz cannot be read: File is not a zip file"):
         reproduce(bundles)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"none of unet, vgg19 has left chosen_slices.npz\. Evaluate with"):
+    with pytest.raises(FileNotFoundError, match=r"none of unet, vgg19 has written chosen_slices.npz\. Evaluate with"):
         reproduce(bundles)
 
 
@@ -195,14 +195,20 @@ def test_a_sheet_shows_the_first_run_of_all_variants_unless_told_otherwise() -> 
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"variant": ["unet"]}, "sheet figure_10 has name, classes, and maybe title, variants"),
-        ({"variants": ["resnet"]}, "sheet figure_10: no variant is called 'resnet'; there are unet, vgg19."),
-        ({"variants": "unet"}, "variants is a list of one or more, got 'unet'"),
-        ({"run": "seed2"}, "no run is called 'seed2'; there are seed0, seed1."),
+        (
+            {"variant": ["unet"]},
+            "sheet figure_10: there is no key 'variant'. Did you mean variants? Keys: name,",
+        ),
+        (
+            {"variants": ["resnet"]},
+            "sheet figure_10: there is no variant 'resnet'. Did you mean unet? Variants: unet, vgg19.",
+        ),
+        ({"variants": "unet"}, "variants must be a list of one or more variants, got 'unet'"),
+        ({"run": "seed2"}, "there is no run 'seed2'. Did you mean seed1? Runs: seed0, seed1."),
         ({"classes": ["infection", "lung"]}, "classes is a list of one name, because the masks are 0 and 1"),
         ({"window": [1, 0]}, "window is [black, white], two increasing numbers, got [1, 0]."),
         ({"window": 0.4}, "window is [black, white], two increasing numbers, got 0.4."),
-        ({"name": 10}, "each sheet is a mapping with a name"),
+        ({"name": 10}, "each sheet must be a mapping with a name"),
     ],
 )
 def test_mistakes_in_a_sheet_are_named(changes: dict[str, Any], rule: str) -> None:

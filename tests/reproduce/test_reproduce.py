@@ -171,7 +171,7 @@ def test_what_is_done_is_not_run_again_and_changed_settings_are_refused(
     ):
         reproduce(bundles)
     assert reproduce(bundles, "--tables_only") == 0
-    assert "epochs 3 (there: 50)" in (folder / "table_1.md").read_text()
+    assert "epochs 3 (config: 50)" in (folder / "table_1.md").read_text()
     assert sum(trainings(folder).values()) == 4
 
 
@@ -186,7 +186,7 @@ def test_quick_is_kept_apart_and_takes_the_first_run_unless_others_are_named(bun
     assert (dense["folds"], dense["mean IoU mean"], dense["mean IoU std"]) == ("1 of 1", "0.6", "")
     assert (sparse["folds"], sparse["missing folds"]) == ("0 of 1", "fold0")
     text = (quick / "table_1.md").read_text()
-    assert "QUICK RUN" in text and "Settings other than train.yaml's: epochs 1 (there: 50)." in text
+    assert "QUICK RUN" in text and "Settings other than train.yaml's: epochs 1 (config: 50)." in text
     assert reproduce(bundles, "--quick", "--only", "dense/fold[02]") == 0
     assert trainings(quick) == {"dense/fold0": 1, "dense/fold2": 1}
     _, dense = rows(quick / "table_1.csv")
@@ -270,10 +270,10 @@ def test_needed_experiments_of_another_bundle_run_first(bundles: Path, capsys: p
     assert str(weights) not in (quick / "transfer/none/fold0/models/trained.txt").read_text()
     text = (quick / "transfer/table_2.md").read_text()
     assert "Starts from fake, trained on synthetic phantoms." in text
-    assert "fake: Settings other than train.yaml's: epochs 1 (there: 50)." in text
+    assert "fake: Settings other than train.yaml's: epochs 1 (config: 50)." in text
     assert reproduce(bundles, "--quick", bundle="transfer") == 0
     assert trainings(quick / "fake") == {"dense/fold0": 1} and sum(trainings(quick / "transfer").values()) == 2
-    with pytest.raises(ValueError, match=r"transfer/dense/fold0 needs fake, which has data of its own: .*--fake::data"):
+    with pytest.raises(ValueError, match=r"transfer/dense/fold0 needs fake, which has its own data: .*--fake::data"):
         reproduce(bundles, "--dataset_dir", bundles, bundle="transfer")
     with pytest.raises(ValueError, match=r"fake/dense/fold0 holds .* epochs was 1, now 2"):
         reproduce(bundles, "--quick", "--fake::epochs", 2, bundle="transfer")
@@ -288,13 +288,16 @@ def test_needed_experiments_of_another_bundle_run_first(bundles: Path, capsys: p
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        (["--epoch", "3"], "No setting is called 'epoch'. Did you mean --epochs?"),
-        (["--epochs", "many"], "--epochs is a number such as 50, got 'many'"),
-        (["--resume", "True"], "--resume is what the experiments of fake differ in"),
-        (["--labels", "dense"], "--labels is what the experiments of fake differ in. Choose some with --only"),
+        (["--epoch", "3"], "There is no setting 'epoch'. Did you mean --epochs?"),
+        (["--epochs", "many"], "--epochs must be a number such as 50, got 'many'"),
+        (["--resume", "True"], "--resume cannot be given because the experiments of fake differ in it"),
+        (
+            ["--labels", "dense"],
+            "--labels cannot be given because the experiments of fake differ in it. Choose experiments with",
+        ),
         (["--only", "spars"], "--only spars matches none of the variants sparse, dense"),
-        (["--epochs"], "Settings are given as --setting value, got --epochs"),
-        (["--jobs", "0"], "--jobs is 1 or more, got 0"),
+        (["--epochs"], "Give settings as --setting value, got --epochs"),
+        (["--jobs", "0"], "--jobs must be 1 or more, got 0"),
     ],
 )
 def test_mistakes_on_the_command_line_are_refused(bundles: Path, arguments: list[str], rule: str) -> None:
@@ -309,25 +312,28 @@ TABLE = PLAN["tables"][0]
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"varients": {}}, "no key is called 'varients'. Did you mean variants?"),
-        ({"variants": {False: {}}}, "variants: False must be a word"),
-        ({"variants": {}}, "variants names one at least"),
-        ({"settings": {"epoch": 3}}, "No setting is called 'epoch'. Did you mean --epochs?"),
-        ({"folds": 3}, "folds is a list of whole numbers such as [0, 1, 2], got 3"),
-        ({"steps": {"training": "train.yaml"}}, "steps: training is a list of configs"),
-        ({"needs": {"dense": {"bundle": "fake"}}}, "needs: dense has bundle, variant and as"),
+        ({"varients": {}}, "There is no key 'varients'. Did you mean variants?"),
+        ({"variants": {False: {}}}, "variants: False must be the name of a folder"),
+        ({"variants": {}}, "variants must name at least one"),
+        ({"settings": {"epoch": 3}}, "there is no setting 'epoch'. Did you mean --epochs?"),
+        ({"folds": 3}, "folds must be a list of whole numbers such as [0, 1, 2], got 3"),
+        ({"steps": {"training": "train.yaml"}}, "steps: training must be a list of configs"),
+        ({"needs": {"dense": {"bundle": "fake"}}}, "needs: dense needs bundle, variant, as; variant, as is missing"),
         ({"needs": {"dense": {"bundle": "fake", "variant": "dense", "as": "pretrained"}}}, "needs itself"),
-        ({"tables": []}, "tables is a list of one or more"),
-        ({"sheets": {"name": "figure_10"}}, "sheets is a list, got {'name'"),
-        ({"sheets": [{"name": "table_1", "classes": ["line"]}]}, "have names of their own, for they name files"),
+        ({"tables": []}, "tables must be a list of one or more"),
+        ({"sheets": {"name": "figure_10"}}, "sheets must be a list of entries, got {'name'"),
+        ({"sheets": [{"name": "table_1", "classes": ["line"]}]}, "tables, sheets and curves must have different names"),
         (
             {"sheets": [{"name": "figure_10", "classes": ["line"], "run": "seed0"}]},
-            "is called 'seed0'; there are fold0",
+            "sheet figure_10: there is no run 'seed0'. Runs: fold0",
         ),
-        ({"tables": [{**TABLE, "paper": {"dence": {}}}]}, "table table_1: no variant is called 'dence'"),
-        ({"tables": [{**TABLE, "paper": {"dense": {"IoU": 1}}}]}, "table table_1: no heading is called 'IoU'"),
-        ({"tables": [{**TABLE, "paper": {"dense": {"line": "0.5 ± 0.1"}}}]}, "is a number, or [mean, standard"),
-        ({"tables": [{**TABLE, "columns": {"line": "iou"}}]}, "column 'line' is {row: ..., column: ...}"),
+        (
+            {"tables": [{**TABLE, "paper": {"dence": {}}}]},
+            "table table_1: there is no variant 'dence'. Did you mean dense?",
+        ),
+        ({"tables": [{**TABLE, "paper": {"dense": {"IoU": 1}}}]}, "table table_1: there is no heading 'IoU'"),
+        ({"tables": [{**TABLE, "paper": {"dense": {"line": "0.5 ± 0.1"}}}]}, "must be a number, or [mean, standard"),
+        ({"tables": [{**TABLE, "columns": {"line": "iou"}}]}, "table table_1: columns: line must be a mapping"),
     ],
 )
 def test_mistakes_in_the_file_are_named(bundles: Path, changes: dict[str, Any], rule: str) -> None:
@@ -376,10 +382,10 @@ def test_a_variant_may_have_its_own_steps_and_a_table_may_be_a_curve(bundles: Pa
     assert (out / "table_1.png").stat().st_size > 1000
 
     for changes, message in (
-        ({"steps_of": {"dens": {}}}, "steps_of: no variant is called 'dens'"),
+        ({"steps_of": {"dens": {}}}, "steps_of: there is no variant 'dens'"),
         (
             {"tables": [{**table, "curve": {"label": "slices", "values": {"sparse": 0}}}]},
-            "curve has a label, and values",
+            "curve: values needs sparse, dense; dense is missing",
         ),
     ):
         write_bundle(bundles, **changes)
@@ -393,7 +399,7 @@ def test_what_only_some_variants_set_may_be_given_for_the_others(
     variants = {"own": {"labels": "sparse"}, "other": {}}
     write_bundle(bundles, variants=variants, folds=[0], tables=[{**PLAN["tables"][0], "paper": {}}])
     assert reproduce(bundles, "--labels", "dense") == 0
-    assert "--labels is not for own, which differ in it." in capsys.readouterr().out
+    assert "--labels has no effect on own, which set it themselves." in capsys.readouterr().out
     labels = {
         name: json.loads((bundles.parent / "out" / "fake" / name / "fold0" / "experiment.json").read_text())["settings"]
         for name in variants

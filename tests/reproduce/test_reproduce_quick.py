@@ -13,7 +13,9 @@ from csv_rows import rows_by_name
 from common.reproduce.command import main
 from common.reproduce.plan import read_plan, run_name
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_phantoms")]
 BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/configs/"))
+SETTINGS = {"mosmed_encoders": {"batch_size": 12}}  # its costs are measured on a batch
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,8 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def reproduce(bundle: str, output: Path) -> Path:
     """Folder of a bundle's tables."""
-    assert main([bundle, "--quick", "--jobs", "2", "--output_dir", str(output)]) == 0
+    settings = [word for name, value in SETTINGS.get(bundle, {}).items() for word in (f"--{name}", str(value))]
+    assert main([bundle, "--quick", "--jobs", "2", "--output_dir", str(output), *settings]) == 0
     return output / "quick" / bundle
 
 
@@ -33,7 +36,6 @@ def shown(value: str) -> str:
     return f"{float(value):.6g}" if value and math.isfinite(float(value)) else ""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("bundle", BUNDLES)
 def test_one_command_writes_all_tables_and_figures_of_a_bundle(
     bundle: str, output: Path, capsys: pytest.CaptureFixture[str]
@@ -44,7 +46,9 @@ def test_one_command_writes_all_tables_and_figures_of_a_bundle(
     for variant, design in plan.variants.items():
         step = next(iter(plan.files(variant)))
         config = json.loads((folder / variant / run / "eval" / f"config_{step}.json").read_text())
-        settings = {key: value for key, value in {**design, **plan.quick}.items() if key in config}
+        settings = {
+            key: value for key, value in {**design, **plan.quick, **SETTINGS.get(bundle, {})}.items() if key in config
+        }
         assert {key: config[key] for key in settings} == settings
     for table in plan.tables:
         measured = rows_by_name(folder / f"{table.name}.csv")
@@ -67,7 +71,6 @@ def test_one_command_writes_all_tables_and_figures_of_a_bundle(
     assert "starts; log in" not in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_the_diagnosis_starts_from_the_weights_of_the_labels_that_it_names(output: Path) -> None:
     folder = reproduce("us_reverse_transfer", output)
     for labels in ("dense", "sparse"):

@@ -30,22 +30,22 @@ def test_settings_of_the_config_are_accepted() -> None:
     ("typed", "meant"), [("epoch", "epochs"), ("learningrate", "learning_rate"), ("data_dir", "dataset_dir")]
 )
 def test_mistyped_settings_are_refused_with_the_nearest(typed: str, meant: str) -> None:
-    with pytest.raises(ValueError, match=f"No setting is called '{typed}'. Did you mean --{meant}"):
+    with pytest.raises(ValueError, match=f"There is no setting '{typed}'. Did you mean --{meant}"):
         check(f"--{typed}", "5", **{typed: 5})
 
 
 def test_booleans_in_small_letters_are_refused() -> None:
-    with pytest.raises(ValueError, match="--amp is True or False, in this spelling, got 'false'"):
+    with pytest.raises(ValueError, match="--amp must be True or False, in this spelling, got 'false'"):
         check("--amp", "false", amp="false")
 
 
 def test_words_for_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="--epochs is a number such as 30, got 'many'"):
+    with pytest.raises(ValueError, match="--epochs must be a number such as 30, got 'many'"):
         check("--epochs", "many", epochs="many")
 
 
 def test_a_number_for_a_list_is_refused() -> None:
-    with pytest.raises(ValueError, match=r'--size is a list such as "\[512, 512\]", got 128'):
+    with pytest.raises(ValueError, match=r'--size must be a list such as "\[512, 512\]", got 128'):
         check("--size", "128", size=128)
 
 

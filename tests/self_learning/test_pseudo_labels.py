@@ -17,15 +17,11 @@ from skimage import morphology
 
 from common.datasets.ct import lesions
 from common.phantoms.ct.layouts import write_radiopaedia
+from common.self_learning.clusters import ClustersInLungd, k_means
+from common.self_learning.lungs import LungByThresholdd
 from common.self_learning.pseudo_labels import main
 from common.self_learning.structuring_elements import disk, line
-from common.self_learning.transforms import (
-    ClustersInLungd,
-    LungByThresholdd,
-    MiddleSlicesd,
-    OpenAndCloseLesiond,
-    k_means,
-)
+from common.self_learning.transforms import MiddleSlicesd, OpenAndCloseLesiond
 from common.transforms.ct import LoadScand
 from common.transforms.masks import ClassIndexd
 

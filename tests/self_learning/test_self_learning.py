@@ -129,7 +129,7 @@ def test_layers_are_convolutions_with_the_batch_norms_before_them() -> None:
     assert first_layers(network, 2) == ["stem.body.0", "stem.body.1.0", "stem.body.1.2"]
     assert first_layers(network, 3)[-1] == "stem.shortcut.0"
     assert len(first_layers(segmentation_network("unet", 1, 3), 2)) == 2
-    with pytest.raises(ValueError, match=r"0 to \d+, for DRSegUNet has \d+ and one at least must learn; got 99"):
+    with pytest.raises(ValueError, match=r"DRSegUNet has \d+ layers and at least one must learn; got 99"):
         first_layers(network, 99)
 
 
@@ -207,11 +207,11 @@ def test_a_third_level_can_be_added_to_a_finished_run_and_other_settings_cannot(
         learner(studies, folder, levels=RATES, resume=True).run()
     warnings: list[str] = []
     monkeypatch.setattr(
-        "common.self_learning.stages.logger.warning", lambda text, *parts: warnings.append(text % parts)
+        "common.self_learning.record.logger.warning", lambda text, *parts: warnings.append(text % parts)
     )
     with pytest.raises(KeyboardInterrupt):
         steps(learner(studies, folder), [], stop_before=0).run()
-    assert warnings == [f"Starting anew: labels and levels in {folder} are removed. Use --resume True to go on."]
+    assert warnings == [f"Starting again: labels and levels in {folder} are removed. Use --resume True to continue."]
     assert not list(folder.glob("level_*")), "nothing of the earlier run is left to be mistaken for this one's"
 
 
@@ -225,7 +225,7 @@ def test_a_bad_volume_is_named_in_the_end_and_the_others_go_on_without_truth_too
     run = learner(tmp_path, tmp_path / "run", data={"dataset_dir": str(tmp_path / "scans")}, levels=levels)
     with pytest.raises(
         ValueError,
-        match=r"All levels are done, but cases could not be labelled, or scored:\n  scan0: .*cannot be read",
+        match=r"All levels are done, but some cases could not be labelled or scored:\n  scan0: .*cannot be read",
     ):
         run.run()
     assert "No truth was given" in capsys.readouterr().out
@@ -269,12 +269,15 @@ def test_sets_are_disjoint_complete_and_the_same_for_any_order() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"levels": []}, r"Levels are one or more, .* got \[\]. Give --levels"),
-        ({"levels": [{"epochs": 2}]}, "Level 1 has learning_rate, epochs, frozen, got"),
-        ({"levels": [{**RATES[0], "frozen": 99}]}, "one at least must learn; got 99. Freeze fewer"),
-        ({"levels": [RATES[0], {**RATES[0], "epochs": 0}]}, "Level 2: the learning rate is above 0, epochs are 1 or"),
-        ({"held_out": 0.0}, "--held_out is a share of the volumes between 0 and 1, got 0.0"),
-        ({"starting": 1.5}, "--starting is a share of the volumes above 0, .* got 1.5"),
+        ({"levels": []}, r"--levels must be a list of one or more mappings of .* got \[\]"),
+        ({"levels": [{"epochs": 2}]}, "Level 1 needs learning_rate, epochs, frozen; learning_rate, frozen is missing"),
+        ({"levels": [{**RATES[0], "frozen": 99}]}, "at least one must learn; got 99. Freeze fewer"),
+        (
+            {"levels": [RATES[0], {**RATES[0], "epochs": 0}]},
+            "Level 2: the learning rate must be above 0, epochs must be 1 or",
+        ),
+        ({"held_out": 0.0}, "--held_out must be a share of the volumes between 0 and 1, got 0.0"),
+        ({"starting": 1.5}, "--starting must be a share of the volumes above 0, .* got 1.5"),
     ],
 )
 def test_bad_words_are_refused_before_any_work(
@@ -287,11 +290,11 @@ def test_bad_words_are_refused_before_any_work(
 def test_cases_are_chosen_by_name() -> None:
     cases = [{"case": name} for name in "abc"]
     assert chosen_cases(cases, ["a", "c"], ["b"]) == {"training": [cases[0], cases[2]], "validation": [cases[1]]}
-    with pytest.raises(ValueError, match="--training_cases are one or more of a, b, c; no case is called d"):
+    with pytest.raises(ValueError, match="--training_cases must be one or more of a, b, c; there is no case d"):
         chosen_cases(cases, ["d"], ["b"])
-    with pytest.raises(ValueError, match=r"--validation_cases are .*; got none"):
+    with pytest.raises(ValueError, match=r"--validation_cases must be .*; got none"):
         chosen_cases(cases, ["a"], [])
-    with pytest.raises(ValueError, match="No case is trained on and held out, got a in both"):
+    with pytest.raises(ValueError, match="A case cannot be both trained on and held out, got a in both"):
         chosen_cases(cases, ["a"], ["a"])
 
 
@@ -305,7 +308,7 @@ def test_masks_in_one_folder_are_found_for_studies_in_several(studies: Path, tmp
         (tmp_path / "scans" / folder / "1.nii.gz").touch()
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks" / "1.nii.gz").touch()
-    with pytest.raises(FileNotFoundError, match="No truth for any of 2 cases"):
+    with pytest.raises(FileNotFoundError, match="No ground truth for any of 2 cases"):
         scans(tmp_path / "scans", partners={"label": str(tmp_path / "masks")})
 
 

@@ -1,0 +1,150 @@
+"""Checks of settings: keys of a YAML file, options of a command line, and the settings of an earlier run."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def check_names(
+    kind: str,
+    names: Iterable[Any],
+    known: Collection[str],
+    where: str = "",
+    prefix: str = "",
+    listed: Collection[str] | None = None,
+) -> None:
+    """Refuse names that do not exist, with the nearest one as a suggestion.
+
+    Args:
+        kind: what is named, such as ``variant``.
+        names: to check.
+        known: the names that exist.
+        where: place of the mistake for the message, such as ``table table_1``.
+        prefix: of names in the message, such as ``--``.
+        listed: names that the message lists; by default all that exist.
+
+    Raises:
+        ValueError: for the first name that does not exist.
+
+    Example:
+        >>> check_names("setting", ["epoch"], ["epochs", "fold"], prefix="--")
+        Traceback (most recent call last):
+        ValueError: There is no setting 'epoch'. Did you mean --epochs? Settings: epochs, fold.
+    """
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), list(map(str, known)), n=1)
+            hint = f" Did you mean {prefix}{close[0]}?" if close else ""
+            start = f"{where}: there" if where else "There"
+            every = ", ".join(map(str, known if listed is None else listed))
+            raise ValueError(f"{start} is no {kind} {name!r}.{hint} {kind.capitalize()}s: {every}.")
+
+
+def check_mapping(value: Any, where: str) -> dict[Any, Any]:
+    """The value itself if it is a mapping.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} must be a mapping (name: value), got {value!r}.")
+    return value
+
+
+def check_keys(value: Any, where: str, needed: Collection[str], optional: Collection[str] = ()) -> dict[str, Any]:
+    """The value itself if it is a mapping with the needed keys and no unknown ones.
+
+    Raises:
+        ValueError: if it is not.
+
+    Example:
+        >>> check_keys({"name": "table_1", "colums": {}}, "table table_1", ["name", "columns"])
+        Traceback (most recent call last):
+        ValueError: table table_1: there is no key 'colums'. Did you mean columns? Keys: name, columns.
+    """
+    content = check_mapping(value, where)
+    check_names("key", content, [*needed, *optional], where)
+    if missing := [key for key in needed if key not in content]:
+        raise ValueError(f"{where} needs {', '.join(needed)}; {', '.join(missing)} is missing, got {value!r}.")
+    return content
+
+
+def check_list(value: Any, where: str, entries: str, least: int = 1) -> Sequence[Any]:
+    """The value itself if it is a list.
+
+    Args:
+        value: to check.
+        where: its name in the message.
+        entries: what the list holds, such as ``config files such as [train.yaml]``.
+        least: minimum number of entries.
+
+    Raises:
+        ValueError: if it is no list, or too short.
+    """
+    if not isinstance(value, (list, tuple)) or len(value) < least:
+        raise ValueError(f"{where} must be a list of {entries}, got {value!r}.")
+    return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; True and False are not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_options(options: Mapping[str, Any], defaults: Mapping[str, Any], listed: Collection[str], where: str) -> None:
+    """Refuse options that a config does not have, and values of another type than the config's.
+
+    Args:
+        options: by id, such as ``epochs`` or ``train::trainer::max_epochs``; the type of nested ones is not checked.
+        defaults: content of the config files.
+        listed: options that the message about an unknown one lists.
+        where: place of the mistake for the message; empty for the command line.
+
+    Raises:
+        ValueError: for an unknown option, or a value of another type.
+    """
+    for name, value in options.items():
+        top = name.replace("#", "::").split("::")[0]
+        check_names("setting", [top], defaults, where, prefix="--", listed=listed)
+        expected = _expected(defaults[top], value)
+        if name == top and expected:
+            raise ValueError(f"{where}{': ' if where else ''}--{top} must be {expected}, got {value!r}.")
+
+
+def _expected(default: Any, value: Any) -> str:
+    """What a value must be, or nothing if it has the type of the default."""
+    if isinstance(value, str) and value.startswith(("$", "@", "%")):
+        return ""
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else "True or False, in this spelling"
+    if is_number(default):
+        return "" if is_number(value) else f"a number such as {default}"
+    if isinstance(default, list):
+        return "" if isinstance(value, (list, tuple)) else f'a list such as "{default}"'
+    return ""
+
+
+def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path, content: str, remedy: str) -> None:
+    """Refuse to mix runs with different settings in one folder.
+
+    Args:
+        before: settings that the folder was started with.
+        now: settings of this run.
+        folder: for the message.
+        content: what the folder holds, such as ``an experiment``.
+        remedy: what to do, besides giving the same settings.
+
+    Raises:
+        ValueError: naming the settings that differ.
+    """
+    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if differing:
+        values = ((key, before.get(key, "not set"), now.get(key, "not set")) for key in differing)
+        changes = "; ".join(f"{key} was {old}, now {new}" for key, old, new in values)
+        raise ValueError(
+            f"{folder} holds {content} with other settings: {changes}. Give the same ones, or another --output_dir, "
+            f"or {remedy}."
+        )
