@@ -90,6 +90,6 @@ def check_hu(image: torch.Tensor, intensity: str, name: str) -> None:
     low, high = (float(bound) for bound in torch.aminmax(image))
     if intensity != "HU" or not (np.isfinite([low, high]).all() and low <= AIR[1]):
         raise ValueError(
-            f"{name}: pseudo-labels need HU, with air below {AIR[1]:g}, got {low:g} to {high:g}, declared as {intensity}. "
-            "Export the scan in HU, or leave it out with --exclude."
+            f"{name}: pseudo-labels need HU, with air below {AIR[1]:g}, got {low:g} to {high:g}, declared as "
+            f"{intensity}. Export the scan in HU, or leave it out with --exclude."
         )
