@@ -170,10 +170,10 @@ def test_pictures_without_lung_are_left_out_of_all_sets_and_told_of_once(
     }
     named = ", ".join(str(case["image"]) for case in bare[:5])
     assert [each for each in caplog.messages if "no lung" in each] == [
-        f"10 of 30 pictures hold no lung and are left out: {named}, ..."
+        f"10 of 30 images hold no lung and are left out: {named}, ..."
     ]
     with pytest.raises(
-        ValueError, match=r"Pictures with lung are needed, got 10 without \(.*p0_2\.png, .*, \.\.\.\)\. Give"
+        ValueError, match=r"Images with lung are needed, got 10 without \(.*p0_2\.png, .*, \.\.\.\)\. Give"
     ):
         image_label_sets(bare, masks)
 
@@ -207,7 +207,7 @@ def test_pictures_that_cannot_be_read_are_named_before_training(tmp_path: Path) 
     cases = pictures(tmp_path, {f"p{number}": [0, 1] for number in range(10)})
     for number in (3, 8):
         cases[number]["image"].write_bytes(b"no picture %d" % number)
-    with pytest.raises(ValueError, match=r"2 of 20 pictures cannot be used: .*\.png: cannot be read: .*\.png: cannot"):
+    with pytest.raises(ValueError, match=r"2 of 20 images cannot be used: .*\.png: cannot be read: .*\.png: cannot"):
         image_label_sets(cases, masks)
 
 
