@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 from PIL import Image
 
-from ..files import whole_file
+from ..files import complete_file
 from .styles import ClassStyle
 
 
@@ -32,5 +32,5 @@ def save_volume(path: str | Path, values: np.ndarray, affine: np.ndarray) -> Non
     """Save a NIfTI file in mm, completely or not at all; its folder is created if needed."""
     volume = nibabel.Nifti1Image(values, affine)
     volume.header.set_xyzt_units("mm")
-    with whole_file(path) as part:
+    with complete_file(path) as part:
         nibabel.save(volume, part)

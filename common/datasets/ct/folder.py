@@ -10,7 +10,7 @@ from typing import Any
 
 import pydicom
 
-from ...files import matches, reason, unique
+from ...files import make_names_unique, matches, reason
 from ...phantoms.ct.folder import phantom_dir
 from ...readers.ct import DICOM, ITK, NIFTI, PICTURES, UPRIGHT, kind_of
 
@@ -162,7 +162,7 @@ def inference_cases(
             f"No scan in {root}: {len(files)} files, {len(cases)} of them scans, none left by include={include!r} and "
             f"exclude={exclude!r}. Formats: {', '.join(NIFTI + ITK + DICOM + PICTURES)}."
         )
-    unique(wanted)
+    make_names_unique(wanted)
     add_partners(wanted, partners or {})
     declared = {"intensity": intensity, "picture_axes": picture_axes}
     return [
