@@ -1,13 +1,11 @@
-"""What a network costs: parameters, operations, speed and memory."""
+"""Costs of a network: parameters, operations, speed and memory."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import csv
 import importlib
 import logging
-import math
 import multiprocessing
 import statistics
 import tempfile
@@ -21,12 +19,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .files import whole_file
 from .inferers import FastCall
+from .tables import write_csv
 
 logger = logging.getLogger(__name__)
 
-PROCESS = Path("/proc/self")  # what Linux tells of a process
+PROCESS = Path("/proc/self")  # Linux's information on this process
 
 
 def measure_costs(
@@ -38,11 +36,11 @@ def measure_costs(
     amp: bool = False,
     rounds: int = 5,
 ) -> dict[str, float]:
-    """Measure what one slice costs, write ``costs.csv`` with one row, ``network``, and log it.
+    """Measure the costs of one slice, write ``costs.csv`` with one row, ``network``, and log it.
 
-    All is measured on copies: the network keeps its weights, gradients, mode and device. On a CPU, memory is measured
-    in two processes of their own, so that a script which calls this needs ``if __name__ == "__main__":``, and the
-    network's classes must be importable.
+    Everything is measured on copies: the network keeps its weights, gradients, mode and device. On a CPU, memory is
+    measured in two separate processes. A script that calls this function therefore needs
+    ``if __name__ == "__main__":``, and the network's classes must be importable.
 
     Args:
         network: (B, in_channels, H, W) to logits (B, classes, H, W), on the device to measure.
@@ -51,18 +49,24 @@ def measure_costs(
         in_channels: channels of a slice.
         batch_size: slices of a training step.
         amp: mixed precision, see ``common.inferers.FastCall``.
-        rounds: timed passes, after one that is not.
+        rounds: number of timed passes, after one that is not timed.
 
     Returns:
-        The columns of the table; NaN, and blank there, where something cannot be measured:
+        The columns of the table; NaN, and blank in the table, if something cannot be measured:
         ``parameters_million``: weights, trainable or not, without the statistics of batch norms;
         ``gflop``: see ``gflop``; ``slices_per_second``: see ``slices_per_second``;
         ``memory_gib``: peak of inference of one slice, ``training_memory_gib``: peak of one training step of
         ``batch_size`` slices, see ``memory_gib``;
-        ``threads``: that torch computes with on a CPU, on which its speed depends.
+        ``threads``: number of threads of torch on a CPU, on which its speed depends.
 
     Raises:
         ValueError: for a size that is not two numbers, or a number below 1.
+
+    Example:
+        >>> from common.networks.drsegunet import DRSegUNet
+        >>> costs = measure_costs(DRSegUNet(), (512, 512), "costs")
+        >>> f"{costs['parameters_million']:.1f} million parameters, {costs['gflop']:.0f} GFLOP"
+        '5.5 million parameters, 71 GFLOP'
     """
     if len(size) != 2 or min(*size, in_channels, batch_size, rounds) < 1:
         raise ValueError(
@@ -79,13 +83,10 @@ def measure_costs(
         "threads": torch.get_num_threads(),
     }
     path = Path(output_dir) / "costs.csv"
-    with whole_file(path) as part, part.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["row", *costs])
-        table.writerow(["network", *("" if math.isnan(value) else f"{value:.6g}" for value in costs.values())])
+    write_csv(path, ["row", *costs], [["network", *costs.values()]], form=".6g")
     logger.info(
-        "%.2f million parameters, %.1f GFLOP a slice, %.2f slices/s on %s (%d threads), %.2f GiB, in training %.2f GiB "
-        "(batch of %d): %s.",
+        "%.2f million parameters, %.1f GFLOP per slice, %.2f slices/s on %s (%d threads), %.2f GiB, "
+        "in training %.2f GiB (batch of %d): %s.",
         *list(costs.values())[:3],
         _device(network),
         *(costs[name] for name in ("threads", "memory_gib", "training_memory_gib")),
@@ -95,15 +96,19 @@ def measure_costs(
 
 
 def gflop(network: nn.Module, shape: Sequence[int]) -> float:
-    """10^9 floating-point operations of a forward pass, (B, C, H, W) ``shape``.
+    """10^9 floating-point operations of a forward pass.
 
-    Convolutions and matrix products count, a multiplication and an addition as two; biases, norms, activations and
-    resampling do not.
+    Convolutions and matrix products count; a multiplication and an addition are two operations. Biases, norms,
+    activations and resampling do not count.
+
+    Args:
+        network: the network.
+        shape: (B, C, H, W) of the input.
     """
     model = copy.deepcopy(network).eval()
     try:
         return _counted(model.to("meta"), shape)  # shapes alone, nothing is computed
-    except Exception:  # a network that looks at values can raise anything here; what is wrong with it shows below
+    except Exception:  # a network that reads values can raise anything here; a faulty network fails again below
         return _counted(copy.deepcopy(network).eval().cpu(), shape)
 
 
@@ -118,38 +123,38 @@ def slices_per_second(network: nn.Module, shape: Sequence[int], amp: bool = Fals
 
     Args:
         network: on the device to measure.
-        shape: (B, C, H, W) of what goes through at once.
+        shape: (B, C, H, W) of a batch.
         amp: mixed precision.
-        rounds: timed passes, after one that is not.
+        rounds: number of timed passes, after one that is not timed.
     """
     model, call = copy.deepcopy(network).eval(), FastCall(amp)
     x = torch.ones(*shape, device=_device(network))
     seconds = []
     with torch.inference_mode():
         for _ in range(1 + rounds):
-            began = time.perf_counter()
+            started = time.perf_counter()
             call(model, x)
             if x.is_cuda:
                 torch.cuda.synchronize(x.device)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.perf_counter() - started)
     return shape[0] / statistics.median(seconds[1:])
 
 
 def memory_gib(network: nn.Module, shape: Sequence[int], amp: bool = False, training: bool = False) -> float:
     """Peak memory in GiB of a forward pass in inference, or of a training step, weights and input included.
 
-    A training step is forward pass, loss, backward pass and one step of Adam. On a GPU this is what torch allocates
-    there. On a CPU it is the peak of the resident memory of a process that does nothing else, less what Python and the
-    libraries held in it before the network arrived.
+    A training step is forward pass, loss, backward pass and one step of Adam. On a GPU, the memory that torch allocates
+    is counted. On a CPU, it is the peak of the resident memory of a process that does nothing else, minus the memory
+    that Python and the libraries used before the network was loaded.
 
     Args:
         network: on the device to measure.
-        shape: (B, C, H, W) of what goes through at once.
+        shape: (B, C, H, W) of a batch.
         amp: mixed precision.
-        training: a training step, of the parameters that require a gradient.
+        training: measure a training step, of the parameters that require a gradient.
 
     Returns:
-        NaN on other devices, where the system has no ``/proc``, and where the process was killed.
+        NaN on other devices, on systems without ``/proc``, and if the process was killed.
     """
     device = _device(network)
     if device.type == "cuda":
@@ -160,34 +165,34 @@ def memory_gib(network: nn.Module, shape: Sequence[int], amp: bool = False, trai
     if device.type != "cpu" or not (PROCESS / "status").exists():
         return float("nan")
     modules = sorted({type(part).__module__ for part in network.modules()})
-    context = multiprocessing.get_context("spawn")  # a fork would hold, and share, what this process holds
+    context = multiprocessing.get_context("spawn")  # a fork would share the memory of this process
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, context) as pool:
         torch.save(network, Path(folder) / "network.pt")
         arguments = (f"{folder}/network.pt", modules, tuple(shape), amp, training, torch.get_num_threads())
         try:
             return pool.submit(_peak_gib, *arguments).result()
         except BrokenProcessPool:
-            logger.warning("The process that measures memory was killed, which happens where memory is short: blank.")
+            logger.warning("The process that measures memory was killed, probably for lack of memory: left blank.")
             return float("nan")
 
 
 def _peak_gib(
     file: str, modules: Sequence[str], shape: Sequence[int], amp: bool, training: bool, threads: int
 ) -> float:
-    """What the process of ``memory_gib`` runs."""
+    """Measure peak memory in GiB; body of the process of ``memory_gib``."""
     torch.set_num_threads(threads)
     for name in modules:
         importlib.import_module(name)
-    _step(nn.Conv2d(shape[1], 1, 1), (1, shape[1], 8, 8), amp, training)  # loads what torch loads at its first use
+    _step(nn.Conv2d(shape[1], 1, 1), (1, shape[1], 8, 8), amp, training)  # torch loads libraries at its first use
     before = _status("VmRSS")
     with contextlib.suppress(OSError):  # may be forbidden
-        (PROCESS / "clear_refs").write_text("5")  # the peak starts anew: importing may have needed more
+        (PROCESS / "clear_refs").write_text("5")  # resets the peak, because imports may have needed more
     _step(torch.load(file, weights_only=False), shape, amp, training)
     return (_status("VmHWM") - before) / 2**20
 
 
 def _status(name: str) -> int:
-    """KiB, from the kernel's account of this process."""
+    """A value in KiB from the kernel's status of this process."""
     return int((PROCESS / "status").read_text().split(f"{name}:")[1].split()[0])
 
 
@@ -204,5 +209,5 @@ def _step(network: nn.Module, shape: Sequence[int], amp: bool, training: bool) -
 
 
 def _device(network: nn.Module) -> torch.device:
-    """Where the network is; one without parameters counts as on the CPU."""
+    """Device of the network; the CPU for one without parameters."""
     return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""What finding files, writing them and explaining their faults have in common."""
+"""Files written completely or not at all, hashes, reasons of errors, and names of cases."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ from typing import Any
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
-    """A file beside ``path`` to write, with its suffix, which takes its place when all went well.
+def complete_file(path: str | Path) -> Iterator[Path]:
+    """Write a file completely or not at all.
 
-    A run that is killed at any moment leaves the old file or the new one, whole. The folder is made where missing.
+    The block writes a temporary file beside ``path``, with the same suffix, which replaces ``path`` when the block ends
+    without an error. If the run is killed, ``path`` is the complete old file or the complete new one.
+
+    Args:
+        path: the file; its folder is created if needed.
+
+    Example:
+        >>> with complete_file("out/scores.csv") as part:
+        ...     _ = part.write_text("class,dice")
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +36,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's content, as hexadecimal digits."""
+    """SHA-256 of a file's content in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(2**20):
@@ -37,7 +45,7 @@ def sha256(path: Path) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """The innermost message of a reader's error on one line: readers chain several."""
+    """The innermost message of a chain of errors, in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines()
@@ -45,12 +53,12 @@ def reason(error: BaseException) -> str:
 
 
 def matches(name: str, patterns: str | Sequence[str]) -> bool:
-    """Whether a case's name fits one of the patterns."""
-    several = patterns.split(",") if isinstance(patterns, str) else patterns  # the command line makes a list of a,b
+    """Whether the name of a case matches one of the patterns, such as ``CT-1/*``."""
+    several = patterns.split(",") if isinstance(patterns, str) else patterns  # the command line turns a,b into a list
     return any(fnmatch(name, pattern) for pattern in several)
 
 
-def unique(cases: list[dict[str, Any]]) -> None:
+def make_names_unique(cases: list[dict[str, Any]]) -> None:
     """Make the names of cases unique: the first keeps its name, others get their suffix, then a number.
 
     Args:

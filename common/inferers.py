@@ -12,11 +12,11 @@ from monai.utils import convert_to_dst_type
 from torch import nn
 from tqdm import tqdm
 
-LONG = 50  # slices
+LONG = 50  # slices, from which a progress bar is shown
 
 
 def mixed_precision(device: torch.device) -> torch.dtype | None:
-    """The 16-bit type that a device computes natively, or None where it would only emulate one."""
+    """The 16-bit type that a device computes natively, or None if it would only emulate one."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type == "cpu" and native_bfloat16(torch.cpu.get_capabilities()):
@@ -25,7 +25,9 @@ def mixed_precision(device: torch.device) -> torch.dtype | None:
 
 
 def native_bfloat16(capabilities: Mapping[str, Any]) -> bool:
-    """Whether a processor multiplies bfloat16 itself; oneDNN says yes to any AVX-512 and emulates, four times slower.
+    """Whether a processor multiplies bfloat16 itself.
+
+    oneDNN reports support for any processor with AVX-512, and emulates it, which is four times slower than float32.
 
     Args:
         capabilities: from ``torch.cpu.get_capabilities()``.
@@ -36,19 +38,25 @@ def native_bfloat16(capabilities: Mapping[str, Any]) -> bool:
 
 
 def lesions_first(probabilities: torch.Tensor, lesions: Sequence[int], threshold: float) -> torch.Tensor:
-    """Class of each pixel: a lesion where lesions of all kinds together are likely enough, even if less than half.
+    """Class of each pixel, with all kinds of lesion compared together with the other classes.
 
-    There the likeliest kind, elsewhere the likeliest of the other classes. The threshold that gives the best expected
-    Dice is half of the Dice that it gives (Lipton, Elkan and Naryanaswamy, *Optimal Thresholding of Classifiers to
-    Maximize F1 Measure*, 2014, theorem 1): 0.3 for a network that reaches 0.6.
+    A pixel is lesion if the sum of the probabilities of all kinds exceeds the threshold, even if that is less than
+    half. It then gets the most probable kind, otherwise the most probable of the other classes. The threshold with the
+    best expected Dice is half of the Dice that it gives (Lipton, Elkan and Naryanaswamy, *Optimal Thresholding of
+    Classifiers to Maximize F1 Measure*, 2014, theorem 1): 0.3 for a network that reaches 0.6.
 
     Args:
-        probabilities: (B, classes, H, W), of 1 in all.
+        probabilities: (B, classes, H, W), with a sum of 1 over the classes.
         lesions: channels of the kinds of lesion.
-        threshold: of their sum.
+        threshold: of the sum of their probabilities.
 
     Returns:
         Channels, (B, 1, H, W).
+
+    Example:
+        >>> probabilities = torch.tensor([0.15, 0.20, 0.40, 0.25]).view(1, 4, 1, 1)
+        >>> lesions_first(probabilities, lesions=[0, 1], threshold=0.3).item()
+        1
     """
     chosen = torch.zeros(probabilities.shape[1], dtype=torch.bool, device=probabilities.device)
     chosen[list(lesions)] = True
@@ -58,39 +66,45 @@ def lesions_first(probabilities: torch.Tensor, lesions: Sequence[int], threshold
 
 
 class FastCall:
-    """Call a network with mixed precision, channels-last memory and, if asked, compiled.
+    """Call a network with mixed precision, channels-last memory and, on request, compiled.
 
     Args:
-        amp: bfloat16 where the device computes it natively, float16 on older GPUs, float32 elsewhere.
+        amp: bfloat16 if the device computes it natively, float16 on older GPUs, float32 elsewhere.
         compile: ``torch.compile`` the network; the first call then takes a minute, later ones are faster.
-        half: float16 may be used; training with it needs its losses scaled.
-        mirror: average the logits of a slice and of its left-right mirror image, at twice the time.
+        half: float16 may be used; training with it needs scaled losses.
+        mirror: average the logits of a slice and of its left-right mirror image, in twice the time.
     """
 
     def __init__(self, amp: bool = False, compile: bool = False, half: bool = True, mirror: bool = False) -> None:
         self.amp, self.compile, self.half, self.mirror = amp, compile, half, mirror
-        self._compiled: dict[int, Callable[..., torch.Tensor]] = {}
+        # By the network itself: an inferer may be called with two networks in turn, and an id could be used again
+        self._prepared: dict[nn.Module, Callable[..., torch.Tensor]] = {}
 
     def __call__(self, network: Callable[..., torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to float32 logits (B, classes, H, W); H is left-right, as X in LPS."""
+        """Return float32 logits (B, classes, H, W) of slices (B, C, H, W); H is left-right, as X in LPS."""
         logits = self.forward(network, x)
         return (logits + self.forward(network, x.flip(2)).flip(2)) / 2 if self.mirror else logits
 
     def forward(self, network: Callable[..., torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         """One pass."""
-        if isinstance(network, nn.Module) and id(network) not in self._compiled:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._compiled[id(network)] = torch.compile(network) if self.compile else network
+        prepared = self._prepare(network) if isinstance(network, nn.Module) else network
         dtype = mixed_precision(x.device) if self.amp else None
         if dtype is torch.float16 and not self.half:
             dtype = None
         x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
-            return self._compiled.get(id(network), network)(x).float()
+            return prepared(x).float()
+
+    def _prepare(self, network: nn.Module) -> Callable[..., torch.Tensor]:
+        """The network in channels-last memory, compiled on request; prepared at its first call."""
+        if network not in self._prepared:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._prepared[network] = torch.compile(network) if self.compile else network
+        return self._prepared[network]
 
 
 class MixedPrecisionInferer(SimpleInferer):
-    """MONAI's ``SimpleInferer`` in mixed precision on CPU and GPU; the engines' own ``amp`` knows CUDA only.
+    """MONAI's ``SimpleInferer`` in mixed precision on CPU and GPU; the engines' own ``amp`` works on CUDA only.
 
     Args:
         amp, compile, half, mirror: see ``FastCall``.
@@ -101,20 +115,21 @@ class MixedPrecisionInferer(SimpleInferer):
         self.call = FastCall(amp, compile, half, mirror)
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> Any:
-        """(B, C, H, W) to logits (B, classes, H, W)."""
+        """Return logits (B, classes, H, W) of slices (B, C, H, W)."""
         return super().__call__(inputs, lambda x: self.call(network, x))
 
 
 class SlicesInferer(Inferer):
-    """Run a two-dimensional network over volumes, and decide each batch of slices at once.
+    """Run a two-dimensional network over volumes, and turn the logits of each batch of slices into its result at once.
 
-    Gives what MONAI's ``SliceInferer`` would give with the decision inside its network. That one blends windows, which
-    whole slices do not need: 8 ms a slice on a CPU, and two float32 volumes beside the result.
+    The result is that of MONAI's ``SliceInferer`` with ``decide`` inside its network. ``SliceInferer`` blends windows,
+    which complete slices do not need: that takes 8 ms per slice on a CPU, and two float32 volumes beside the result.
 
     Args:
         slices_at_once: batch size.
         amp, compile, mirror: see ``FastCall``.
-        needed_channel: slices whose input is 0 all over this channel are not segmented and stay 0; none by default.
+        needed_channel: slices that are 0 everywhere in this input channel are not segmented and stay 0; None segments
+            all slices.
     """
 
     def __init__(
@@ -130,17 +145,24 @@ class SlicesInferer(Inferer):
         self.call = FastCall(amp, compile, mirror=mirror)
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
-        """Logits (B, classes, H, W) to what the volume will hold, (B, channels, H, W)."""
+        """Turn logits (B, classes, H, W) into values of the result, (B, channels, H, W)."""
         raise NotImplementedError
 
     def of_slices(self, network: Callable[..., Any], slices: torch.Tensor) -> torch.Tensor:
-        """Slices (B, C, H, W) to what the volume will hold, (B, channels, H, W)."""
+        """Turn slices (B, C, H, W) into values of the result, (B, channels, H, W)."""
         return self.decide(self.call(network, slices))
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        """(N, C, H, W, Z) to decisions (N, channels, H, W, Z), with a progress bar where it takes long.
+        """Run the network over volumes, with a progress bar for long ones.
 
-        A batch of slices, (B, C, H, W) to (B, channels, H, W), is decided at once.
+        Args:
+            inputs: volumes (N, C, H, W, Z), or a batch of slices (B, C, H, W).
+            network: from slices (B, C, H, W) to logits (B, classes, H, W).
+            args: ignored.
+            kwargs: ignored.
+
+        Returns:
+            (N, channels, H, W, Z), or (B, channels, H, W) of slices.
         """
         volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         if volumes.ndim == 4:
@@ -162,14 +184,14 @@ class SlicesInferer(Inferer):
 class MaskInferer(SlicesInferer):
     """Segment a volume without a volume of probabilities, which would be large.
 
-    For 512 x 512 x 400 voxels and four classes, probabilities would take 1.6 GiB, the mask takes 0.1.
+    For 512 x 512 x 400 voxels and four classes, probabilities would take 1.6 GiB; the mask takes 0.1 GiB.
 
     Args:
         values: mask value of each output channel, as saved: 0 is background.
-        threshold: a pixel takes its most probable class where that exceeds this probability, else 0.
+        threshold: a pixel takes its most probable class if that exceeds this probability, else 0.
         slices_at_once: batch size.
         amp, compile, mirror: see ``FastCall``.
-        lesions, lesion_threshold: where given, ``lesions_first`` decides, and ``threshold`` does not.
+        lesions, lesion_threshold: if given, ``lesions_first`` decides, and ``threshold`` is not used.
     """
 
     def __init__(
@@ -188,7 +210,7 @@ class MaskInferer(SlicesInferer):
         self.lesions, self.lesion_threshold = list(lesions), lesion_threshold
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
-        """(B, classes, H, W) to mask values (B, 1, H, W), uint8."""
+        """Turn logits (B, classes, H, W) into mask values (B, 1, H, W), uint8."""
         values = torch.tensor(self.values, dtype=torch.uint8, device=logits.device)
         probabilities = logits.softmax(1)
         if self.lesion_threshold is not None:
@@ -201,5 +223,5 @@ class ProbabilityInferer(SlicesInferer):
     """Probabilities of a volume by a network that ends in a sigmoid."""
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
-        """(B, classes, H, W) to probabilities of the same shape, float32."""
+        """Turn logits (B, classes, H, W) into probabilities of the same shape, float32."""
         return logits.sigmoid()

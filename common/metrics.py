@@ -1,4 +1,4 @@
-"""Scores out of one confusion matrix, pooled over all pixels or frames, as ignite metrics and as plain functions."""
+"""Scores from one confusion matrix, pooled over all pixels or frames, as ignite metrics and as plain functions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pairs(output: Sequence[Mapping[str, torch.Tensor]]) -> tuple[torch.Tensor, t
 
 
 def confusion(classes: int) -> ConfusionMatrix:
-    """ignite's confusion matrix (classes, classes) of an engine's output: rows are truth, columns prediction.
+    """ignite's confusion matrix (classes, classes) of an engine's output: rows are the true classes.
 
     Args:
         classes: number of classes; see ``pairs`` for the output.
@@ -29,26 +29,30 @@ def confusion(classes: int) -> ConfusionMatrix:
 
 
 def per_class(matrix: torch.Tensor, score: str) -> torch.Tensor:
-    """A score for each class out of a confusion matrix.
+    """A score for each class from a confusion matrix.
 
     Args:
-        matrix: counts (classes, classes), rows are truth.
+        matrix: counts (classes, classes), rows are the ground truth.
         score: ``iou``, ``precision``, ``recall`` or ``f1``.
 
     Returns:
-        (classes,) in 0..1. NaN for a class that truth does not hold; precision is 0 for a class never predicted, as
-        scikit-learn has it.
+        (classes,) in 0..1. NaN for a class that the ground truth lacks; precision is 0 for a class that is never
+        predicted, as in scikit-learn.
 
     Raises:
         ValueError: for another score.
+
+    Example:
+        >>> per_class(torch.tensor([[3, 1], [2, 4]]), "iou")  # 3 / (4 + 5 - 3), 4 / (6 + 5 - 4)
+        tensor([0.5000, 0.5714], dtype=torch.float64)
     """
     matrix = matrix.double()
-    hit, truth, told = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+    hit, truth, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
     ratios = {
-        "iou": (hit, truth + told - hit),
-        "precision": (hit, told),
+        "iou": (hit, truth + predicted - hit),
+        "precision": (hit, predicted),
         "recall": (hit, truth),
-        "f1": (2 * hit, truth + told),
+        "f1": (2 * hit, truth + predicted),
     }
     if score not in ratios:
         raise ValueError(f"Unknown score {score!r}. Choose one of {', '.join(ratios)}.")
@@ -57,23 +61,26 @@ def per_class(matrix: torch.Tensor, score: str) -> torch.Tensor:
 
 
 def accuracy(matrix: torch.Tensor) -> torch.Tensor:
-    """Share of samples whose class is right, out of a confusion matrix."""
+    """Share of samples with the right class, from a confusion matrix."""
     return matrix.double().trace() / matrix.sum().clamp(min=1)
 
 
 def merged(matrix: torch.Tensor, groups: Sequence[int]) -> torch.Tensor:
-    """Confusion matrix after classes were merged.
+    """Confusion matrix after merging classes.
 
     Args:
         matrix: (classes, classes).
         groups: for each class, the index of the class that it becomes part of.
+
+    Returns:
+        (merged classes, merged classes).
     """
     onto = torch.nn.functional.one_hot(torch.as_tensor(groups), max(groups) + 1).to(matrix)  # (classes, merged)
     return onto.T @ matrix @ onto
 
 
 class Details(MetricsLambda):
-    """What is no single number: kept in ``engine.state.metric_details``, for loggers take ``metrics`` to be numbers."""
+    """A metric with several numbers, kept in ``engine.state.metric_details``; loggers need numbers in ``metrics``."""
 
     def completed(self, engine: Engine, name: str) -> None:
         """Keep the value, on the CPU."""
@@ -92,7 +99,7 @@ class Counts(Details):
 
 
 class ClassScore(Details):
-    """A score per class, (1, classes), of a confusion matrix that an engine fills; see ``per_class``.
+    """A score per class, (1, classes), from a confusion matrix that an engine fills; see ``per_class``.
 
     Args:
         matrix: from ``confusion``; several scores may share it.
@@ -104,14 +111,19 @@ class ClassScore(Details):
 
 
 class MeanScore(MetricsLambda):
-    """Mean over the classes that truth holds; arguments as ``ClassScore``."""
+    """Mean over the classes in the ground truth.
+
+    Args:
+        matrix: from ``confusion``.
+        score: ``iou``, ``precision``, ``recall`` or ``f1``.
+    """
 
     def __init__(self, matrix: ConfusionMatrix, score: str) -> None:
         super().__init__(lambda counts: float(per_class(counts, score).nanmean()), matrix)
 
 
 class Accuracy(MetricsLambda):
-    """Share of pixels or frames whose class is right.
+    """Share of pixels or frames with the right class.
 
     Args:
         matrix: from ``confusion``.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import whole_file
+from .files import complete_file
 
 
 def column_means(values: np.ndarray) -> list[float]:
@@ -45,7 +45,7 @@ def write_csv(path: Path, heading: Sequence[str], rows: Iterable[Sequence[Any]],
         rows: cells in the order of the columns, formatted by ``cell_text``; missing numbers are blank.
         form: see ``cell_text``.
     """
-    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with complete_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(heading)
         table.writerows([cell_text(cell, form) for cell in row] for row in rows)

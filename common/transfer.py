@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .files import complete_file
 from .files import sha256 as file_sha256
-from .files import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def save_whole(content: dict[str, Any], path: Path) -> None:
 
     MONAI's ``save_obj`` removes the old file before it writes the new one.
     """
-    with whole_file(path) as part:
+    with complete_file(path) as part:
         torch.save(content, part)
 
 

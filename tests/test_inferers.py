@@ -111,3 +111,17 @@ def test_a_mirrored_call_averages_a_slice_and_its_left_right_mirror_image() -> N
     x = torch.arange(12.0).reshape(1, 1, 4, 3)
     expected = x / 2  # each half is seen by one of both passes
     torch.testing.assert_close(FastCall(mirror=True)(lambda slices: slices * left, x), expected)
+
+
+def test_two_networks_called_in_turn_by_one_inferer_keep_their_own_outputs() -> None:
+    call, x = FastCall(), torch.ones(1, 1, 2, 2)
+    networks = [torch.nn.Conv2d(1, 1, 1, bias=False) for _ in range(2)]
+    for factor, network in enumerate(networks, start=2):
+        torch.nn.init.constant_(network.weight, factor)
+    with torch.no_grad():
+        outputs = [call(network, x).unique().item() for network in [*networks, *networks]]
+        for factor in range(20):  # networks that are gone leave their ids to new ones
+            network = torch.nn.Conv2d(1, 1, 1, bias=False)
+            torch.nn.init.constant_(network.weight, factor)
+            assert call(network, x).unique().item() == factor
+    assert outputs == [2, 3, 2, 3]

@@ -17,7 +17,7 @@ import numpy as np
 from monai.config import KeysCollection
 from nibabel.affines import voxel_sizes
 
-from ..files import whole_file
+from ..files import complete_file
 from ..report.scan_report import Scan, ScanReport, lps_array
 from ..tables import write_csv
 from .figure import SHOWN, Surroundings, crop_surroundings, draw_findings, largest_findings
@@ -148,7 +148,7 @@ class AuditCased(ScanReport):
         note = f"Regions: {', '.join(f'{counts[kind]} {kind}' for kind in KINDS)}" if self.shown else "No findings."
         if sum(counts[kind] for kind in KINDS) > SHOWN:
             note += f"; {SHOWN} are shown, the largest of each kind among them"
-        with whole_file(self.output_dir / "audit.png") as part:
+        with complete_file(self.output_dir / "audit.png") as part:
             draw_findings(part, self.shown, title, note)
 
 

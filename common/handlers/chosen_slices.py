@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine
 
-from ..files import whole_file
+from ..files import complete_file
 from ..run.distributed import gathered
 from .score_table import ScoreTable
 from .slice_table import decollated
@@ -98,7 +98,7 @@ class ChosenSlices(ScoreTable):
         numbers = self.slices or [present[position] for position in spread]
         images, truths, predictions = (np.stack(each) for each in zip(*(kept[n] for n in numbers), strict=True))
         titles = np.array([f"{case}, slice {number}" for number in numbers])
-        with whole_file(self.path) as part:
+        with complete_file(self.path) as part:
             np.savez_compressed(part, images=images, truths=truths, predictions=predictions, titles=titles)
 
 

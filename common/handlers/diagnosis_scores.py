@@ -93,7 +93,7 @@ class DiagnosisScores(ScoreTable):
         return [*rows, ["mean", *values.nanmean(0).tolist(), float(accuracy(matrix))]]
 
     def write(self, engine: Engine) -> None:
-        """Write the tables and the picture, print the scores."""
+        """Write the tables and the figure, print the scores."""
         clips = self.clips()
         matrices = {"frame": self.matrix(self.frames), "clip": self.matrix(clips)}
         scores = {unit: self.scores(matrix) for unit, matrix in matrices.items()}

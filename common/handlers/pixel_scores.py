@@ -77,7 +77,7 @@ class PixelScores(ScoreTable):
         print_table(text, self.output_dir, "scores.csv", "scores_per_image.csv")
 
     def scores(self, matrix: torch.Tensor) -> dict[str, dict[str, float]]:
-        """Scores by class, and their ``mean``, out of the confusion matrix of all pixels."""
+        """Scores by class, and their ``mean``, from the confusion matrix of all pixels."""
         sets = {"sparse": (self.sparse, merged(matrix, self.groups))}
         if self.classes != self.sparse:
             sets["dense"] = (self.classes, matrix)

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..files import whole_file
+from ..files import complete_file
 
 SUMS = "sha256sums.txt"  # as `sha256sum --check` reads it
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
@@ -38,7 +38,7 @@ def read_sums(text: str) -> dict[str, str]:
 def write_zip(path: Path, folder: str, files: Mapping[str, bytes]) -> None:
     """Write files under one folder, with their ``sha256sums.txt``; without dates, owners or an order of the disk's."""
     listed = {**files, SUMS: sums(files).encode()}
-    with whole_file(path) as part, zipfile.ZipFile(part, "w") as archive:
+    with complete_file(path) as part, zipfile.ZipFile(part, "w") as archive:
         for name in sorted(listed):
             entry = zipfile.ZipInfo(f"{folder}/{name}", EPOCH)
             entry.external_attr, entry.create_system = READABLE, 3

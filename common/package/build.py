@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import sha256, whole_file
+from ..files import complete_file, sha256
 from ..run.record import git_commit
 from .archive import read_sums, size_without_weights, sums, write_zip
 from .configs import packaged, read_configs, targets, trained_settings
@@ -149,5 +149,5 @@ def _note(path: Path, files: Mapping[str, bytes]) -> None:
         "bytes_without_weights": size_without_weights(path),
         "files": read_sums(sums(files)),
     }
-    with whole_file(info) as part:
+    with complete_file(info) as part:
         part.write_text(json.dumps(dict(sorted(entries.items())), indent=2) + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 from PIL import Image
 
-from ..files import whole_file
+from ..files import complete_file
 from .styles import ClassStyle
 
 
@@ -47,7 +47,7 @@ def save_volume(path: str | Path, values: np.ndarray, affine: np.ndarray, source
         made = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
         header.set_data_dtype(values.dtype)
         volume = made(values, None, header)
-    with whole_file(path) as part:
+    with complete_file(path) as part:
         nibabel.save(volume, part)
 
 

@@ -102,4 +102,4 @@ def to_lps(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def lps_array(values: MetaTensor) -> np.ndarray:
     """Values (X, Y, Z) of a tensor (1, X, Y, Z), turned to LPS order."""
-    return to_lps(values[0].as_tensor().cpu().numpy(), np.asarray(values.affine))[0]
+    return to_lps(values.as_tensor()[0].cpu().numpy(), np.asarray(values.affine))[0]

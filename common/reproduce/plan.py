@@ -145,4 +145,4 @@ def _numbers(content: Mapping[str, Any], key: str) -> list[int]:
     numbers = check_list(content.get(key, []), key, example, least=0)
     if not all(type(number) is int for number in numbers):
         raise ValueError(f"{key} must be a list of {example}, got {numbers!r}.")
-    return numbers
+    return list(numbers)

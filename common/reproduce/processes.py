@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ..files import whole_file
+from ..files import complete_file
 from ..run.errors import origin, ours, report_error
 from ..run.record import git_commit
 from ..run.steps import run_step
@@ -77,7 +77,7 @@ def _end_with_parent() -> None:
 
 
 def _save_record(folder: Path, record: Mapping[str, Any]) -> None:
-    with whole_file(folder / "experiment.json") as part:
+    with complete_file(folder / "experiment.json") as part:
         part.write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..files import whole_file
+from ..files import complete_file
 from .distributed import world_size
 from .monai_command import given_arguments
 
@@ -85,5 +85,5 @@ def add_to_record(output_dir: str | Path, facts: Mapping[str, Any]) -> None:
     """Add facts to ``run.json``, which is made if it does not exist."""
     path = Path(output_dir) / "run.json"
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    with whole_file(path) as part:
+    with complete_file(path) as part:
         part.write_text(json.dumps({**content, **facts}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -18,7 +18,7 @@ from nibabel.affines import voxel_sizes
 
 from ..datasets.ct.folder import inference_cases
 from ..datasets.inference import ScanDataset
-from ..files import unique
+from ..files import make_names_unique
 from ..report.mask_files import save_volume
 from ..report.styles import class_styles
 from ..run.errors import report_error
@@ -89,7 +89,7 @@ def name_for_training(cases: list[dict[str, Any]]) -> None:
     """Name cases without folders, because training does not read nested folders; changed in place."""
     for case in cases:
         case["case"] = case["case"].replace("/", "_")
-    unique(cases)
+    make_names_unique(cases)
 
 
 def label_cases(

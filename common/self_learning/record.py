@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import whole_file
+from ..files import complete_file
 from ..settings import check_same
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def start_record(output_dir: Path, settings: Mapping[str, Any], resume: bool) ->
 
 def save_record(output_dir: Path, record: Mapping[str, Any]) -> None:
     """Write the record, completely or not at all."""
-    with whole_file(output_dir / RECORD) as part:
+    with complete_file(output_dir / RECORD) as part:
         part.write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.ct.folder import inference_cases
-from ..files import whole_file
+from ..files import complete_file
 from ..report.styles import class_styles
 from ..run.start import writable
 from ..run.steps import run_step
@@ -104,7 +104,7 @@ class SelfLearning:
             stage()
             self.record["finished"].append(name)
             save_record(self.output_dir, self.record)
-        with whole_file(self.ckpt_dir / "model.pt") as part:
+        with complete_file(self.ckpt_dir / "model.pt") as part:
             shutil.copyfile(self.level(len(self.levels)) / "models" / "model.pt", part)
         self.write_results()
 

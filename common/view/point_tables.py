@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 
-from ..files import whole_file
+from ..files import complete_file
 
 
 def require_vtk() -> None:
@@ -50,7 +50,7 @@ def point_table(
     """
     x, y, z = (1, 1, 1) if most is None or most > mask.size else _stride(mask, affine, most)
     written = 0
-    with whole_file(path) as part, part.open("w", encoding="ascii") as file:
+    with complete_file(path) as part, part.open("w", encoding="ascii") as file:
         file.write("x,y,z,value\n")
         for index in range(0, mask.shape[2], z):
             plane = np.argwhere(mask[::x, ::y, index]) * (x, y)  # (N, 2)
@@ -95,7 +95,7 @@ def save_volume(path: str | Path, arrays: Mapping[str, np.ndarray], affine: np.n
         points = numpy_to_vtk((array.view(np.uint8) if array.dtype == bool else array).ravel(order="F"))
         points.SetName(name)
         image.GetPointData().AddArray(points)
-    with whole_file(path) as part:
+    with complete_file(path) as part:
         writer = vtkXMLImageDataWriter()
         writer.SetFileName(str(part))
         writer.SetInputData(image)

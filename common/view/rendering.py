@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from ..files import whole_file
+from ..files import complete_file
 from ..report import canvas
 from ..report.grid import ImageGrid
 from ..report.styles import ClassStyle
@@ -68,7 +68,7 @@ def render(path: str | Path, panels: Sequence[Panel], title: str = "", note: str
             axes = grid.panel(row, column)
             axes.imshow(pictures[len(VIEWS) * column + row], aspect="auto", interpolation="nearest")
             _label(axes, sides, name, SCALE_BAR / pixel / width)
-    with whole_file(path) as part:
+    with complete_file(path) as part:
         grid.save(part)
 
 

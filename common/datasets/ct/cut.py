@@ -19,8 +19,13 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 from tqdm import tqdm
 
-from ...files import whole_file
+<<<<<<< HEAD
+from ...files import complete_file
 from ...readers.scan import UPRIGHT
+=======
+from ...files import complete_file
+from ...readers.ct import UPRIGHT
+>>>>>>> main
 from ...run.errors import report_error
 from ...transforms.ct import LoadScand, WindowCTd
 from ...transforms.masks import LesionMaskd, LungMaskd
@@ -90,7 +95,7 @@ def cut(
             _save(root / "lungs" / name, 255 * np.asarray(scan["lung"][0, ..., index]))
             listed[f"images/{name}"] = (f"images/{name}", str(label), patient, f"lungs/{name}", source)
         count += len(taken)
-    with whole_file(root / TABLE) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with complete_file(root / TABLE) as part, part.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([COLUMNS, *listed.values()])
     return count
 

@@ -9,7 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...files import matches, unique
+<<<<<<< HEAD
+from ...files import make_names_unique, matches
+=======
+import pydicom
+
+from ...files import make_names_unique, matches, reason
+>>>>>>> main
 from ...phantoms.ct.folder import phantom_dir
 from ...readers.dicom_series import Series, read_headers, series_of
 from ...readers.itk import data_files
@@ -96,7 +102,7 @@ def inference_cases(
             f"No scan in {root}: {len(places)} files, {len(cases)} of them scans, none left by include={include!r} and "
             f"exclude={exclude!r}. {line + ' ' if line else ''}Formats: {FORMATS}."
         )
-    unique(wanted)
+    make_names_unique(wanted)
     add_partners(wanted, partners or {})
     declared = {"intensity": intensity, "picture_axes": picture_axes, "gaps": gaps, "orientation": orientation}
     return [

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...files import sha256
+from ...tables import read_csv, write_csv
 from .slice_sets import Case
 
 logger = logging.getLogger(__name__)
@@ -39,20 +39,14 @@ def record_sets(sets: Mapping[str, Sequence[Case]], folder: str | Path, start: s
             }
             for path, cases in files.items()
         ]
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with (Path(folder) / RECORD).open("w", newline="") as file:
-        table = csv.DictWriter(file, ["source", "patient", "set", "slices", "sha256"])
-        table.writeheader()
-        table.writerows(rows)
+    columns = ["source", "patient", "set", "slices", "sha256"]
+    write_csv(Path(folder) / RECORD, columns, ([row[column] for column in columns] for row in rows))
 
 
 def read_record(weights: str | Path) -> list[dict[str, str]]:
     """Read ``patients.csv`` beside the weights; empty if there is no such file."""
     path = Path(weights).with_name(RECORD)
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(path) if path.is_file() else []
 
 
 def warn_of_shared_patients(cases: Sequence[Case], weights: str | Path, use: str = "test") -> list[str]:

@@ -1,10 +1,11 @@
-"""Slices with lung out of labelled pictures, as many to train on as are asked for."""
+"""Draw of labelled slices with lung: a given number of normal ones and of ones with lesions."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,14 @@ Case = dict[str, Any]
 NAMED = 5  # files in a message
 
 
+@dataclass(frozen=True)
+class Looked:
+    """Result of looking for lung in an image: whether there is any, or why the image cannot be used."""
+
+    lung: bool
+    failure: str = ""
+
+
 def has_mask(case: Case) -> bool:
     """Whether the label is the path of a lesion mask, not 0 or 1."""
     return isinstance(case["label"], (str, Path))
@@ -32,25 +41,25 @@ def has_mask(case: Case) -> bool:
 def sample_slices(
     sides: Mapping[str, Sequence[Case]], numbers: Sequence[int | None], seed: int
 ) -> dict[str, list[Case]]:
-    """Slices with lung of each set, as many to train on as are asked for; those in doubt for the test alone.
+    """Slices with lung of each set, with a given number to train on; doubtful ones are for the test alone.
 
-    Patients give one slice each in turn, in an order that the seed decides, until the number is reached: what is drawn
-    for a smaller one is part of what is drawn for a larger one. Lung is looked for in pictures in that order, and in no
-    more of them than it takes.
+    Patients give one slice each in turn, in an order that the seed decides, until the number is reached. The draw for a
+    smaller number is therefore part of the draw for a larger one. Images are searched for lung in that order, and only
+    as many as needed.
 
     Args:
-        sides: ``training``, ``validation`` and ``test``: slices with ``infected`` and ``patient``, maybe ``doubtful``;
-            pictures, whose ``label`` is 0 or 1, and slices of volumes that are known to hold lung.
-        numbers: the most normal slices and the most slices with lesions to train on, None for all.
+        sides: ``training``, ``validation`` and ``test``: slices with ``infected`` and ``patient``, some with
+            ``doubtful``. They are images, whose ``label`` is 0 or 1, and slices of volumes that are known to hold lung.
+        numbers: maximum number of normal slices and of slices with lesions to train on; None for all.
         seed: of the draw.
 
     Returns:
         The slices of each set in the order given.
 
     Raises:
-        ValueError: for pictures that cannot be read, or where none of them holds lung and there is nothing else.
+        ValueError: if images cannot be read, or if no slice with lung is left.
     """
-    looked: dict[Path, bool | str] = {}
+    looked: dict[Path, Looked] = {}
     chosen: dict[str, list[Case]] = {}
     for name, members in sides.items():
         usable = [case for case in members if name == "test" or not case.get("doubtful")]
@@ -80,51 +89,49 @@ def _in_turn(cases: Sequence[Case]) -> list[Case]:
     return sorted(cases, key=turn)
 
 
-def _first_with_lung(cases: Sequence[Case], number: int, looked: dict[Path, bool | str]) -> list[Case]:
-    """The first slices with lung, so many at most; ``looked`` gets what was seen of pictures, see ``_lung_in``."""
+def _first_with_lung(cases: Sequence[Case], number: int, looked: dict[Path, Looked]) -> list[Case]:
+    """The first slices with lung, at most ``number``; the results of ``_look_for_lung`` are added to ``looked``."""
     found: list[Case] = []
     total = min(number, len(cases))
     if total == 0:
         return found
     with (
         ThreadPool(max(1, torch.get_num_threads())) as pool,
-        tqdm(desc="Looking for pictures with lung", total=total, unit="slice", leave=False) as progress,
+        tqdm(desc="Looking for images with lung", total=total, unit="slice", leave=False) as progress,
     ):
-        for case, lung in zip(cases, pool.imap(_lung_in, cases), strict=True):
+        for case, seen in zip(cases, pool.imap(_look_for_lung, cases), strict=True):
             if not has_mask(case):
-                looked[Path(case["image"])] = lung
-            if lung is True:
+                looked[Path(case["image"])] = seen
+            if seen.lung:
                 found.append(case)
                 progress.update()
             if len(found) == total:
-                break  # leaving the pool drops what it has not begun
+                break  # leaving the pool drops the images that it has not started
     return found
 
 
-def _lung_in(case: Case) -> bool | str:
-    """Whether a picture holds lung, by its lung mask or else by threshold, or why that cannot be told."""
+def _look_for_lung(case: Case) -> Looked:
+    """Look for lung in an image, by its lung mask or else by threshold; slices of volumes are known to hold lung."""
     try:
         if has_mask(case):
-            return True
+            return Looked(True)
         if case.get("lung") is not None:
-            return bool((read(case["lung"]) > 0).any())
+            return Looked(bool((read(case["lung"]) > 0).any()))
         scan = Orientation("LPS", labels=None)(read(case["image"], case.get("picture_axes", UPRIGHT)))
-        return bool(lung_mask(scan[0].numpy()).any())
+        return Looked(bool(lung_mask(scan[0].numpy()).any()))
     except (ValueError, FileNotFoundError) as error:
-        return str(error)
+        return Looked(False, failure=str(error))
 
 
-def _report(looked: Mapping[Path, bool | str], some: bool) -> None:
-    """Tell which pictures were left out; ValueError for those that cannot be read, or where not even some are left."""
-    failures = [lung for lung in looked.values() if isinstance(lung, str)]
+def _report(looked: Mapping[Path, Looked], some: bool) -> None:
+    """Log the images without lung; ValueError if images cannot be read, or if no slice is left."""
+    failures = [seen.failure for seen in looked.values() if seen.failure]
     if failures:
         more = f" ... and {len(failures) - NAMED} more." if len(failures) > NAMED else ""
-        raise ValueError(
-            f"{len(failures)} of {len(looked)} pictures cannot be used: {' '.join(failures[:NAMED])}{more}"
-        )
-    bare = sorted(str(path) for path, lung in looked.items() if not lung)
+        raise ValueError(f"{len(failures)} of {len(looked)} images cannot be used: {' '.join(failures[:NAMED])}{more}")
+    bare = sorted(str(path) for path, seen in looked.items() if not seen.lung)
     named = ", ".join([*bare[:NAMED], "..."] if len(bare) > NAMED else bare)
     if not some:
-        raise ValueError(f"Pictures with lung are needed, got {len(bare)} without ({named}). Give masks of the lungs.")
+        raise ValueError(f"Images with lung are needed, got {len(bare)} without ({named}). Give masks of the lungs.")
     if bare:
-        logger.info("%d of %d pictures hold no lung and are left out: %s", len(bare), len(looked), named)
+        logger.info("%d of %d images hold no lung and are left out: %s", len(bare), len(looked), named)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pydicom
 
-from ...files import matches, reason, unique
+from ...files import make_names_unique, matches, reason
 from ...phantoms.ultrasound.folder import phantom_dir
 from ...readers.refused import Refused
 from ...readers.ultrasound.formats import FORMATS, kind_of, refuse_other_modality, without_suffix
@@ -73,7 +73,7 @@ def inference_cases(
             f"No image or clip in {root}: {len(files)} files, {len(cases)} of them images or clips, none left by "
             f"include={include!r} and exclude={exclude!r}. Formats: {FORMATS}."
         )
-    unique(wanted)
+    make_names_unique(wanted)
     return sorted(wanted, key=lambda case: str(case["case"]))
 
 

@@ -170,10 +170,10 @@ def test_pictures_without_lung_are_left_out_of_all_sets_and_told_of_once(
     }
     named = ", ".join(str(case["image"]) for case in bare[:5])
     assert [each for each in caplog.messages if "no lung" in each] == [
-        f"10 of 30 pictures hold no lung and are left out: {named}, ..."
+        f"10 of 30 images hold no lung and are left out: {named}, ..."
     ]
     with pytest.raises(
-        ValueError, match=r"Pictures with lung are needed, got 10 without \(.*p0_2\.png, .*, \.\.\.\)\. Give"
+        ValueError, match=r"Images with lung are needed, got 10 without \(.*p0_2\.png, .*, \.\.\.\)\. Give"
     ):
         image_label_sets(bare, masks)
 
