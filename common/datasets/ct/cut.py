@@ -19,13 +19,8 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 from tqdm import tqdm
 
-<<<<<<< HEAD
 from ...files import complete_file
 from ...readers.scan import UPRIGHT
-=======
-from ...files import complete_file
-from ...readers.ct import UPRIGHT
->>>>>>> main
 from ...run.errors import report_error
 from ...transforms.ct import LoadScand, WindowCTd
 from ...transforms.masks import LesionMaskd, LungMaskd

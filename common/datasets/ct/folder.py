@@ -9,13 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
 from ...files import make_names_unique, matches
-=======
-import pydicom
-
-from ...files import make_names_unique, matches, reason
->>>>>>> main
 from ...phantoms.ct.folder import phantom_dir
 from ...readers.dicom_series import Series, read_headers, series_of
 from ...readers.itk import data_files
