@@ -48,7 +48,7 @@ def read(
         values, affine, meta = read_volume(paths, **options)
     else:
         try:
-            values, affine, meta = next(isolated.run(read_volume.__module__, read_volume.__name__, paths, **options))
+            values, affine, meta = isolated.call(read_volume.__module__, read_volume.__name__, paths, **options)
         except ValueError as error:
             name = paths[0] if len(paths) == 1 else str(Path(paths[0]).parent)
             raise ValueError(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
