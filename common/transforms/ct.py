@@ -61,9 +61,9 @@ class LoadScand(MapTransform):
             scan = read(item[key], axes, self.reader, indices=key != "image", **options)
             if key == "image":
                 item["notes"] = scan.meta["notes"]
-                if min(scan.shape[1:3]) < SMALLEST:
-                    size = " x ".join(map(str, scan.shape[1:3]))
-                    raise ValueError(f"{item.get('case', item[key])}: a slice of {size} pixels is no CT. Leave it out.")
+                if sorted(scan.shape[1:])[1] < SMALLEST:  # slices may lie along any axis of the file
+                    size = " x ".join(map(str, scan.shape[1:]))
+                    raise ValueError(f"{item.get('case', item[key])}: {size} voxels are no CT. Leave it out.")
             if scan.meta["kind"] == "array" and key != "image":
                 # of the channels ground-glass, consolidation, lung, background
                 values = torch.tensor([1.0, 2.0, 0.0, 0.0] if key == "label" else [1.0, 1.0, 1.0, 0.0])

@@ -12,6 +12,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
 from nibabel.affines import voxel_sizes
+from nibabel.orientations import io_orientation
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +37,8 @@ def upright_grid(affine: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, 
 
     Voxels keep their size in the plane; along the third axis the slices keep their distance along the patient.
     """
-    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    order = np.argmax(np.abs(directions), axis=0)  # patient's axis of each of the grid's
-    signs = np.sign(directions[order, range(3)])
+    orientation = io_orientation(affine)  # patient's axis of each of the grid's, and its direction
+    order, signs = orientation[:, 0].astype(int), orientation[:, 1]
     sizes = voxel_sizes(affine)
     sizes[2] = abs(affine[order[2], 2])
     matrix = np.zeros((3, 3))
@@ -60,14 +60,20 @@ class Uprightd(MapTransform, InvertibleTransform):
     Args:
         keys: scans and masks (1, X, Y, Z) with their affine.
         mode: ``bilinear`` for scans, ``nearest`` for masks, one or one per key.
+        outside: value of a scan where it shows nothing; masks have 0 there.
         allow_missing_keys: an item may lack a key.
     """
 
     def __init__(
-        self, keys: KeysCollection, mode: str | Sequence[str] = "bilinear", allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        mode: str | Sequence[str] = "bilinear",
+        outside: float = OUTSIDE,
+        allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.resample = SpatialResample(padding_mode="zeros")
+        self.outside = float(outside)
         self.modes = [mode] * len(self.keys) if isinstance(mode, str) else list(mode)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -80,7 +86,7 @@ class Uprightd(MapTransform, InvertibleTransform):
             if angle <= ANGLE or scan.shape[-1] < 2:
                 continue
             grid, shape = upright_grid(affine, scan.shape[1:])
-            offset = 0.0 if mode == "nearest" else OUTSIDE  # what lies outside becomes 0 before it is moved back
+            offset = 0.0 if mode == "nearest" else self.outside  # what lies outside becomes 0 before it is moved back
             shifted = scan - offset if offset else scan
             resampled = self.resample(shifted, torch.as_tensor(grid), spatial_size=shape, mode=mode)
             item[key] = resampled + offset if offset else resampled

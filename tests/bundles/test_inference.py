@@ -18,11 +18,11 @@ from PIL import Image
 from common.report import case
 
 INFERENCE = "bundles/ct_drsegunet/configs/inference.yaml"
-BONE, AIR = 1000, -1000  # HU
+TISSUE, AIR = 200, -1000  # HU
 
 
 class BrightNetwork(torch.nn.Module):
-    """Calls pixels above the slice's mean ground-glass, all others background: its mask can be told by eye."""
+    """Labels pixels above the mean of their slice as ground-glass, all others as background."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) to logits (B, 4, H, W)."""
@@ -49,7 +49,7 @@ def infer(dataset_dir: Path, output_dir: Path, **overrides: Any) -> None:
 def scan(shape: tuple[int, int, int]) -> np.ndarray:
     """Air with a bright box off every axis of symmetry."""
     values = np.full(shape, AIR, np.int16)
-    values[shape[0] // 8 : shape[0] // 2, shape[1] // 2 : 7 * shape[1] // 8, 1:3] = BONE
+    values[shape[0] // 8 : shape[0] // 2, shape[1] // 2 : 7 * shape[1] // 8, 1:3] = TISSUE
     return values
 
 
@@ -79,7 +79,7 @@ def test_a_mask_lies_on_its_inputs_grid(tmp_path: Path, name: str, shape: tuple[
     mask = nibabel.load(tmp_path / "out" / "in_mask.nii.gz")
     assert mask.shape == shape
     np.testing.assert_array_equal(mask.affine, nibabel.load(tmp_path / "in.nii.gz").affine)
-    found, expected = np.asarray(mask.dataobj) == 1, values == BONE
+    found, expected = np.asarray(mask.dataobj) == 1, values == TISSUE
     if shape[:2] == (64, 64):
         np.testing.assert_array_equal(found, expected)  # no resampling: voxel for voxel
     else:
@@ -131,11 +131,11 @@ def test_a_mixed_folder_loses_nothing_but_the_bad_files(tmp_path: Path) -> None:
         rows = {row["case"]: row for row in csv.DictReader(file)}
     assert rows.keys() == {"good", "slice", "series", "one/alone"}
     voxel_ml = 0.7 * 0.8 * 5.0 / 1000
-    assert float(rows["good"]["ground_glass_ml"]) == pytest.approx((values == BONE).sum() * voxel_ml, abs=0.001)
+    assert float(rows["good"]["ground_glass_ml"]) == pytest.approx((values == TISSUE).sum() * voxel_ml, abs=0.001)
     assert rows["slice"]["ground_glass_ml"] == "", "no file tells a picture's pixel size"
     assert all((out / f"{case}_overlay.png").stat().st_size > 1000 for case in rows)
     mask = np.asarray(Image.open(out / "slice_mask.png"))
-    np.testing.assert_array_equal(mask, (values[:, :, 1].T == BONE))
+    np.testing.assert_array_equal(mask, (values[:, :, 1].T == TISSUE))
 
 
 def test_both_forms_of_one_real_scan_give_one_mask(tmp_path: Path, real_data: Callable[[str], Path]) -> None:
