@@ -90,7 +90,7 @@ class Inference:
 
         began = now()
         files = {"dataset_dir": str(self.folder / f"{name}.nii.gz"), "weights": str(self.folder / "model.pt")}
-        parser = started(CONFIG, "infer", self.folder, {**files, "size": [self.bench.scale.size] * 2})
+        parser = started(CONFIG, "infer", self.folder, {**files, "size": [self.bench.scale.size] * 2, "again": True})
         evaluator = parser.get_parsed_content("evaluator")
         evaluator.add_event_handler(Events.GET_BATCH_STARTED, mark, "asked")
         evaluator.add_event_handler(Events.GET_BATCH_COMPLETED, mark, "read")

@@ -67,7 +67,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 4096) -> f
 def workflow(bundle: str, scan: Path, folder: Path, device: torch.device, compiled: bool, batch: int) -> ConfigWorkflow:
     """Return the workflow of inference.yaml for one volume, ready to run."""
     settings = {"dataset_dir": str(scan), "output_dir": str(folder / "out"), "weights": str(folder / "model.pt")}
-    choices = {"compile": compiled, "device": str(device), "slices_at_once": batch}
+    choices = {"again": True, "compile": compiled, "device": str(device), "slices_at_once": batch}
     config = f"bundles/{bundle}/configs/inference.yaml"
     run = ConfigWorkflow(config_file=config, workflow_type="infer", **settings, **choices)
     logging.disable(logging.INFO)

@@ -83,6 +83,7 @@ def main() -> None:
             workflow = ConfigWorkflow(
                 CONFIG, workflow_type="infer", dataset_dir=str(clip), weights=str(weights), filters=arguments.filters,
                 size=list(arguments.size), frames_per_second=arguments.frames_per_second, output_dir=f"{folder}/out",
+                again=True,
             )  # fmt: skip
             workflow.initialize()
             workflow.run()

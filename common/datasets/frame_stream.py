@@ -8,7 +8,7 @@ from typing import Any
 from monai.data import list_data_collate
 
 from ..readers.ultrasound.frames import frames
-from .inference import ScanDataset
+from .inference import Ledger, ScanDataset
 
 
 class FrameStream(ScanDataset):
@@ -23,6 +23,7 @@ class FrameStream(ScanDataset):
         frames_per_second: sampling rate of clips; None gives every frame.
         crop: pixels to crop; see ``common.readers.ultrasound.frames.frames``.
         batch_size: frames per batch.
+        ledger: see ``ScanDataset``.
     """
 
     def __init__(
@@ -32,8 +33,9 @@ class FrameStream(ScanDataset):
         frames_per_second: float | None = None,
         crop: Sequence[int] | None = None,
         batch_size: int = 1,
+        ledger: Ledger | None = None,
     ) -> None:
-        super().__init__(data, transform)
+        super().__init__(data, transform, ledger)
         self.frames_per_second, self.crop, self.batch_size = frames_per_second, crop, batch_size
 
     def items(self, case: Mapping[str, Any]) -> Iterator[Any]:

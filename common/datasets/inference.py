@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from monai.data import IterableDataset
 from monai.transforms import Compose
@@ -30,7 +30,9 @@ class KeepGoing(Compose):
         self.failures: dict[str, str] = {}
 
     def __call__(self, input_: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        """Return the transformed case, or the case itself if a transform failed."""
+        """Return the transformed case, or the case itself if a transform failed, now or on an earlier frame."""
+        if str(input_["case"]) in self.failures:
+            return input_
         try:
             return super().__call__(input_, *args, **kwargs)
         except Exception as error:  # any error of one case must not lose the others
@@ -50,27 +52,58 @@ def failure(case: Mapping[Any, Any], error: BaseException) -> str:
     return message
 
 
+class Ledger(Protocol):
+    """What was done before; see ``common.report.ledger.Ledger``."""
+
+    def start(self, cases: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """Return the cases that are left to do."""
+
+    def begin(self, case: Mapping[str, Any]) -> None:
+        """Note that a case is about to be read."""
+
+    def __contains__(self, case: str) -> bool:
+        """Whether a case is complete."""
+
+
 class ScanDataset(IterableDataset):
     """Yield the cases that can be read, and remember the others.
 
     Args:
         data: cases, as ``common.datasets.ct.folder.inference_cases`` returns them.
         transform: preprocessing of one case.
+        ledger: knows the cases that were done before, which are not read again; None takes all cases.
     """
 
-    def __init__(self, data: Sequence[Mapping[str, Any]], transform: Callable[[Mapping[str, Any]], Any]) -> None:
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Callable[[Mapping[str, Any]], Any],
+        ledger: Ledger | None = None,
+    ) -> None:
         super().__init__(data, transform)
-        self.count = len(data)
+        self.cases, self.count, self.ledger = data, len(data), ledger
         self.failures: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Any]:
-        for case in self.data:
+        for case in self._left():
             try:
+                if self.ledger is not None:
+                    self.ledger.begin(case)
                 if "error" in case:
                     raise ValueError(case["error"])
                 yield from self.items(case)
             except Exception as error:  # any error of one scan must not lose the others
                 self.failures[str(case["case"])] = failure(case, error)
+
+    def _left(self) -> Sequence[Mapping[str, Any]]:
+        """The cases that no earlier run has done."""
+        if self.ledger is None:
+            return self.cases
+        try:
+            return self.ledger.start(self.cases)
+        except OSError as error:  # raised in the thread that reads, it would be lost
+            self.failures = {str(case["case"]): failure(case, error) for case in self.cases}
+            return []
 
     def items(self, case: Mapping[str, Any]) -> Iterator[Any]:
         """Yield the items of one case: here the transformed case itself."""
@@ -86,6 +119,9 @@ class ScanDataset(IterableDataset):
             ValueError: when any case failed, so that the exit code shows it. All other cases are done by then.
         """
         failures = {**self.failures, **later}
+        if self.ledger is not None:
+            lost = [name for name in (str(case["case"]) for case in self.cases) if name not in self.ledger]
+            failures |= {name: f"{name}: it was not completed. Run again." for name in lost if name not in failures}
         if failures:
             listing = "\n".join(f"  {message}" for message in failures.values())
             raise ValueError(f"{len(failures)} of {self.count} cases failed:\n{listing}")

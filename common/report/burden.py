@@ -1,14 +1,12 @@
-"""Lesion burden: volume per class, share of the lungs, severity, and their table."""
+"""Lesion burden: volume per class, share of the lungs, severity, and their row in a table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 
 from ..severity import severity_class
-from ..tables import GrowingTable
 
 LUNG_SOURCES = ("network", "threshold", "given")
 
@@ -80,37 +78,25 @@ def lesion_burden(
     return burden
 
 
-class BurdenTable:
-    """CSV of one row per case, written as cases finish, so that an interrupted run keeps them.
-
-    Columns: ``case``, those of ``lesion_burden``, and ``lung_from``: ``network``, ``threshold`` or ``given``. Unknown
-    values are blank. A file that exists is overwritten.
+def burden_row(
+    case: str, burden: Mapping[str, float | str | None], lung_from: str, classes: Iterable[str]
+) -> dict[str, float | str | None]:
+    """Row of ``lesions.csv``: ``case``, the columns of ``lesion_burden``, ``lung_from``.
 
     Args:
-        path: the file, usually ``lesions.csv``.
+        case: its name.
+        burden: from ``lesion_burden``, of the same classes.
+        lung_from: where the lung comes from: ``network``, ``threshold`` or ``given``.
         classes: names of the lesion classes in the order of their columns.
+
+    Raises:
+        ValueError: for a burden with other columns, or an unknown ``lung_from``.
     """
-
-    def __init__(self, path: str | Path, classes: Iterable[str]) -> None:
-        self.burden_columns = burden_columns(classes)
-        self.table = GrowingTable(path, ["case", *self.burden_columns, "lung_from"], form="")
-
-    def append(self, case: str, burden: Mapping[str, float | str | None], lung_from: str) -> None:
-        """Write one case to disk.
-
-        Args:
-            case: its name.
-            burden: from ``lesion_burden``, of the same classes.
-            lung_from: where the lung comes from: ``network``, ``threshold`` or ``given``.
-
-        Raises:
-            ValueError: for a burden with other columns, or an unknown ``lung_from``.
-        """
-        if set(burden) != set(self.burden_columns):
-            raise ValueError(
-                f"A burden must have the columns {', '.join(self.burden_columns)}, got {', '.join(burden)}. "
-                "Use the same classes."
-            )
-        if lung_from not in LUNG_SOURCES:
-            raise ValueError(f"lung_from must be one of {', '.join(LUNG_SOURCES)}, got {lung_from!r}.")
-        self.table.append({"case": case, **burden, "lung_from": lung_from})
+    columns = burden_columns(classes)
+    if set(burden) != set(columns):
+        raise ValueError(
+            f"A burden must have the columns {', '.join(columns)}, got {', '.join(burden)}. Use the same classes."
+        )
+    if lung_from not in LUNG_SOURCES:
+        raise ValueError(f"lung_from must be one of {', '.join(LUNG_SOURCES)}, got {lung_from!r}.")
+    return {"case": case, **{name: burden[name] for name in columns}, "lung_from": lung_from}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,10 @@ import numpy as np
 from monai.config import KeysCollection
 from PIL import Image
 
-from .burden import BurdenTable, lesion_burden
+from ..files import complete_file
+from .burden import burden_columns, burden_row, lesion_burden
 from .case_report import CaseReport, label_map, source_file
+from .ledger import Ledger
 from .mask_files import mask_palette, save_picture_mask, save_volume
 from .overlay import draw_overlay
 from .scan_report import ScanReport, to_lps
@@ -43,7 +44,8 @@ class SaveMaskd(CaseReport):
         for key in self.keys:
             mask = label_map(item[key])  # (X, Y, Z)
             if item["kind"] == "picture":
-                save_picture_mask(self.path(item, "_mask.png"), mask[..., 0], self.palette)
+                with complete_file(self.path(item, "_mask.png")) as part:
+                    save_picture_mask(part, mask[..., 0], self.palette)
             else:
                 shape = item["image"].meta.get("file_shape", mask.shape)
                 affine = np.asarray(item[key].affine)
@@ -82,7 +84,8 @@ class SaveVolumed(CaseReport):
             values = item[key][0].as_tensor().float().cpu().numpy()  # (X, Y, Z)
             if item["kind"] == "picture":
                 levels = ((values[..., 0] - low) / (high - low) * 255).round().clip(0, 255).astype(np.uint8)
-                Image.fromarray(levels).save(self.path(item, f"_{name}.png"))
+                with complete_file(self.path(item, f"_{name}.png")) as part:
+                    Image.fromarray(levels).save(part)
             else:
                 shape = item["image"].meta.get("file_shape", values.shape)
                 affine = np.asarray(item[key].affine)
@@ -91,8 +94,9 @@ class SaveVolumed(CaseReport):
 
 
 class ReportCased(ScanReport):
-    """Overlay and lesion burden of a case: ``<case>_overlay.png`` and a row of ``lesions.csv``.
+    """Overlay and lesion burden of a case: ``<case>_overlay.png``, a row of ``lesions.csv``, a record in the ledger.
 
+    It is the last step of a case: the ledger counts the case as done, with all outputs that were written before.
     ``ScanReport.lung`` decides where the lung comes from; the overlay and the row say so.
 
     Args:
@@ -101,28 +105,44 @@ class ReportCased(ScanReport):
         metadata: path of the bundle's ``metadata.json``.
         classes: names of the classes; all but lung and background are lesions.
         scan_key: windowed HU, (1, X, Y, Z) in LPS order.
+        ledger: that of the run; by default ``lesions.json`` in ``output_dir``, without knowledge of the input.
     """
 
-    @cached_property
-    def table(self) -> BurdenTable:
-        """Created with the first case, because MONAI Label makes this transform and does not use it."""
-        return BurdenTable(self.output_dir / "lesions.csv", self.lesions)
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | Path,
+        metadata: str | Path,
+        classes: Sequence[str],
+        scan_key: str = "scan",
+        ledger: Ledger | None = None,
+    ) -> None:
+        super().__init__(keys, output_dir, metadata, classes, scan_key)
+        self.ledger = Ledger(self.output_dir / "lesions.json", settings={}) if ledger is None else ledger
+        columns = ["case", *burden_columns(self.lesions), "lung_from"]
+        self.ledger.add_table(self.output_dir / "lesions.csv", columns, self._rows)
+
+    def _rows(self, case: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return [burden_row(case, record["volumes"], record["lung_from"], self.lesions)]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Measure, draw, log one line."""
+        """Measure, draw, record, log one line."""
         item = dict(data)
         case, scan = str(item["case"]), self.scan(item)
         styles = [style for style in self.styles if style.name != "background"]
         for key in self.keys:
-            mask, _ = to_lps(label_map(item[key]), np.asarray(item[key].affine))
+            affine = np.asarray(item[key].affine)
+            mask, _ = to_lps(label_map(item[key]), affine)
             lung, lung_from = self.lung(item, mask, scan)
             burden = lesion_burden(mask, lung, self.lesions, scan.voxel_ml)
-            self.table.append(case, burden, lung_from)
             share = burden["share_of_lung"]
             line = "no lung found" if share is None else f"{100 * float(share):.1f} % of the lung, {burden['severity']}"
             note = f"{line}; lung found by threshold" if lung_from == "threshold" else line
             drawn = np.where((mask == 0) & lung, self.lung_value or 0, mask)
             path = self.path(item, "_overlay.png")
             draw_overlay(path, scan.hu, drawn, styles, title=case, spacing=scan.spacing, note=note)
+            shape = list(item[key].shape[1:])
+            grid = {"shape": shape, "affine": affine.tolist(), "spacing_known": scan.spacing_known}
+            self.ledger.record(item, {"grid": grid, "volumes": burden, "lung_from": lung_from})
             logger.info("%s: %d slices, lesions in %s.", case, mask.shape[-1], note)
         return item

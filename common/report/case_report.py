@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from .styles import class_styles
+
+MARK = len(".part.")  # bytes before or after the name of a file that is being written
 
 
 class CaseReport(MapTransform):
@@ -38,11 +41,31 @@ class CaseReport(MapTransform):
         self.output_dir = Path(output_dir)
         self.styles = [] if metadata is None else class_styles(metadata, classes)
 
-    def path(self, item: Mapping[Hashable, Any], ending: str) -> Path:
-        """``<case><ending>`` in the output folder; its sub-folder is created if needed."""
+    def path(self, item: dict[Hashable, Any], ending: str) -> Path:
+        """Path of ``<case><ending>`` in the output folder, noted in ``item["outputs"]``; its folder is created.
+
+        Raises:
+            ValueError: if a name is too long for the file system.
+        """
         path = self.output_dir / f"{item['case']}{ending}"
+        longest = _longest_name(self.output_dir) - MARK
+        for name in path.relative_to(self.output_dir).parts:
+            if len(os.fsencode(name)) > longest:
+                raise ValueError(
+                    f"{item['case']}: names of outputs may have {longest} bytes in {self.output_dir}, got "
+                    f"{len(os.fsencode(name))} for {name}. Give the scan a shorter name."
+                )
         path.parent.mkdir(parents=True, exist_ok=True)
+        item.setdefault("outputs", []).append(path)
         return path
+
+
+def _longest_name(folder: Path) -> int:
+    """Bytes that the name of a file may have, where the system tells, else 255."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows; no such folder yet
+        return 255
 
 
 def source_file(item: Mapping[Hashable, Any]) -> Path | None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection
 
-from ..tables import GrowingTable
+from ..files import complete_file
 from .case_report import CaseReport, label_map
 from .frame_overlay import draw_frame_overlay
+from .ledger import Ledger
 from .mask_files import mask_palette, save_picture_mask
 from .overlay_clip import OverlayClip, painted
 from .styles import ClassStyle
@@ -21,6 +22,7 @@ from .styles import ClassStyle
 logger = logging.getLogger(__name__)
 
 SHOWN = 6  # frames in the figure of a clip
+FRAME = ("frame", "seconds")  # columns of a frame in its record, before its measures
 SHARP = 600  # pixels; wider frames are drawn smaller in the figure anyway
 
 
@@ -28,34 +30,35 @@ class CaseInProgress:
     """Files of one image or clip while its frames come in: bounded memory, and no final name before all is complete.
 
     Args:
-        stem: folder and case.
+        path: makes the path of an output out of its ending.
         single: an image, not a clip.
         styles: of the classes.
     """
 
-    def __init__(self, stem: Path, single: bool, styles: Sequence[ClassStyle]) -> None:
-        self.stem, self.single, self.styles = stem, single, styles
+    def __init__(self, path: Callable[[str], Path], single: bool, styles: Sequence[ClassStyle]) -> None:
+        self.path, self.single, self.styles = path, single, styles
         self.palette = mask_palette(styles)
         self.rows: list[dict[str, Any]] = []
         self.kept: list[tuple[np.ndarray, np.ndarray, str]] = []
-        self.stride = 1
+        self.stride, self.shape = 1, (0, 0)
         self.clip: OverlayClip | None = None
-        self.masks = stem.with_name(f"{stem.name}_masks")
-        self.part = stem.with_name(f".{stem.name}_masks.part")
+        self.figure = path("_overlay.png")
+        self.masks = path("_mask.png" if single else "_masks")
+        self.part = self.masks.with_name(f".{self.masks.name}.part")
         if not single:
             shutil.rmtree(self.part, ignore_errors=True)
             self.part.mkdir()
 
     def add(self, pixels: np.ndarray, mask: np.ndarray, row: dict[str, Any], caption: str) -> None:
         """Add a frame, uint8 (rows, columns), its mask, its row of the table, and the caption of the clip."""
+        self.shape = (pixels.shape[0], pixels.shape[1])
         if self.single:
-            save_picture_mask(self.stem.with_name(f"{self.stem.name}_mask.png"), mask, self.palette)
+            with complete_file(self.masks) as part:
+                save_picture_mask(part, mask, self.palette)
         else:
             save_picture_mask(self.part / f"{row['frame']:05d}.png", mask, self.palette)
             rows, columns = pixels.shape
-            self.clip = self.clip or OverlayClip(
-                self.stem.with_name(f"{self.stem.name}_overlay.mp4"), (rows, columns), self.styles
-            )
+            self.clip = self.clip or OverlayClip(self.path("_overlay.mp4"), (rows, columns), self.styles)
             self.clip.append(painted(pixels, mask, self.styles), row["seconds"], caption)
         if len(self.rows) % self.stride == 0:
             timed = f"frame {row['frame']}" if np.isnan(row["seconds"]) else f"{row['seconds']:.1f} s"
@@ -69,8 +72,7 @@ class CaseInProgress:
         """Draw the figure, give the files their final names."""
         chosen = np.unique(np.linspace(0, len(self.kept) - 1, SHOWN).round().astype(int))
         pixels, masks, titles = zip(*(self.kept[index] for index in chosen), strict=True)
-        figure = self.stem.with_name(f"{self.stem.name}_overlay.png")
-        draw_frame_overlay(figure, pixels, masks, self.styles, titles, title=title, note=note)
+        draw_frame_overlay(self.figure, pixels, masks, self.styles, titles, title=title, note=note)
         if self.clip is not None:
             self.clip.close(complete=True)
             shutil.rmtree(self.masks, ignore_errors=True)
@@ -89,7 +91,8 @@ class ReportFramesd(CaseReport):
     For an image, ``<case>_mask.png`` and ``<case>_overlay.png`` are written; for a clip ``<case>_masks/<frame>.png``,
     ``<case>_overlay.mp4`` and a figure of six frames, ``<case>_overlay.png``. ``frames.csv`` has one row per frame.
     ``cases.csv`` has one row per file: the means over its frames and, for networks with probabilities, the diagnosis
-    with the highest mean. Nothing is written for a clip that cannot be read to its end.
+    with the highest mean. The case is then recorded in the ledger. Nothing is written for a clip that cannot be read to
+    its end.
 
     Args:
         keys: mask values (1, rows, columns); the item holds the frame under ``picture``, and ``measures``.
@@ -97,6 +100,7 @@ class ReportFramesd(CaseReport):
         metadata: path of the bundle's ``metadata.json``.
         classes: names of the classes in the masks.
         diagnoses: in channel order, if there are any.
+        ledger: that of the run; by default ``cases.json`` in ``output_dir``, without knowledge of the input.
     """
 
     def __init__(
@@ -106,24 +110,32 @@ class ReportFramesd(CaseReport):
         metadata: str | Path,
         classes: Sequence[str],
         diagnoses: Sequence[str] = (),
+        ledger: Ledger | None = None,
     ) -> None:
         super().__init__(keys, output_dir, metadata, classes)
         self.diagnoses = list(diagnoses)
         measures = [f"probability_{name}" for name in diagnoses] + [f"share_{name}" for name in classes]
-        columns = [*(["diagnosis"] if self.diagnoses else []), *measures]
+        self.columns = [*(["diagnosis"] if self.diagnoses else []), *measures]
+        self.ledger = Ledger(self.output_dir / "cases.json", settings={}) if ledger is None else ledger
         # Shares can be small, hence five decimals
-        self.frames = GrowingTable(self.output_dir / "frames.csv", ["case", "frame", "seconds", *columns], form=".5f")
-        self.cases = GrowingTable(self.output_dir / "cases.csv", ["case", "frames", *columns], form=".5f")
-        self.case = ""
+        frames = ["case", *FRAME, *self.columns]
+        self.ledger.add_table(self.output_dir / "frames.csv", frames, self._frame_rows, form=".5f")
+        self.ledger.add_table(self.output_dir / "cases.csv", ["case", "frames", *self.columns], _case_rows, form=".5f")
+        self.item: dict[Hashable, Any] = {}
         self.progress: CaseInProgress | None = None
+
+    def _frame_rows(self, case: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+        names = [*FRAME, *self.columns]
+        return [{"case": case, **dict(zip(names, row, strict=True))} for row in record["frames"]]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Take a frame; after the last one of its case, write the case."""
         item = dict(data)
         case, last = str(item["case"]), bool(item["last"])
-        if self.progress is None or case != self.case:
+        if self.progress is None or case != str(self.item["case"]):
             self.discard()
-            self.case, self.progress = case, CaseInProgress(self.path(item, ""), last, self.styles)
+            self.item = {"case": case, "notes": item.get("notes")}
+            self.progress = CaseInProgress(lambda ending: self.path(self.item, ending), last, self.styles)
         row = {"case": case, "frame": int(item["frame"]), "seconds": float(item["seconds"]), **item["measures"]}
         row |= self.decision(row)
         for key in self.keys:
@@ -154,10 +166,12 @@ class ReportFramesd(CaseReport):
         mean = {name: float(np.mean([row[name] for row in rows])) for name in measures}
         mean |= self.decision(mean)
         line = self.caption(mean) or "nothing found"
-        self.progress.finish(self.case, f"{line}; mean over {len(rows)} frames" if len(rows) > 1 else line)
-        self.frames.append(*rows)
-        self.cases.append({"case": self.case, "frames": len(rows), **mean})
-        logger.info("%s: %d frame%s, %s.", self.case, len(rows), "" if len(rows) == 1 else "s", line)
+        case, count = str(self.item["case"]), len(rows)
+        self.progress.finish(case, f"{line}; mean over {count} frames" if count > 1 else line)
+        frames = [[_known(row[name]) for name in (*FRAME, *self.columns)] for row in rows]
+        grid = {"shape": list(self.progress.shape), "affine": None, "spacing_known": False}
+        self.ledger.record(self.item, {"grid": grid, "means": {"frames": count, **mean}, "frames": frames})
+        logger.info("%s: %d frame%s, %s.", case, count, "" if count == 1 else "s", line)
         self.progress = None
 
     def discard(self) -> None:
@@ -165,3 +179,12 @@ class ReportFramesd(CaseReport):
         if self.progress is not None:
             self.progress.discard()
             self.progress = None
+
+
+def _case_rows(case: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"case": case, **record["means"]}]
+
+
+def _known(value: Any) -> Any:
+    """A value for JSON, which has no NaN."""
+    return None if isinstance(value, float) and np.isnan(value) else value

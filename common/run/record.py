@@ -52,8 +52,9 @@ def record(output_dir: Path, name: str, seed: int | None, config: Mapping[str, A
         "processor": platform.processor() or platform.machine(),
         "versions": versions,
     }
-    (output_dir / f"run{suffix}.json").write_text(json.dumps(facts, indent=2) + "\n")
-    (output_dir / f"config{suffix}.json").write_text(json.dumps(config, indent=2, default=str) + "\n")
+    for stem, content in (("run", facts), ("config", config)):
+        with complete_file(output_dir / f"{stem}{suffix}.json") as part:
+            part.write_text(json.dumps(content, indent=2, default=str) + "\n")
 
 
 def launcher() -> list[str]:

@@ -154,7 +154,9 @@ class View3Dd(ScanReport):
             mask, affine = to_lps(label_map(item[key]), np.asarray(item[key].affine))
             lung, lung_from = self.lung(item, mask, scan)
             note = "lung found by threshold" if lung_from == "threshold" else ""
-            stem = self.output_dir / str(item["case"])
+            endings = ["_lung.csv", "_prediction.csv", *([] if truth is None else ["_truth.csv"]), ".vti", "_view.png"]
+            paths = [self.path(item, ending) for ending in endings]
+            stem = paths[0].with_name(paths[0].name.removesuffix(endings[0]))
             line = export(stem, mask, affine, self.styles, hu, truth, lung, self.lung_points, note)
             logger.info("%s: 3-D view: %s.", item["case"], line)
         return item

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from common.report.burden import BurdenTable, lesion_burden
+from common.report.burden import burden_columns, burden_row, lesion_burden
 from common.report.comparison import draw_comparison
 from common.report.curves import draw_curves
 from common.report.overlay import _slices_to_show, draw_overlay
@@ -126,23 +125,14 @@ def test_burden_rejects_wrong_arguments() -> None:
         lesion_burden(mask, lung, VALUES, 0.0)
 
 
-def test_table_keeps_finished_cases_and_starts_anew(tmp_path: Path) -> None:
-    path = tmp_path / "out" / "lesions.csv"
-    for _ in range(2):  # the second run starts the file anew
-        table = BurdenTable(path, VALUES)
-        table.append("a/1", lesion_burden(*block(), VALUES, 0.01), "network")
-        table.append("b, c", lesion_burden(*block(), VALUES, None), "threshold")
-        with path.open(newline="", encoding="utf-8") as file:  # before it is closed: rows are on disk
-            rows = list(csv.reader(file))
-    assert rows == [
-        "case,lung_ml,ground_glass_ml,consolidation_ml,lesion_ml,share_of_lung,severity,lung_from".split(","),
-        ["a/1", "10.5", "3.0", "1.0", "4.0", "0.381", "CT-2", "network"],
-        ["b, c", "", "", "", "", "0.381", "CT-2", "threshold"],
-    ]
+def test_a_row_has_the_columns_of_its_classes() -> None:
+    row = burden_row("a/1", lesion_burden(*block(), VALUES, 0.01), "network", VALUES)
+    assert list(row) == ["case", *burden_columns(VALUES), "lung_from"]
+    assert list(row.values()) == ["a/1", 10.5, 3.0, 1.0, 4.0, 0.381, "CT-2", "network"]
     with pytest.raises(ValueError, match="same classes"):
-        table.append("a", lesion_burden(*block(), {"other": 1}, None), "network")
+        burden_row("a", lesion_burden(*block(), {"other": 1}, None), "network", VALUES)
     with pytest.raises(ValueError, match="'guess'"):
-        table.append("a", lesion_burden(*block(), VALUES, None), "guess")
+        burden_row("a", lesion_burden(*block(), VALUES, None), "guess", VALUES)
 
 
 def test_overlay_is_upright(tmp_path: Path) -> None:

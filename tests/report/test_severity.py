@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from monai.bundle import ConfigParser
 from PIL import Image
 
 from common.datasets.ct.folder import inference_cases
-from common.report.burden import BurdenTable
+from common.report.burden import burden_columns, burden_row
 from common.report.severity_comparison import compare_with_folders
 from common.severity import folder_severity
+from common.tables import write_csv
 
 STUDIES = {  # share of the lung, None where no lung was found
     "CT-0/study_0001": 0.0,
@@ -30,16 +32,16 @@ FILES = ("severity.csv", "severity_per_study.csv", "severity.png")
 
 
 def write_lesions(folder: Path, studies: dict[str, float | None]) -> None:
-    table = BurdenTable(folder / "lesions.csv", ["infection"])
-    for case, share in studies.items():
-        append(table, case, share)
+    columns = ["case", *burden_columns(["infection"]), "lung_from"]
+    rows = [row(case, share) for case, share in studies.items()]
+    write_csv(folder / "lesions.csv", columns, ([row[name] for name in columns] for row in rows), form="")
 
 
-def append(table: BurdenTable, case: str, share: float | None) -> None:
+def row(case: str, share: float | None) -> dict[str, Any]:
     bounds = (0.25, 0.5, 0.75)
     measured = None if share is None else f"CT-{(share > 0) + sum(share >= bound for bound in bounds)}"
     volumes = {"lung_ml": 4000.0, "infection_ml": 1.0, "lesion_ml": 1.0}
-    table.append(case, {**volumes, "share_of_lung": share, "severity": measured}, "network")
+    return burden_row(case, {**volumes, "share_of_lung": share, "severity": measured}, "network", ["infection"])
 
 
 def read(path: Path) -> list[list[str]]:
@@ -100,11 +102,9 @@ def test_a_missing_table_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_configs_run_list_compares_what_the_step_before_it_wrote(tmp_path: Path) -> None:
-    """The table is open still, as it is in inference; the step after it finds the result."""
     compare = {"_target_": "common.report.severity_comparison.compare_with_folders", "output_dir": str(tmp_path)}
-    table = BurdenTable(tmp_path / "lesions.csv", ["infection"])
-    parser = ConfigParser({"append": append, "table": table, "found": tmp_path / "severity.csv"})
-    parser["run"] = ["$@append(@table, 'CT-1/study_1', 0.1)", compare, "$@found.rename(@found.with_name('kept'))"]
+    parser = ConfigParser({"write": write_lesions, "folder": tmp_path, "found": tmp_path / "severity.csv"})
+    parser["run"] = ["$@write(@folder, {'CT-1/study_1': 0.1})", compare, "$@found.rename(@found.with_name('kept'))"]
     parser.get_parsed_content("run")
     assert read(tmp_path / "kept")[2] == ["CT-1", "0", "1", "0", "0", "0"]
 

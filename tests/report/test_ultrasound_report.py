@@ -69,7 +69,7 @@ def test_a_clip_that_breaks_off_leaves_nothing_and_the_next_one_is_whole(tmp_pat
     report(frame("also broken", 0, last=False))
     report.discard()
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ["cases.csv", "frames.csv", "picture_mask.png", "picture_overlay.png"]
+    assert left == ["cases.csv", "cases.json", "frames.csv", "picture_mask.png", "picture_overlay.png"]
     with (tmp_path / "cases.csv").open() as file:
         assert [row["case"] for row in csv.DictReader(file)] == ["picture"]
 
