@@ -210,11 +210,13 @@ class LungMaskd(MapTransform):
             for reference in (self.image_key, "label"):
                 if isinstance(item.get(reference), torch.Tensor):  # the label may be a number for the image
                     check_same_grid("lung", item[key], item[reference], reference)
-            item[key] = mask_like(item[key].as_tensor() > 0, item[key])
+            given, image = item[key], item.get(self.image_key)
+            # Of the image, so that Invertd takes both back to one order of axes: the mask's file may have another
+            item[key] = mask_like(given.as_tensor() > 0, image if isinstance(image, MetaTensor) else given)
             if not item[key].any():
                 raise ValueError(
                     f"{name}: a lung mask must be positive in the lungs, got only zeros in "
-                    f"{item[key].meta.get('filename_or_obj', key)}. Give another mask, or none: one is then made by "
+                    f"{given.meta.get('filename_or_obj', key)}. Give another mask, or none: one is then made by "
                     "thresholding."
                 )
         return item
