@@ -145,7 +145,7 @@ class Ledger:
             if before is not None:
                 self._write()  # first, so that no record stands beside files that change
         if before is not None:
-            self._remove(before.get("outputs", {}))
+            self._remove(before.get("outputs") or {})
         self._begun[name] = (time.monotonic(), self._input(case))
 
     def record(self, item: Mapping[Hashable, Any], found: Mapping[str, Any]) -> None:
