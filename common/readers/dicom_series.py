@@ -15,6 +15,7 @@ import numpy as np
 import pydicom
 
 from ..files import reason, sha256
+from .sniff import DIRECTORY
 
 # Tolerances; docs/inference.md states them
 ANGLE = 0.1  # degrees between the orientations of two slices of a volume, and below which a gantry counts as upright
@@ -22,7 +23,6 @@ POSITION = 0.11  # mm; positions are often rounded to 0.1 mm
 SHARE = 0.02  # of the slice spacing, where that is more
 PIXEL_SPACING = 1e-3  # share by which pixel spacings of a volume may differ
 AXIAL = 45.0  # degrees; the most that the slices of an axial series are tilted
-DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR
 NAMED = 4  # files or positions in a message
 
 TAGS = [

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pydicom
 
 from ..files import reason
 from .dicom_volume import read_series
@@ -18,6 +17,7 @@ from .images import coloured, luminance, read_image, read_indices
 from .itk import read_itk
 from .nifti import read_nifti
 from .refused import Refused
+from .sniff import is_dicom
 from .volume import Volume
 
 NIFTI = (".nii", ".nii.gz", ".img")
@@ -38,7 +38,6 @@ REASONS = (  # what libraries say, and what it means for a user
     (r"header magic|bad magic|HeaderDataError|data code .* not|itk\w+\.\w+:\d+", OTHER),
     (r"SVD did not converge|must not contain infs", "its header states an impossible orientation. Export it again."),
 )
-GROUPS = (b"\x08\x00", b"\x02\x00")  # a DICOM file without preamble starts with one of these groups
 
 
 def kind_of(path: str | Path) -> str:
@@ -55,21 +54,6 @@ def kind_of(path: str | Path) -> str:
                 return ""
             return kind
     return "dicom" if path.is_file() and is_dicom(path) else ""
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file holds DICOM: by its preamble, else by parsing its start."""
-    with path.open("rb") as file:
-        head = file.read(132)
-    if head[128:] == b"DICM":
-        return True
-    if head[:2] not in GROUPS or len(head) < 132:
-        return False
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "Rows"], force=True)
-    except Exception:  # whatever pydicom raises for a file of another kind
-        return False
-    return "SOPClassUID" in header
 
 
 def picture_affine(axes: str) -> np.ndarray:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from pathlib import Path, PurePosixPath
 
 from ...readers.scan import PICTURES
+from ...spreadsheets import read_rows
+from ..walk import walk
 from .labels_table import Case, picture_case
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,11 @@ def cc_ccii(root: Path) -> list[Case]:
         ValueError: when lesions_slices.csv lists none of the slices of NCP.
     """
     normal, ill = (
-        sorted(path for path in (root / name).glob("*/*/*") if path.suffix.lower() in PICTURES)
+        [
+            path
+            for path in (walk(root / name).files if (root / name).is_dir() else [])
+            if path.suffix.lower() in PICTURES and len(path.relative_to(root / name).parts) == 3
+        ]
         for name in ("Normal", "NCP")
     )
     if not normal and not ill:
@@ -54,8 +59,7 @@ def cc_ccii(root: Path) -> list[Case]:
 
 def _listed(path: Path) -> set[tuple[str, ...]]:
     """Return patient, scan and slice of every path in a table, whatever its heading and leading folders; none of CP."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        places = [PurePosixPath(cell.strip().replace("\\", "/")) for row in csv.reader(file) for cell in row]
+    places = [PurePosixPath(cell.replace("\\", "/")) for _, cells in read_rows(path) for cell in cells]
     return {
         (*place.parts[-3:-1], place.stem)
         for place in places

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from ...files import complete_file
 from ...readers.scan import UPRIGHT
 from ...run.errors import report_error
+from ...spreadsheets import read_rows
 from ...transforms.ct import LoadScand, WindowCTd
 from ...transforms.masks import LesionMaskd, LungMaskd
 from ..inference import ScanDataset
@@ -114,8 +115,7 @@ def _listed(path: Path) -> dict[str, tuple[str, ...]]:
     """Read the rows of a table by their image; empty if there is no such file, ValueError for other columns."""
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        heading, *rows = [tuple(row) for row in csv.reader(file) if row] or [()]
+    heading, *rows = [tuple(cells) for _, cells in read_rows(path, COLUMNS)] or [()]
     if heading != COLUMNS:
         raise ValueError(
             f"{path}: the columns are {','.join(COLUMNS)}, got {','.join(heading)}. Choose another --output_dir."

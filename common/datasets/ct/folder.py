@@ -9,14 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...files import make_names_unique, matches
 from ...phantoms.ct.folder import phantom_dir
 from ...readers.dicom_series import Series, read_headers, series_of
 from ...readers.itk import data_files
 from ...readers.scan import DICOM, ITK, NIFTI, PICTURES, UPRIGHT, kind_of
-from ...run.record import add_to_record
-from ..archives import unpacked
-from ..walk import UNKNOWN, Found, is_mask_beside, names, summary, walk
+from ..listing import MASK, Omitted, chosen_cases, list_files, masks_beside, stem
+from ..walk import UNKNOWN, Found, names
 from .partners import add_partners
 from .series_choice import choose
 
@@ -24,7 +22,6 @@ logger = logging.getLogger(__name__)
 UNSEEN_PHANTOM = 2021  # seed; training's phantoms start at seed 0
 UNSEEN_STUDIES = {"patients": 12, "size": (128, 128), "slices": 24, "seed": 2140}  # CT-0 to CT-3
 FORMATS = f"{', '.join(dict.fromkeys(NIFTI + ITK + DICOM + PICTURES))}, DICOM without suffix, zip of these"
-Omitted = list[tuple[Path, str]]
 
 
 def inference_cases(
@@ -70,39 +67,13 @@ def inference_cases(
         FileNotFoundError: when there is no such folder, or it holds no scan.
     """
     root, partners = _phantoms(root, partners)
-    if not root.exists():
-        raise FileNotFoundError(f"No such folder: {root}. Give the folder of scans with --dataset_dir.")
-    found = walk(root)
-    top = root.parent if root.is_file() else root
-    places = {path: path.relative_to(top) for path in (*found.files, *found.broken) if path.is_relative_to(top)}
-    for archive in [path for path in found.files if path.suffix.lower() == ".zip"]:
-        found.files.remove(archive)
-        inside, problem = unpacked(archive)
-        if problem:
-            found.omitted.append((archive, problem))
-        for path, name in inside.items():
-            found.files.append(path)
-            places[path] = places[archive].with_suffix("") / name
+    found, places = list_files(root)
     cases, omitted, choices = _cases(found, places, series, kernel, gaps)
-    wanted = [case for case in cases if matches(case["case"], include) and not matches(case["case"], exclude)]
-    line = summary(omitted)
-    if line:
-        logger.info("%s %s", line, "run.json names each with its reason." if str(output_dir) else "")
-    if str(output_dir):
-        not_read = {str(places.get(path, path)): why for path, why in sorted(omitted, key=lambda pair: str(pair[0]))}
-        add_to_record(output_dir, {"not_read": not_read, "series": choices})
-    if not wanted:
-        raise FileNotFoundError(
-            f"No scan in {root}: {len(places)} files, {len(cases)} of them scans, none left by include={include!r} and "
-            f"exclude={exclude!r}. {line + ' ' if line else ''}Formats: {FORMATS}."
-        )
-    make_names_unique(wanted)
+    facts = {"series": choices}
+    wanted = chosen_cases(root, cases, omitted, places, include, exclude, FORMATS, output_dir, facts)
     add_partners(wanted, partners or {})
     declared = {"intensity": intensity, "picture_axes": picture_axes, "gaps": gaps, "orientation": orientation}
-    return [
-        {**declared, **case, **({"intensity": "8bit"} if case["kind"] == "picture" else {})}
-        for case in sorted(wanted, key=lambda case: case["case"])
-    ]
+    return [{**declared, **case, **({"intensity": "8bit"} if case["kind"] == "picture" else {})} for case in wanted]
 
 
 def _phantoms(root: str | Path, partners: Mapping[str, str] | None) -> tuple[Path, Mapping[str, str] | None]:
@@ -127,26 +98,21 @@ def _cases(
     omitted = list(found.omitted)
     cases: list[dict[str, Any]] = []
     dicom: list[Path] = []
-    stems = {(path.parent, _stem(path)) for path in found.files}
+    masks = masks_beside(found.files)
     for path in found.files:
         kind = kind_of(path)
-        beside = {stem for folder, stem in stems if folder == path.parent}
         if kind == "dicom":
             dicom.append(path)
         elif kind not in ("nifti", "itk", "picture"):
             if not _is_part(path):
                 omitted.append((path, UNKNOWN))
-        elif is_mask_beside(_stem(path), beside - {_stem(path)}):
-            omitted.append((path, "mask beside a scan"))
+        elif path in masks:
+            omitted.append((path, MASK))
         else:
-            case = places[path].parent / _stem(path)
+            case = places[path].parent / stem(path)
             cases.append({"case": case.as_posix(), "image": [path], "kind": kind})
     more, rest, choices = _dicom_cases(dicom, found.broken, places, wanted, kernel, gaps)
     return cases + more, omitted + rest, choices
-
-
-def _stem(path: Path) -> str:
-    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
 def _is_part(path: Path) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...readers.scan import PICTURES, UPRIGHT
+from ...spreadsheets import file_below, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,8 @@ def table(root: Path) -> list[Case]:
     ``image`` and ``lung`` are paths below the folder; ``label`` is 0 (normal) or 1 (with lesions). Images are
     upright.
 
+    The table may come from a spreadsheet program, see ``common.spreadsheets.read_table``.
+
     Raises:
         ValueError: naming lines and values that cannot be used, or an image that is listed twice.
     """
@@ -32,27 +34,18 @@ def table(root: Path) -> list[Case]:
     cases: list[Case] = []
     faults: list[str] = []
     lines: dict[Path, str] = {}  # of each image, with its patient
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = [str(name).strip() for name in reader.fieldnames or []]
-        if not {"image", "label"} <= set(columns):
-            raise ValueError(
-                f"{path}, line 1: the columns image and label are needed, got {', '.join(columns) or 'none'}. Add them."
-            )
-        reader.fieldnames = columns
-        for row in reader:
-            given = {name: (row.get(name) or "").strip() for name in ("image", "label", "patient", "lung", "source")}
-            image = root / given["image"]
-            fault = _fault(root, given, lines.get(image.resolve()))
-            if fault:
-                faults.append(f"line {reader.line_num}: {fault}")
-                continue
-            lines[image.resolve()] = f"line {reader.line_num} (patient {given['patient'] or 'not named'})"
-            name = PurePosixPath(given["image"]).with_suffix("").as_posix()
-            cases.append(
-                picture_case(image, int(given["label"]), name, given["patient"] or None, given["source"] or "table")
-                | ({"lung": root / given["lung"]} if given["lung"] else {})
-            )
+    for line, given in read_table(path, ("image", "label"), ("patient", "lung", "source")):
+        image = file_below(root, given["image"])
+        fault = _fault(root, given, lines.get(image.resolve()))
+        if fault:
+            faults.append(f"line {line}: {fault}")
+            continue
+        lines[image.resolve()] = f"line {line} (patient {given['patient'] or 'not named'})"
+        name = PurePosixPath(given["image"].replace("\\", "/")).with_suffix("").as_posix()
+        cases.append(
+            picture_case(image, int(given["label"]), name, given["patient"] or None, given["source"] or "table")
+            | ({"lung": file_below(root, given["lung"])} if given["lung"] else {})
+        )
     if faults:
         more = "; ..." if len(faults) > NAMED else ""
         raise ValueError(
@@ -67,7 +60,7 @@ def _fault(root: Path, given: Mapping[str, str], earlier: str | None) -> str:
         name = given[column]
         if (name or column == "image") and not name.lower().endswith(PICTURES):
             return f"{column} must be an image file ({', '.join(PICTURES)}), got {name!r}"
-        if name and not (root / name).is_file():
+        if name and not file_below(root, name).is_file():
             return f"no such {column}: {name}"
     if given["label"] not in ("0", "1"):
         return f"label must be 0 (normal) or 1 (with lesions), got {given['label']!r} for {given['image']}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...readers.ultrasound.formats import CLIPS, DICOM, PICTURES
+from ...readers.ultrasound.formats import kind_of
+from ...spreadsheets import file_below, read_table
+from ..walk import UNKNOWN, summary, walk
 
 logger = logging.getLogger(__name__)
 
@@ -19,37 +19,25 @@ LABELS = {  # in manifests and metadata; the paper's pneumonia is bacterial or v
     **{"pneumonia": "pneumonia", "pneumonia_bacterial": "pneumonia", "pneumonia_viral": "pneumonia"},
     **{"bacterial pneumonia": "pneumonia", "viral pneumonia": "pneumonia"},
 }
+NAMED = 5  # files in a message
 FOLDERS = ("pocus_videos", "pocus_images", "videos", "images")
 METADATA = "dataset_metadata.csv"
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield images and clips below a folder."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.startswith(".") and path.suffix.lower() in (*PICTURES, *CLIPS, *DICOM):
-            yield path
+def _files(folder: Path) -> list[Path]:
+    """List the images and clips below a folder; all other files are counted in one line of the log."""
+    found = walk(folder)
+    kinds = {path: kind_of(path) for path in found.files if path.name.upper() != "DICOMDIR"}
+    other = [(path, UNKNOWN) for path, kind in kinds.items() if not kind]
+    line = summary([*found.omitted, *((path, "broken link") for path in found.broken), *other])
+    if line:
+        logger.info("%s: %s", folder, line)
+    return [path for path, kind in kinds.items() if kind]
 
 
 def _case(root: Path, path: Path, diagnosis: str, patient: str | None, source: str) -> dict[str, Any]:
-    name = path.relative_to(root).as_posix()
+    name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
     return {"image": path, "label": diagnosis, "patient": patient, "case": name, "source": source}
-
-
-def _rows(path: Path, wanted: tuple[str, ...]) -> list[dict[str, str]]:
-    """Read the rows of a CSV file.
-
-    Raises:
-        ValueError: when a column is missing.
-    """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in wanted if name not in (reader.fieldnames or [])]
-        if missing:
-            raise ValueError(
-                f"{path}: needs the columns {', '.join(wanted)}; {', '.join(missing)} is missing, "
-                f"got {', '.join(reader.fieldnames or ['none'])}. Add it."
-            )
-        return list(reader)
 
 
 def manifest(root: Path) -> list[dict[str, Any]]:
@@ -65,21 +53,23 @@ def manifest(root: Path) -> list[dict[str, Any]]:
     table = root / "manifest.csv"
     if not table.is_file():
         return []
-    cases, missing = [], []
-    for row in _rows(table, ("file", "label", "patient")):
-        path = root / row["file"]
+    cases, missing, unknown = [], [], []
+    for line, row in read_table(table, ("file", "label", "patient")):
+        path = file_below(root, row["file"])
         if not path.is_file():
-            missing.append(row["file"])
-            continue
-        if row["label"].strip().lower() not in LABELS:
-            raise ValueError(
-                f"{table}: unknown label {row['label']!r} of {row['file']}. Use one of {', '.join(LABELS)}."
-            )
-        diagnosis, patient = LABELS[row["label"].strip().lower()], row["patient"].strip() or None
-        cases.append(_case(root, path, diagnosis, patient, "manifest"))
+            missing.append(row["file"] or f"line {line} names none")
+        elif row["label"].lower() not in LABELS:
+            unknown.append(f"{row['label']!r} of {row['file']}")
+        else:
+            diagnosis, patient = LABELS[row["label"].lower()], row["patient"] or None
+            cases.append(_case(root, path, diagnosis, patient, "manifest"))
+    if unknown:
+        more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+        raise ValueError(f"{table}: unknown label {', '.join(unknown[:NAMED])}{more}. Use one of {', '.join(LABELS)}.")
     if missing:
         raise FileNotFoundError(
-            f"{table} names {len(missing)} files that are not there: {', '.join(missing[:5])}. Add them or remove rows."
+            f"{table} names {len(missing)} files that are not there: {', '.join(missing[:NAMED])}. Add them or remove "
+            "rows."
         )
     return cases
 
@@ -104,9 +94,9 @@ def pocus(root: Path) -> list[dict[str, Any]]:
         return []
     patients: dict[str, str] = {}
     if (root / METADATA).is_file():
-        for row in _rows(root / METADATA, ("Filename", "Patient ID / Name")):
-            if row["Patient ID / Name"].strip():
-                patients[_plain(Path(row["Filename"]).stem)] = row["Patient ID / Name"].strip()
+        for _, row in read_table(root / METADATA, ("Filename", "Patient ID / Name")):
+            if row["Patient ID / Name"]:
+                patients[_plain(Path(row["Filename"].replace("\\", "/")).stem)] = row["Patient ID / Name"]
     cases = []
     for path in files:
         prefix = re.match(r"[A-Za-z]*", path.name)[0].lower()  # type: ignore[index]

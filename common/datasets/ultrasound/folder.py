@@ -2,50 +2,49 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pydicom
 
-from ...files import make_names_unique, matches, reason
+from ...files import reason
 from ...phantoms.ultrasound.folder import phantom_dir
-from ...readers.refused import Refused
-from ...readers.ultrasound.formats import FORMATS, kind_of, refuse_other_modality, without_suffix
+from ...readers.sniff import DIRECTORY
+from ...readers.ultrasound.formats import CLIPS, DICOM, FORMATS, PICTURES, kind_of
+from ..listing import MASK, Omitted, chosen_cases, list_files, masks_beside
+from ..walk import UNKNOWN
 
+logger = logging.getLogger(__name__)
 UNSEEN_PHANTOM = 2021  # seed; training's phantoms have other seeds
-DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, the index of a disc
-
-
-def _dicom_case(file: Path) -> dict[str, Any] | None:
-    """Return what a DICOM file adds to its case: nothing, or ``error``; None for a file without an image."""
-    try:
-        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["Modality"])
-        if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
-            return None
-        refuse_other_modality(header)
-    except Refused as error:
-        return {"error": f"{file}: {error}"}
-    except Exception as error:
-        return {"error": f"{file}: cannot be read: {reason(error)}"}
-    return {}
+SUFFIXES = (*PICTURES, *CLIPS, *DICOM)
+HEADER = ["SOPClassUID", "Modality", "Rows", "NumberOfFrames"]
 
 
 def inference_cases(
-    root: str | Path, include: str | Sequence[str] = "*", exclude: str | Sequence[str] = ""
+    root: str | Path,
+    include: str | Sequence[str] = "*",
+    exclude: str | Sequence[str] = "",
+    output_dir: str | Path = "",
 ) -> list[dict[str, Any]]:
-    """Find ultrasound images, clips and DICOM files in a folder, at any depth; hidden files are ignored.
+    """Find ultrasound images, clips and DICOM files in a folder, at any depth, and in zip files.
+
+    System files, masks beside images, outputs of earlier runs, and DICOM of other modalities are left out. Each file
+    becomes a case, or is named with the reason in ``run.json``. One line in the log counts them.
 
     Args:
         root: a folder or one file; ``phantom`` makes three synthetic patients that no training has seen.
         include: pattern that a case must match (``*`` and ``?``), against its path below ``root`` without suffix;
             several are separated by commas.
         exclude: patterns of cases to leave out, for example ``*mask*,*linear/*``.
+        output_dir: folder whose ``run.json`` receives what was not read; empty for none.
 
     Returns:
         Dicts, sorted by case, with ``case`` (unique path below ``root`` without suffix), ``image`` (path of the file)
-        and ``kind`` (``picture``, ``clip`` or ``dicom``, which may be either). DICOM that cannot be read, or is of
-        another modality, has ``error``, its message.
+        and ``kind`` (``picture``, ``clip`` or ``dicom``, which may be either). DICOM that cannot be read has
+        ``error``, its message.
 
     Raises:
         FileNotFoundError: when there is no such folder, or it holds no image and no clip.
@@ -53,29 +52,44 @@ def inference_cases(
     if str(root) == "phantom":
         root = phantom_dir("pocus", patients=3, clips=1, seed=UNSEEN_PHANTOM)
     root = Path(root)
-    if not root.exists():
-        raise FileNotFoundError(f"No such folder: {root}. Give the folder of images and clips with --dataset_dir.")
-    top = root.parent if root.is_file() else root
-    found = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
-    files = [file for file in found if file == root or not _hidden(file.relative_to(top))]
+    found, places = list_files(root)
+    omitted: Omitted = [*found.omitted, *((path, "broken link") for path in found.broken)]
+    masks = masks_beside([path for path in found.files if kind_of(path) == "picture"])
     cases: list[dict[str, Any]] = []
-    for file in files:
-        kind = kind_of(file)
-        more = _dicom_case(file) if kind == "dicom" else {}
-        if kind and more is not None:
-            name = file.name if without_suffix(file) else file.stem
-            cases.append(
-                {"case": (file.relative_to(top).parent / name).as_posix(), "image": file, "kind": kind, **more}
-            )
-    wanted = [case for case in cases if matches(case["case"], include) and not matches(case["case"], exclude)]
-    if not wanted:
-        raise FileNotFoundError(
-            f"No image or clip in {root}: {len(files)} files, {len(cases)} of them images or clips, none left by "
-            f"include={include!r} and exclude={exclude!r}. Formats: {FORMATS}."
-        )
-    make_names_unique(wanted)
-    return sorted(wanted, key=lambda case: str(case["case"]))
+    for path in found.files:
+        kind = kind_of(path)
+        why, error = _dicom_header(path) if kind == "dicom" else ("", "")
+        if not kind:
+            why = UNKNOWN
+        elif path in masks:
+            why = MASK
+        if why:
+            omitted.append((path, why))
+            continue
+        name = path.stem if path.suffix.lower() in SUFFIXES else path.name  # 1.2.840.1 has no suffix
+        case: dict[str, Any] = {"case": (places[path].parent / name).as_posix(), "image": path, "kind": kind}
+        cases.append({**case, "error": f"{places[path]}: {error}"} if error else case)
+    others = sum(why.startswith("modality") for _, why in omitted)
+    if others:
+        remedy = "If they are ultrasound, set their Modality (0008,0060) to US."
+        logger.warning("%d DICOM files of other modalities are left out. %s", others, remedy)
+    words = ("image or clip", "images or clips")
+    return chosen_cases(root, cases, omitted, places, include, exclude, FORMATS, output_dir, words=words)
 
 
-def _hidden(relative: Path) -> bool:
-    return any(part.startswith(".") for part in relative.parts)
+def _dicom_header(path: Path) -> tuple[str, str]:
+    """Return why a DICOM file is no case, and why it cannot be read; empty where neither is true."""
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER, force=True)
+        if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
+            return "DICOMDIR", ""
+        modality = str(header.get("Modality") or "US")
+        if not re.fullmatch("[A-Z0-9_ ]{1,16}", modality):
+            return "", "cannot be read: its header is damaged. Export it again."
+        if modality != "US":
+            return f"modality {modality} is not US", ""
+        if "SOPClassUID" not in header and "Rows" not in header:
+            return "", "cannot be read: it holds no DICOM image. Export it again."
+    except Exception as error:  # pydicom raises dozens of types; the user needs the file and the reason
+        return "", f"cannot be read: {reason(error)} Export it again."
+    return "", ""

@@ -17,6 +17,7 @@ from pydicom.pixels import apply_color_lut, iter_pixels
 from ...files import reason
 from ..dicom import check_pydicom
 from ..refused import Refused
+from ..sniff import is_dicom
 from .formats import refuse_other_modality
 from .lazy_frame import LazyFrame
 
@@ -39,7 +40,7 @@ def dicom_frames(path: Path) -> tuple[Iterator[LazyFrame], Crop | None]:
     """
     check_pydicom()
     with open(path, "rb") as file:
-        header = pydicom.dcmread(file, stop_before_pixels=True)
+        header = with_syntax(pydicom.dcmread(file, stop_before_pixels=True, force=is_dicom(path)))
         refuse_other_modality(header)
         if str(header.file_meta.get("TransferSyntaxUID", "")).startswith(VIDEO):
             raise Refused("video inside DICOM is not supported, got an MPEG transfer syntax. Export it as mp4.")
@@ -53,6 +54,18 @@ def dicom_frames(path: Path) -> tuple[Iterator[LazyFrame], Crop | None]:
             "the device shows them."
         )
     return _lazy_frames(path, header), _region(path, header)
+
+
+def with_syntax(header: Any) -> Any:
+    """Add the transfer syntax by which a file without preamble or file header was read, if it states none."""
+    if "TransferSyntaxUID" not in header.file_meta:
+        implicit, little = header.original_encoding
+        if implicit:
+            header.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+        else:
+            big, small = pydicom.uid.ExplicitVRBigEndian, pydicom.uid.ExplicitVRLittleEndian
+            header.file_meta.TransferSyntaxUID = small if little else big
+    return header
 
 
 def _refuse_missing_pixels(file: BinaryIO, header: Any) -> None:
@@ -79,7 +92,9 @@ def _refuse_missing_pixels(file: BinaryIO, header: Any) -> None:
 def _pixel_data(file: BinaryIO, header: Any, order: str) -> tuple[int | None, int]:
     """Return where the value of PixelData starts in the file (None if absent), and its length."""
     file.seek(0)
-    pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["Rows"])  # leaves the file at the pixel data
+    pydicom.dcmread(
+        file, stop_before_pixels=True, specific_tags=["Rows"], force=True
+    )  # leaves the file at the pixel data
     start = file.tell()
     head = file.read(12)
     if len(head) < 12 or struct.unpack(f"{order}HH", head[:4]) != (0x7FE0, 0x0010):
@@ -112,6 +127,8 @@ def _decoded(path: Path, header: Any, count: int) -> Iterator[np.ndarray]:
     syntax = header.file_meta.TransferSyntaxUID
     if syntax == pydicom.uid.DeflatedExplicitVRLittleEndian:
         yield from iter_pixels(pydicom.dcmread(path))  # must be inflated at once
+    elif not header.preamble:
+        yield from iter_pixels(with_syntax(pydicom.dcmread(path, force=True)))  # pydicom opens no such path
     elif header.get("PhotometricInterpretation") == "YBR_FULL_422" and not syntax.is_encapsulated:
         for index in range(count):  # one decoder per frame: pydicom reads the second frame as YBR_FULL
             yield from iter_pixels(path, indices=[index])

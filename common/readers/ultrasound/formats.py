@@ -9,28 +9,21 @@ import pydicom
 
 from ...files import reason
 from ..refused import Refused
+from ..sniff import is_dicom
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 CLIPS = (".mp4", ".avi", ".mov", ".gif", ".mpeg", ".mpg", ".m4v", ".mkv", ".webm")
 DICOM = (".dcm", ".dicom", ".ima")
-FORMATS = f"{', '.join(PICTURES + CLIPS + DICOM)}, DICOM without suffix"
+FORMATS = f"{', '.join(PICTURES + CLIPS + DICOM)}, DICOM of any name, zip of these"
 
 
 def kind_of(path: Path) -> str:
-    """Return ``picture``, ``clip``, ``dicom`` or "", by suffix or, without one, by content."""
+    """Return ``picture``, ``clip``, ``dicom`` or "", by a known suffix, else by content."""
     suffix = path.suffix.lower()
     for kind, suffixes in (("picture", PICTURES), ("clip", CLIPS), ("dicom", DICOM)):
         if suffix in suffixes:
             return kind
-    if path.is_file() and without_suffix(path):
-        with open(path, "rb") as file:
-            return "dicom" if file.read(132)[128:] == b"DICM" else ""  # the DICOM file preamble
-    return ""
-
-
-def without_suffix(path: Path) -> bool:
-    """Whether a name has no suffix that states a format."""
-    return path.suffix in ("", ".") or path.suffix[1:].isdigit()  # 1.2.840.1 is a UID, the usual name of a DICOM file
+    return "dicom" if path.is_file() and is_dicom(path) else ""
 
 
 def existing(path: str | Path) -> Path:
@@ -75,7 +68,7 @@ def is_clip(path: str | Path) -> bool:
     if kind != "dicom":
         return kind == "clip"
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["NumberOfFrames"])
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["NumberOfFrames"], force=is_dicom(path))
         return int(header.get("NumberOfFrames") or 1) > 1
     except Exception as error:  # pydicom raises dozens of types; the user needs the file and the reason
         raise ValueError(f"{path}: cannot be read: {reason(error)}") from error

@@ -107,3 +107,13 @@ def test_the_phantom_needs_no_folder_and_its_patients_have_masks(
     found = image_labels("phantom", "phantom")
     assert asked == {"layout": "radiopaedia", "patients": 20, "size": (128, 128), "slices": 24, "seed": 7}
     assert [case["source"] for case in found] == ["phantom"] * 3 and all(case["label"].is_file() for case in found)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16"])
+def test_a_table_of_a_spreadsheet_program_is_read(tmp_path: Path, encoding: str) -> None:
+    image = tmp_path / "a" / "müller.png"
+    image.parent.mkdir()
+    image.touch()
+    (tmp_path / "labels.csv").write_bytes("image;label;lung\r\na\\müller.png;1;a\\müller.png\r\n".encode(encoding))
+    (case,) = image_labels(tmp_path, "table")
+    assert (case["image"], case["lung"], case["case"], case["label"]) == (image, image, "a/müller", 1)

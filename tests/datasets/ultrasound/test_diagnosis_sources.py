@@ -102,7 +102,7 @@ def test_a_manifest_is_held_to_its_files_and_words(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"unknown label 'flu' of a\.png"):
         diagnoses(tmp_path)
     table.write_text("file,diagnosis\na.png,covid\n")
-    with pytest.raises(ValueError, match=r"label, patient is missing, got file, diagnosis"):
+    with pytest.raises(ValueError, match=r"label and patient are needed, got file, diagnosis\. Add label and patient"):
         diagnoses(tmp_path)
     save_image(tmp_path / "other" / "videos" / "convex" / "Patient.png", np.zeros((4, 4)))
     with pytest.raises(ValueError, match=r"must begin with Cov, Pneu, Vir or Reg"):
@@ -137,3 +137,22 @@ def test_real_pocus_splits_by_the_patients_of_its_manifest(real_data: Callable[[
         assert Counter(case["label"] for case in sides["validation"]).keys() == {"normal", "COVID-19", "pneumonia"}
         held_out += sorted(patients[1])
     assert len(held_out) == len(set(held_out)) == 18
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16"])
+def test_tables_of_a_spreadsheet_program_are_read(tmp_path: Path, encoding: str) -> None:
+    save_image(tmp_path / "a" / "müller.png", np.zeros((4, 4)))
+    (tmp_path / "manifest.csv").write_bytes("file;label;patient\r\na\\müller.png;Regular;7\r\n".encode(encoding))
+    (case,) = diagnoses(tmp_path)
+    assert (case["case"], case["label"], case["patient"]) == ("a/müller.png", "normal", "7")
+    save_image(tmp_path / "pocus" / "pocus_images" / "Cov_müller.png", np.zeros((4, 4)))
+    table = "Filename\tPatient ID / Name\r\nCov-müller.png\tÅsa\r\n"
+    (tmp_path / "pocus" / "dataset_metadata.csv").write_bytes(table.encode(encoding))
+    (case,) = diagnoses(tmp_path / "pocus")
+    assert case["patient"] == "Åsa"
+
+
+def test_thumbnails_and_system_files_are_not_trained_on(tmp_path: Path) -> None:
+    for name in ("p/a.png", "p/@eaDir/a.png/thumb.png", "p/._a.png"):
+        save_image(tmp_path / "normal" / name, np.zeros((4, 4)))
+    assert [case["case"] for case in diagnoses(tmp_path)] == ["normal/p/a.png"]
