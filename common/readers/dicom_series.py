@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pydicom
 
-from ..files import reason, sha256
+from ..files import sha256
+from .dicom import quietly
+from .reasons import in_words, printable
 from .sniff import DIRECTORY
 
 # Tolerances; docs/inference.md states them
@@ -22,6 +24,7 @@ ANGLE = 0.1  # degrees between the orientations of two slices of a volume, and b
 POSITION = 0.11  # mm; positions are often rounded to 0.1 mm
 SHARE = 0.02  # of the slice spacing, where that is more
 PIXEL_SPACING = 1e-3  # share by which pixel spacings of a volume may differ
+ROUNDED = 0.01  # by which the length of a direction may differ from 1, and two directions from a right angle
 AXIAL = 45.0  # degrees; the most that the slices of an axial series are tilted
 NAMED = 4  # files or positions in a message
 
@@ -54,17 +57,33 @@ class Slice:
     def axes(self) -> np.ndarray | None:
         """Directions of rows and columns, (2, 3), LPS; None if the header states none."""
         values = _numbers(self.header, "ImageOrientationPatient", 6)
-        return None if values is None else values.reshape(2, 3)
+        if values is None:
+            return None
+        rows, columns = values.reshape(2, 3)
+        lengths = np.linalg.norm(rows), np.linalg.norm(columns)
+        is_sound = np.allclose(lengths, 1, atol=ROUNDED) and abs(float(rows @ columns)) < ROUNDED
+        return values.reshape(2, 3) if is_sound else None
 
     @property
     def pixel(self) -> np.ndarray | None:
         """Distances of rows and of columns in mm; None if the header states none."""
-        return _numbers(self.header, "PixelSpacing", 2)
+        values = _numbers(self.header, "PixelSpacing", 2)
+        return None if values is None or (values <= 0).any() else values
 
     @property
     def is_directory(self) -> bool:
         """Whether the file is a DICOMDIR, the index of a disc."""
         return str(getattr(self.header, "file_meta", {}).get("MediaStorageSOPClassUID", "")) == DIRECTORY
+
+    def text(self, name: str, default: str = "") -> str:
+        """An element as text, several values in one; the default where it is missing or empty."""
+        value = self.get(name, default)
+        return printable(value if isinstance(value, str) else "\\".join(map(str, np.atleast_1d(value))))
+
+    def number(self, name: str, default: float = 0.0) -> float:
+        """An element as a number; the default where it is none."""
+        value = _numbers(self.header, name, 1)
+        return default if value is None else float(value[0])
 
     def get(self, name: str, default: Any = "") -> Any:
         """An element of the header, or the default where it is missing or empty."""
@@ -105,23 +124,23 @@ class Series:
     @property
     def study(self) -> str:
         """StudyInstanceUID."""
-        return str(self.first.get("StudyInstanceUID"))
+        return self.first.text("StudyInstanceUID")
 
     @property
     def uid(self) -> str:
         """SeriesInstanceUID."""
-        return str(self.first.get("SeriesInstanceUID"))
+        return self.first.text("SeriesInstanceUID")
 
     @property
     def description(self) -> str:
         """SeriesDescription, and the phase where there are several."""
-        text = str(self.first.get("SeriesDescription", "no description"))
+        text = self.first.text("SeriesDescription", "no description")
         return f"{text}, phase {self.phase}" if self.phase else text
 
     @property
     def number(self) -> str:
         """SeriesNumber."""
-        return str(self.first.get("SeriesNumber"))
+        return self.first.text("SeriesNumber")
 
     @property
     def kernel(self) -> str:
@@ -132,13 +151,13 @@ class Series:
     @property
     def multiframe(self) -> bool:
         """Whether one file holds the volume."""
-        return len(self.slices) == 1 and int(self.first.get("NumberOfFrames", 1)) > 1
+        return len(self.slices) == 1 and self.first.number("NumberOfFrames", 1) > 1
 
     @property
     def spacing(self) -> float:
         """Distance of slices along their normal in mm; 0 if it is unknown."""
         if len(self.slices) < 2:
-            return float(self.first.get("SliceThickness", 0) or 0)
+            return self.first.number("SliceThickness")
         places = _places(self.slices)
         return float(np.median(np.diff(places))) if places is not None else 0.0
 
@@ -172,13 +191,14 @@ def read_headers(files: Iterable[Path]) -> tuple[list[Slice], list[tuple[Path, s
     failed: list[tuple[Path, str]] = []
     for file in files:
         try:
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
-            {element.keyword: element.value for element in header}  # decodes all that will be used
+            with quietly():
+                header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
+                {element.keyword: element.value for element in header}  # decodes all that will be used
             is_directory = header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY
             if "SOPClassUID" not in header and "Rows" not in header and not is_directory:
                 raise ValueError("it holds no DICOM image")
         except Exception as error:  # pydicom raises dozens of types; the user needs the file and the reason
-            failed.append((file, reason(error)))
+            failed.append((file, in_words(error)))
             continue
         slices.append(Slice(file, header))
     return slices, failed
@@ -196,13 +216,13 @@ def series_of(slices: Sequence[Slice]) -> tuple[list[Series], list[tuple[Path, s
     omitted: list[tuple[Path, str]] = []
     groups: dict[tuple[str, str], list[Slice]] = {}
     for each in slices:
-        modality = str(each.get("Modality", "CT"))
+        modality = each.text("Modality", "CT")
         if modality != "CT":
             omitted.append((each.path, f"modality {modality} is not CT"))
         elif "LOCALIZER" in [str(word).upper() for word in np.atleast_1d(each.get("ImageType", []))]:
             omitted.append((each.path, "scout"))
         else:
-            key = str(each.get("StudyInstanceUID")), str(each.get("SeriesInstanceUID", each.path))
+            key = each.text("StudyInstanceUID"), each.text("SeriesInstanceUID", str(each.path))
             groups.setdefault(key, []).append(each)
     found: list[Series] = []
     for group in groups.values():
@@ -215,7 +235,7 @@ def series_of(slices: Sequence[Slice]) -> tuple[list[Series], list[tuple[Path, s
 
 def _volumes(group: Sequence[Slice]) -> list[Series]:
     """The volumes under one SeriesInstanceUID."""
-    multiframe = [each for each in group if int(each.get("NumberOfFrames", 1)) > 1]
+    multiframe = [each for each in group if each.number("NumberOfFrames", 1) > 1]
     single = [each for each in group if each not in multiframe]
     volumes = [Series([each]) for each in multiframe]
     if not single:
@@ -244,7 +264,7 @@ def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[tuple[Pa
     copies: list[tuple[Path, str]] = []
     for each in sorted(slices, key=lambda each: (len(each.path.name), str(each.path))):
         position = each.position
-        key = (each.get("SOPInstanceUID"), None if position is None else tuple(position))
+        key = (each.text("SOPInstanceUID"), None if position is None else tuple(position))
         earlier = kept.setdefault(key, [])
         same = next((other for other in earlier if sha256(other.path) == sha256(each.path)), None)
         if same is None and key[0] and earlier and _same_pixels(earlier[0], each):

@@ -11,9 +11,9 @@ import numpy as np
 import pydicom
 from pydicom.pixels import apply_modality_lut
 
-from ..files import reason
 from .dicom import check_pydicom
 from .dicom_series import Series, Slice, read_headers, series_of
+from .reasons import in_words, printable
 from .refused import Refused
 from .volume import LPS_TO_RAS, Volume
 
@@ -74,7 +74,7 @@ def series_affine(series: Series) -> tuple[np.ndarray, bool]:
         steps = len(series.slices) - 1 + sum(series.missing.values())
         step = (last - origin) / steps
     else:
-        thickness = float(first.get("SliceThickness", 0) or 0)
+        thickness = first.number("SliceThickness")
         known = known and thickness > 0
         step = normal * (thickness or 1.0)
     affine = np.eye(4)
@@ -102,13 +102,13 @@ def _hu(each: Slice) -> np.ndarray:
 
 def _in_words(error: Exception) -> str:
     """Why the pixels of a slice cannot be used, in a user's words."""
-    text = reason(error).rstrip(".")
+    text = str(error)
     sizes = re.search(r"pixel data is less than expected \((\d+) vs (\d+)", text)
     if sizes:
         return f"its pixels are incomplete, {sizes[1]} of {sizes[2]} bytes"
     if "Unable to decode" in text or "Unable to decompress" in text or "no available" in text.lower():
-        return f"its compression cannot be decoded here ({text.partition(':')[0].partition(' because')[0]})"
-    return text
+        return f"its compression cannot be decoded here ({printable(text.partition(':')[0].partition(' because')[0])})"
+    return re.sub(r"\.?( (Export|Copy) it again\.)?$", "", in_words(error))
 
 
 def _bridged(values: np.ndarray, series: Series) -> tuple[np.ndarray, str]:
@@ -134,7 +134,7 @@ def _read_multiframe(path: Path) -> Volume:
             dtype=np.float32, apply_presentation_lut=False, apply_voi_transform=False
         )
     except Exception as error:  # highdicom raises several types; the user needs the reason
-        raise Refused(f"the enhanced CT is not one evenly spaced volume: {reason(error)}") from error
+        raise Refused(f"the enhanced CT is not one evenly spaced volume: {in_words(error)}") from error
     affine = (LPS_TO_RAS @ volume.affine)[:, [2, 1, 0, 3]]  # (slice, row, column) to (column, row, slice)
     values = np.ascontiguousarray(volume.array.transpose(2, 1, 0))
     return Volume(values, affine, {"spacing_known": True})

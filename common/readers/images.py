@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from ..files import reason
+from .reasons import in_words
 from .refused import Refused
 
+DENSEST = 512  # pixels per byte that JPEG can hold; libjpeg fills what is lacking with grey
 DEEP = ("1", "I", "F")  # Pillow's modes of 1 bit, integers and floats; the 16-bit modes start with I
 
 
@@ -33,6 +34,11 @@ def read_image(path: Path) -> np.ndarray:
                 raise Refused(
                     f"an image file must hold one image, got {pages} pages. Save them as a clip or as single images."
                 )
+            if picture.format == "JPEG" and picture.width * picture.height > DENSEST * path.stat().st_size:
+                raise Refused(
+                    f"an image must hold all its pixels, got too few bytes for {picture.width} x {picture.height}. "
+                    "Copy or export it again."
+                )
             has_opacity = picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info
             upright = ImageOps.exif_transpose(picture)
             if upright.mode != "L" or has_opacity:
@@ -47,7 +53,7 @@ def read_image(path: Path) -> np.ndarray:
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and others
         raise Refused(
-            f"an image must be complete, got a damaged one: {reason(error)} Copy or export it again."
+            f"an image must be complete, got a damaged one: {in_words(error)} Copy or export it again."
         ) from error
     return pixels
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from .reasons import printable
 from .refused import Refused
 from .volume import LPS_TO_RAS, Volume
 
 HEADER = 65536  # bytes; the longest header that is searched
-DATA_FILE = re.compile(rb"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+DATA_FILE = re.compile(rb"data\s*file\s*[=:]\s*([^\n]*?)\s*$", re.IGNORECASE | re.MULTILINE)  # as loosely as ITK
 
 
 def read_itk(path: Path) -> Volume:
@@ -46,9 +47,13 @@ def data_files(path: Path) -> list[Path]:
     """
     with path.open("rb") as file:
         head = file.read(HEADER)
+    is_nrrd = head.startswith(b"NRRD")
+    found = DATA_FILE.findall(re.split(rb"\r?\n\r?\n", head)[0] if is_nrrd else head)
+    if not found and len(head) == HEADER and (not is_nrrd or not re.search(rb"\n\r?\n", head)):
+        raise Refused(f"its header does not end within {HEADER // 1024} KiB. Export it again.")
     files = []
-    for match in DATA_FILE.findall(head.split(b"\n\n")[0] if head.startswith(b"NRRD") else head):
-        name = match.decode("utf-8", "replace")
+    for match in found:
+        name = printable(match.decode("utf-8", "replace"))
         if name.upper() in ("LOCAL", "INTERNAL"):
             continue
         if name.upper().startswith("LIST") or "%" in name:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 
+from .reasons import INCOMPLETE
 from .refused import Refused
 from .volume import Volume
 
 AXES = {"L": 0, "R": 0, "A": 1, "P": 1, "S": 2, "I": 2}
+HARMLESS = 2**25  # bytes that a broken header may ask for
 LARGEST = 2**31  # voxels; more is a broken header, and would take 8 GiB
 
 
@@ -42,6 +46,9 @@ def read_nifti(path: Path, orientation: str = "") -> Volume:
         raise Refused(
             f"its header states {' x '.join(map(str, image.shape))} voxels, which is no scan. Export it again."
         )
+    needed = int(image.dataobj.offset + np.prod(image.shape, dtype=float) * dtype.itemsize)
+    if path.suffix.lower() == ".gz" and not holds(path, needed):
+        raise Refused(INCOMPLETE)
     affine = stated_affine(header)
     if affine is None:
         if not orientation:
@@ -54,6 +61,21 @@ def read_nifti(path: Path, orientation: str = "") -> Volume:
     # In the file's memory order, where a slice is contiguous; MONAI's reader copies the whole volume
     values = np.asarray(image.dataobj, np.float32)
     return Volume(values, affine, {})
+
+
+def holds(path: Path, size: int) -> bool:
+    """Whether a gzip file holds as many bytes as a header states; nibabel would take the memory first.
+
+    Its last bytes state its length. Files of several members do not, and are read to the end.
+    """
+    with path.open("rb") as file:
+        file.seek(-min(4, path.stat().st_size), os.SEEK_END)
+        if size <= max(HARMLESS, int.from_bytes(file.read(4), "little")):
+            return True
+    with gzip.open(path) as content:
+        while size > 0 and (block := content.read(min(size, 2**20))):
+            size -= len(block)
+    return size <= 0
 
 
 def stated_affine(header: Any) -> np.ndarray | None:

@@ -5,17 +5,16 @@ Every format is read into one form: (X, Y, Z) in the file's own axis order, with
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..files import reason
 from .dicom_volume import read_series
 from .images import coloured, luminance, read_image, read_indices
 from .itk import read_itk
-from .nifti import read_nifti
+from .nifti import read_nifti, sound
+from .reasons import in_words
 from .refused import Refused
 from .sniff import is_dicom
 from .volume import Volume
@@ -27,17 +26,6 @@ DICOM = (".dcm", ".dicom", ".ima")
 UPRIGHT = "PL"  # rows run to posterior, columns to the patient's left: an axial slice as radiologists look at it
 TINT = 8  # grey levels between the channels of an image that counts as grey
 DIRECTIONS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0)}  # in RAS+
-
-
-INCOMPLETE = "it is incomplete. Copy it again."
-OTHER = "it is damaged, or not what its suffix says. Export it again."
-REASONS = (  # what libraries say, and what it means for a user
-    (r"compressed file ended|unexpected end|EOF|zlib|incorrect (data|header) check|invalid (block|stored)", INCOMPLETE),
-    (r"Expected \d+ bytes, got \d+|mmap length|buffer is smaller|cannot reshape", INCOMPLETE),
-    (r"itkImageFileReader|itk::ERROR|Could not create IO object|Cannot work out file type|not a gzip", OTHER),
-    (r"header magic|bad magic|HeaderDataError|data code .* not|itk\w+\.\w+:\d+", OTHER),
-    (r"SVD did not converge|must not contain infs", "its header states an impossible orientation. Export it again."),
-)
 
 
 def kind_of(path: str | Path) -> str:
@@ -123,6 +111,10 @@ def read_volume(
     except Exception as error:  # readers raise dozens of types; the user needs the file and the reason
         raise ValueError(f"{name}: cannot be read: {in_words(error)}") from error
     shape = file_shape = volume.values.shape
+    if 0 in shape:
+        raise ValueError(f"{name}: a scan must hold voxels, but its header states the size {shape}. Export it again.")
+    if not sound(volume.affine):
+        raise ValueError(f"{name}: its header states an impossible orientation or voxel size. Export it again.")
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) == 2:
@@ -137,15 +129,6 @@ def read_volume(
         "notes": volume.meta.get("notes", ""),
     }
     return Volume(volume.values.reshape(shape), volume.affine, meta)
-
-
-def in_words(error: BaseException) -> str:
-    """Return a reader's error without the source positions and Python terms that libraries put into it."""
-    text = reason(error)
-    for pattern, words in REASONS:
-        if re.search(pattern, text, re.IGNORECASE):
-            return words
-    return text
 
 
 def _read_picture(path: Path, axes: str, indices: bool) -> Volume:

@@ -124,7 +124,9 @@ def test_copies_and_forks_start_processes_of_their_own(isolated: Isolated) -> No
 
 
 def test_a_process_that_ended_while_idle_is_replaced(isolated: Isolated) -> None:
-    os.kill(isolated.call("os", "getpid"), signal.SIGKILL)
+    process = psutil.Process(isolated.call("os", "getpid"))
+    process.kill()
+    process.wait(10)
     assert isolated.call("builtins", "str", 1) == "1"
 
 

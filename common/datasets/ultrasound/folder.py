@@ -10,8 +10,8 @@ from typing import Any
 
 import pydicom
 
-from ...files import reason
 from ...phantoms.ultrasound.folder import phantom_dir
+from ...readers.reasons import in_words
 from ...readers.sniff import DIRECTORY
 from ...readers.ultrasound.formats import CLIPS, DICOM, FORMATS, PICTURES, kind_of
 from ..listing import MASK, Omitted, chosen_cases, list_files, masks_beside
@@ -91,5 +91,5 @@ def _dicom_header(path: Path) -> tuple[str, str]:
         if "SOPClassUID" not in header and "Rows" not in header:
             return "", "cannot be read: it holds no DICOM image. Export it again."
     except Exception as error:  # pydicom raises dozens of types; the user needs the file and the reason
-        return "", f"cannot be read: {reason(error)} Export it again."
+        return "", f"cannot be read: {in_words(error)} Export it again."
     return "", ""

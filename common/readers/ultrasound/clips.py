@@ -72,7 +72,11 @@ def clip_frames(path: Path) -> Iterator[LazyFrame]:
 def _opened(path: Path) -> InputContainer:
     try:
         # An absolute path has no colon that libav would take for a protocol
-        return av.open(str(path.resolve()), options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"})
+        return av.open(
+            str(path.resolve()),
+            options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
     except av.FFmpegError as error:
         raise Refused(
             f"a file of suffix {path.suffix} must hold a complete clip, but it cannot be opened ({error.strerror}): it "
@@ -84,6 +88,8 @@ def _video_stream(clip: InputContainer) -> VideoStream:
     """Return the first video stream that is not a cover image."""
     for stream in clip.streams.video:
         if not stream.disposition & stream.disposition.attached_pic:
+            if stream.codec_context is None:
+                raise Refused("a clip must be in a known codec, got an unknown one. Export it as H.264.")
             return stream
     held = ", ".join(sorted({stream.type for stream in clip.streams})) or "nothing"
     raise Refused(f"a clip must hold video, got {held} only. It may be truncated: copy or export it again.")

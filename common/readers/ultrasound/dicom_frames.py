@@ -14,8 +14,8 @@ import numpy as np
 import pydicom
 from pydicom.pixels import apply_color_lut, iter_pixels
 
-from ...files import reason
-from ..dicom import check_pydicom
+from ..dicom import check_pydicom, quietly
+from ..reasons import in_words
 from ..refused import Refused
 from ..sniff import is_dicom
 from .formats import refuse_other_modality
@@ -39,7 +39,7 @@ def dicom_frames(path: Path) -> tuple[Iterator[LazyFrame], Crop | None]:
         Exception: any error of pydicom for a file that is not DICOM, or for a pydicom that is too old.
     """
     check_pydicom()
-    with open(path, "rb") as file:
+    with open(path, "rb") as file, quietly():
         header = with_syntax(pydicom.dcmread(file, stop_before_pixels=True, force=is_dicom(path)))
         refuse_other_modality(header)
         if str(header.file_meta.get("TransferSyntaxUID", "")).startswith(VIDEO):
@@ -116,7 +116,7 @@ def _lazy_frames(path: Path, header: Any) -> Iterator[LazyFrame]:
             raise Refused(f"the file must hold {count} frames, got {index}. Copy or export it again.") from error
         except Exception as error:
             raise Refused(
-                f"only {index} of {count} frames could be read: {reason(error)} Copy it again, or export it "
+                f"only {index} of {count} frames could be read: {in_words(error)} Copy it again, or export it "
                 "uncompressed."
             ) from error
         yield LazyFrame(times[index], lambda pixels=pixels: _colours(pixels, header))  # type: ignore[misc]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pydicom
 
-from ...files import reason
+from ..reasons import in_words, printable
 from ..refused import Refused
 from ..sniff import is_dicom
 
@@ -48,7 +48,7 @@ def refuse_other_modality(header: Any) -> None:
     Raises:
         Refused: when the DICOM header states a modality other than US.
     """
-    modality = header.get("Modality") or "US"  # exports of single frames often omit it
+    modality = printable(str(header.get("Modality") or "US"))  # exports of single frames often omit it
     if modality != "US":
         raise Refused(
             f"an ultrasound bundle reads DICOM of modality US, got {modality}. Leave the file out with exclude, or, "
@@ -71,4 +71,4 @@ def is_clip(path: str | Path) -> bool:
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["NumberOfFrames"], force=is_dicom(path))
         return int(header.get("NumberOfFrames") or 1) > 1
     except Exception as error:  # pydicom raises dozens of types; the user needs the file and the reason
-        raise ValueError(f"{path}: cannot be read: {reason(error)}") from error
+        raise ValueError(f"{path}: cannot be read: {in_words(error)}") from error

@@ -7,13 +7,14 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 # At the top, not inside functions: MONAI Label unloads a bundle's modules between steps, and later imports would fail
-from ...files import reason
 from ..images import coloured, luminance, read_image
+from ..isolated import Isolated
+from ..reasons import in_words
 from ..refused import Refused
 from .clips import clip_frames
 from .dicom_frames import dicom_frames
@@ -98,9 +99,63 @@ def frames(
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # decoders raise dozens of types; the user needs the file and the reason
         raise ValueError(
-            f"{path}: cannot be read: {reason(error)} Check that it opens in a viewer, and that its suffix states "
+            f"{path}: cannot be read: {in_words(error)} Check that it opens in a viewer, and that its suffix states "
             "its format."
         ) from error
+
+
+def isolated_frames(
+    reader: Isolated, path: str | Path, frames_per_second: float | None = None, crop: Sequence[int] | None = None
+) -> Iterator[tuple[Frame, list[str]]]:
+    """Read as ``frames`` does, in a process of its own, so that a decoder that crashes or hangs loses one file.
+
+    Args:
+        reader: starts the process.
+        path: the file.
+        frames_per_second: see ``frames``.
+        crop: see ``frames``.
+
+    Yields:
+        Frames, each with what libraries have warned of until then.
+
+    Raises:
+        FileNotFoundError: as ``frames`` does.
+        ValueError: as ``frames`` does, and when the process crashed, hung or needed too much memory.
+    """
+    options = {"frames_per_second": frames_per_second, "crop": None if crop is None else [*crop]}
+    try:
+        for pixels, index, seconds, meta in reader.run(_sent.__module__, _sent.__name__, str(path), **options):
+            for level, message in meta["logged"]:
+                logger.log(level, message)
+            yield Frame(index, seconds, pixels), meta.get("library_notes", [])
+    except ValueError as error:
+        raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
+
+
+def _sent(path: str, **options: Any) -> Iterator[tuple[np.ndarray, int, float, dict[str, Any]]]:
+    """Frames as the process sends them, with what this package has logged since the frame before."""
+    log = logging.getLogger(__package__)
+    handler = _Logged()
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        for frame in frames(path, **options):
+            yield frame.pixels, frame.index, frame.seconds, {"logged": handler.messages}
+            handler.messages = []
+    finally:
+        log.removeHandler(handler)
+
+
+class _Logged(logging.Handler):
+    """Keeps messages with their levels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[tuple[int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        self.messages.append((record.levelno, record.getMessage()))
 
 
 def _check(path: Path, rate: float | None, crop: Sequence[int] | None) -> None:
