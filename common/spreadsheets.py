@@ -57,9 +57,10 @@ def read_table(path: str | Path, needed: Sequence[str], optional: Sequence[str] 
     missing = [name for name in needed if _plain(name) not in plain]
     if missing:
         where = f", line {rows[0][0]}" if rows else ""
+        wanted_words = " and ".join(filter(None, (", ".join(needed[:-1]), needed[-1])))
         raise ValueError(
-            f"{path}{where}: the columns {' and '.join(filter(None, (', '.join(needed[:-1]), needed[-1])))} are needed, "
-            f"got {', '.join(filter(None, heading)) or 'none'}. Add {' and '.join(missing)}."
+            f"{path}{where}: the columns {wanted_words} are needed, got "
+            f"{', '.join(filter(None, heading)) or 'none'}. Add {' and '.join(missing)}."
         )
     twice = [name for name in wanted if plain.count(_plain(name)) > 1]
     if twice:

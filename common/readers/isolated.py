@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import logging
 import math
 import mmap
 import os
@@ -20,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,12 +26,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .library_notes import keep_notes
+
 TIMEOUT = 300.0  # seconds without an answer
 MEMORY = 16.0  # GiB that reading one file may need at most, beyond what the libraries need
 LEAST, RATIO = 4.0, 64.0  # GiB for a small file, and bytes more for each byte of it: masks are compressed strongly
-LARGE = 2**20  # bytes; larger arrays go through shared memory
+LARGE = 2**16  # bytes; larger arrays go through shared memory
 GRACE = 5.0  # seconds after which the process ends itself, should nobody have ended it
-LIBRARIES = ("pydicom", "highdicom", "nibabel", "nibabel.global", "PIL", "py.warnings")
+AHEAD = 4096  # bytes of messages that wait for the caller: a few frames of a clip, whose pixels are in shared memory
 ENDED = "its decoder crashed ({why}). Export the file again, or convert it to NIfTI or png."
 
 
@@ -247,30 +247,12 @@ def _wait(connection: socket.socket, deadline: float) -> None:
     connection.settimeout(left)
 
 
-class _Notes(logging.Handler):
-    """Collects what libraries log."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.notes: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a message once."""
-        text = " ".join(record.getMessage().split())
-        if text not in self.notes:
-            self.notes.append(text)
-
-
 def serve(descriptor: int) -> None:
     """Answer calls from a socket until it is closed; runs in the process of ``Isolated``."""
     connection = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller decides, and closes the socket
-    notes = _Notes()
-    logging.captureWarnings(True)
-    for name in LIBRARIES:
-        log = logging.getLogger(name)
-        log.handlers, log.propagate = [notes], False
-    warnings.simplefilter("always")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, AHEAD)
+    notes = keep_notes()
     with contextlib.suppress(EOFError, OSError):  # the caller is gone
         while True:
             module, function, arguments, options, timeout, memory = _receive(connection)

@@ -12,6 +12,7 @@ from typing import Any
 from ...phantoms.ct.folder import phantom_dir
 from ...readers.dicom_series import Series, read_headers, series_of
 from ...readers.itk import data_files
+from ...readers.library_notes import collected
 from ...readers.scan import DICOM, ITK, NIFTI, PICTURES, UPRIGHT, kind_of
 from ..listing import MASK, Omitted, chosen_cases, list_files, masks_beside, stem
 from ..walk import UNKNOWN, Found, names
@@ -68,7 +69,8 @@ def inference_cases(
     """
     root, partners = _phantoms(root, partners)
     found, places = list_files(root)
-    cases, omitted, choices = _cases(found, places, series, kernel, gaps)
+    with collected():  # what libraries warn of is noted when the files are read
+        cases, omitted, choices = _cases(found, places, series, kernel, gaps)
     facts = {"series": choices}
     wanted = chosen_cases(root, cases, omitted, places, include, exclude, FORMATS, output_dir, facts)
     add_partners(wanted, partners or {})

@@ -11,6 +11,7 @@ from typing import Any
 import pydicom
 
 from ...phantoms.ultrasound.folder import phantom_dir
+from ...readers.library_notes import collected
 from ...readers.reasons import in_words
 from ...readers.sniff import DIRECTORY
 from ...readers.ultrasound.formats import CLIPS, DICOM, FORMATS, PICTURES, kind_of
@@ -80,7 +81,9 @@ def inference_cases(
 def _dicom_header(path: Path) -> tuple[str, str]:
     """Return why a DICOM file is no case, and why it cannot be read; empty where neither is true."""
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER, force=True)
+        with collected():  # what the library warns of is noted when the file is read
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER, force=True)
+            {element.keyword: element.value for element in header}  # decodes all that will be used
         if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
             return "DICOMDIR", ""
         modality = str(header.get("Modality") or "US")
