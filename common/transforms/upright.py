@@ -11,7 +11,6 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
-from nibabel.affines import voxel_sizes
 from nibabel.orientations import io_orientation
 
 logger = logging.getLogger(__name__)
@@ -35,14 +34,13 @@ def shear(affine: np.ndarray) -> float:
 def upright_grid(affine: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, tuple[int, ...]]:
     """Return affine and shape of the grid along the patient's axes that covers a sheared one, in its order of axes.
 
-    Voxels keep their size in the plane; along the third axis the slices keep their distance along the patient.
+    Voxels keep their distances along the patient's axes. Of slices that are tilted about one of these, rows and columns
+    stay where they are, and values are interpolated along the third axis alone.
     """
     orientation = io_orientation(affine)  # patient's axis of each of the grid's, and its direction
     order, signs = orientation[:, 0].astype(int), orientation[:, 1]
-    sizes = voxel_sizes(affine)
-    sizes[2] = abs(affine[order[2], 2])
     matrix = np.zeros((3, 3))
-    matrix[order, range(3)] = signs * sizes
+    matrix[order, range(3)] = signs * np.abs(affine[order, range(3)])
     corners = np.array([[x, y, z] for x in (0, shape[0] - 1) for y in (0, shape[1] - 1) for z in (0, shape[2] - 1)])
     world = corners @ affine[:3, :3].T + affine[:3, 3]
     inside = world @ np.linalg.inv(matrix).T  # in voxels of the new grid, from its origin
@@ -72,7 +70,8 @@ class Uprightd(MapTransform, InvertibleTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.resample = SpatialResample(padding_mode="zeros")
+        self.resample = SpatialResample(padding_mode="border")
+        self.inside = SpatialResample(mode="nearest", padding_mode="zeros")
         self.outside = float(outside)
         self.modes = [mode] * len(self.keys) if isinstance(mode, str) else list(mode)
 
@@ -86,10 +85,11 @@ class Uprightd(MapTransform, InvertibleTransform):
             if angle <= ANGLE or scan.shape[-1] < 2:
                 continue
             grid, shape = upright_grid(affine, scan.shape[1:])
-            offset = 0.0 if mode == "nearest" else self.outside  # what lies outside becomes 0 before it is moved back
-            shifted = scan - offset if offset else scan
-            resampled = self.resample(shifted, torch.as_tensor(grid), spatial_size=shape, mode=mode)
-            item[key] = resampled + offset if offset else resampled
+            target = {"dst_affine": torch.as_tensor(grid), "spatial_size": shape}
+            resampled = self.resample(scan, mode=mode, **target)
+            ones = MetaTensor(torch.ones(scan.shape, dtype=torch.float32), affine=scan.affine)
+            covered = self.inside(ones, **target).as_tensor() > 0  # to half a voxel beyond the outer slices
+            item[key] = resampled.masked_fill(~covered, 0.0 if mode == "nearest" else self.outside)
             logger.info("%s: gantry tilt of %.1f degrees, resampled to an upright grid.", item.get("case", key), angle)
         return item
 

@@ -30,7 +30,7 @@ class BrightNetwork(torch.nn.Module):
         return torch.cat([bright, x * 0 - 99, x * 0 - 99, -bright], 1)
 
 
-def infer(dataset_dir: Path, output_dir: Path, **overrides: Any) -> None:
+def infer(dataset_dir: Path, output_dir: Path, network: torch.nn.Module | None = None, **overrides: Any) -> None:
     """Run inference.yaml with a network that needs no weights."""
     settings = {
         "dataset_dir": str(dataset_dir),
@@ -40,7 +40,7 @@ def infer(dataset_dir: Path, output_dir: Path, **overrides: Any) -> None:
         "amp": False,
     }
     workflow = ConfigWorkflow(config_file=INFERENCE, workflow_type="infer", **{**settings, **overrides})
-    workflow.parser["model"] = BrightNetwork().eval()
+    workflow.parser["model"] = (network or BrightNetwork()).eval()
     output_dir.mkdir(parents=True, exist_ok=True)
     workflow.initialize()
     workflow.run()

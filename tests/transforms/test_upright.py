@@ -45,7 +45,7 @@ def test_the_upright_grid_by_hand() -> None:
     affine[:3, :3] = np.transpose([(2, 0, 0), (0, 8.660254, -5), (0, 0, 4)])
     made, shape = upright_grid(affine, (3, 2, 4))
     # z from -5 (second row of the first slice) to 12 (first row of the last one): 17 mm, 5 steps of 4 mm
-    np.testing.assert_allclose(made, [[2, 0, 0, 0], [0, 10, 0, 0], [0, 0, 4, -5], [0, 0, 0, 1]], atol=1e-6)
+    np.testing.assert_allclose(made, [[2, 0, 0, 0], [0, 8.660254, 0, 0], [0, 0, 4, -5], [0, 0, 0, 1]], atol=1e-6)
     assert shape == (3, 2, 6)
 
 
@@ -60,7 +60,7 @@ def test_a_tilted_scan_is_upright_to_half_a_voxel(degrees: float) -> None:
     upright = Uprightd("image", outside=-1024)({"image": scan(height(places(affine, SHAPE)), affine)})["image"]
     made = LPS @ np.asarray(upright.affine)
     assert shear(made) < 1e-6
-    np.testing.assert_allclose(np.linalg.norm(made[:3, :3], axis=0), [3.5, 3, 5], atol=1e-4)
+    np.testing.assert_allclose(np.abs(made[[0, 1, 2], [0, 1, 2]]), [3.5, 3 * np.cos(np.deg2rad(degrees)), 5], atol=1e-4)
     values = upright[0].numpy()
     expected = height(places(made, values.shape))
     index = (places(made, values.shape) - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T  # in the tilted grid

@@ -32,9 +32,10 @@ def choose(
 
     Args:
         series: of one study.
-        wanted: ``auto``: the axial series that covers most, of those the thinnest slices, then the kernel. Series that
-            do not differ in these are all taken if they are in folders of their own. ``all``: every axial series. Else
-            a SeriesInstanceUID, a SeriesNumber, or a pattern of the description such as ``*lung*``.
+        wanted: ``auto``: the axial series that covers most, of those the thinnest slices, then the kernel; without an
+            axial series, a volume of another orientation in the same way. Series that do not differ in these are all
+            taken if they are in folders of their own. ``all``: every axial series. Else a SeriesInstanceUID, a
+            SeriesNumber, or a pattern of the description such as ``*lung*``.
         kernel: ``soft`` or ``lung``: which reconstruction ``auto`` prefers, by what the weights were trained on.
 
     Returns:
@@ -52,8 +53,9 @@ def choose(
             if wanted in (each.uid, each.number) or fnmatch(each.description.lower(), wanted.lower())
         ]
         return chosen, [(each, f"not chosen by --series {wanted}") for each in series if each not in chosen]
-    rejected = [(each, "not axial") for each in series if not each.axial]
-    axial = [each for each in series if each.axial]
+    volumes = [each for each in series if len(each.slices) > 1 or each.multiframe]
+    axial = [each for each in series if each.axial] or volumes
+    rejected = [(each, "not axial") for each in series if each not in axial]
     if wanted == "all" or len(axial) <= 1 or all(len(each.slices) == 1 and not each.multiframe for each in axial):
         return axial, rejected
     usable = [each for each in axial if not each.problem] or axial
