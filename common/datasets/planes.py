@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import torch
 from monai.data import Dataset
 from tqdm import tqdm
+
+from .guards import Failed, refuse_failed, try_each
 
 logger = logging.getLogger(__name__)
 
@@ -52,21 +53,15 @@ class PlaneDataset(Dataset):
         for case in data:
             files.setdefault(str(case["image"]), []).append(case)
         self.planes: list[dict[str, Any]] = []
-        failures: list[str] = []
-        with ThreadPool(max(1, min(torch.get_num_threads(), len(files), FILES_AT_ONCE))) as pool:
-            results = pool.imap(self._read, files.values())
-            for planes, failure in tqdm(results, desc="Reading", total=len(files), unit="file", leave=False):
+        failures: list[Failed] = []
+        threads = max(1, min(torch.get_num_threads(), len(files), FILES_AT_ONCE))
+        results = try_each(lambda cases: list(self.planes_of(cases)), files.values(), lambda cases: cases[0], threads)
+        for planes in tqdm(results, desc="Reading", total=len(files), unit="file", leave=False):
+            if isinstance(planes, Failed):
+                failures.append(planes)
+            else:
                 self.planes += planes
-                failures += failure
-        if failures:
-            raise ValueError(f"{len(failures)} of {len(files)} cases cannot be used: {' '.join(failures)}")
-
-    def _read(self, cases: Sequence[Case]) -> tuple[list[dict[str, Any]], list[str]]:
-        """Return the items of the cases of one file, or the reason why it cannot be read."""
-        try:
-            return list(self.planes_of(cases)), []
-        except (ValueError, FileNotFoundError, RuntimeError) as error:
-            return [], [str(error.__cause__ or error)]  # MONAI wraps what a transform raises
+        refuse_failed(failures, len(files))
 
     def planes_of(self, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
         """Yield the items of the cases of one file; several threads call it."""

@@ -14,6 +14,7 @@ from .refused import Refused
 
 DENSEST = 512  # pixels per byte that JPEG can hold; libjpeg fills what is lacking with grey
 DEEP = ("1", "I", "F")  # Pillow's modes of 1 bit, integers and floats; the 16-bit modes start with I
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -27,7 +28,7 @@ def read_image(path: Path) -> np.ndarray:
     """
     try:
         # By content: a JPEG named .png is harmless. Pillow's many other formats are not expected
-        with Image.open(path, formats=("PNG", "JPEG", "BMP", "TIFF", "WEBP")) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             _refuse_other_than_8_bit(picture)
             pages = getattr(picture, "n_frames", 1)
             if pages > 1 and picture.format != "MPO":  # a JPEG followed by a preview, as some cameras write
@@ -92,12 +93,15 @@ def read_indices(path: Path) -> np.ndarray:
         Refused: when it is not an image, or holds colours.
     """
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             mode, pixels = picture.mode, np.asarray(picture)
-    except (UnidentifiedImageError, OSError) as error:
-        raise Refused(f"it cannot be read as an image: {error}. Save it again as png.") from error
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and others
+        what = (
+            "it holds no png, jpeg, bmp, tiff or webp" if isinstance(error, UnidentifiedImageError) else "it is damaged"
+        )
+        raise Refused(f"cannot be read as an image: {what}. Copy it again, or save it again as png.") from error
     if mode not in ("L", "P", "1"):
-        raise Refused(f"a label image holds one index per pixel, got mode {mode}. Save indices, not colours.")
+        raise Refused(f"a label image must hold one index per pixel, got mode {mode}. Save indices instead of colours.")
     return pixels.astype(np.int64)
 
 

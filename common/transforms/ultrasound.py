@@ -11,9 +11,10 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
-from PIL import Image, UnidentifiedImageError
 
 from ..networks.reverse_transfer import ReverseTransfer
+from ..readers.images import read_indices
+from ..readers.refused import Refused
 from ..readers.ultrasound.formats import is_clip
 from ..readers.ultrasound.frames import frames
 
@@ -57,15 +58,9 @@ def read_label(path: str | Path) -> np.ndarray:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such label image. Each image needs a label image of the same name.")
     try:
-        with Image.open(path) as label:
-            mode, pixels = label.mode, np.asarray(label)
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path}: cannot be read as an image: {error}. Save it again as png.") from error
-    if mode not in ("L", "P", "1"):
-        raise ValueError(
-            f"{path}: a label image must hold one index per pixel, got mode {mode}. Save indices instead of colours."
-        )
-    return pixels.astype(np.int64)
+        return read_indices(Path(path))
+    except Refused as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 class LabelClassesd(MapTransform):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...files import sha256
+from ..guards import refuse_failed, try_each
 from ..splits import three_way_split
 from .slice_sampling import has_mask, sample_slices
 from .slice_sets import lung_slices
@@ -113,8 +114,10 @@ def _pictures(pictures: Sequence[Case]) -> list[Case]:
         )
     first: dict[str, Case] = {}
     clashes = []
-    for case in pictures:
-        earlier = first.setdefault(sha256(Path(case["image"])), case)
+    contents = list(try_each(lambda case: sha256(Path(case["image"])), pictures, lambda case: case))
+    refuse_failed(contents, len(pictures), "images")
+    for case, content in zip(pictures, contents, strict=True):
+        earlier = first.setdefault(str(content), case)
         if earlier["label"] != case["label"]:
             clashes.append(f"{earlier['image']} has {earlier['label']}, {case['image']} has {case['label']}")
     if clashes:

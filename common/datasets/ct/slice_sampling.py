@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ...lung_mask import lung_mask
 from ...readers.ct import read
 from ...readers.scan import UPRIGHT
+from ..guards import Failed, refuse_failed, try_each
 from .slice_sets import shuffled
 
 logger = logging.getLogger(__name__)
@@ -95,40 +96,37 @@ def _first_with_lung(cases: Sequence[Case], number: int, looked: dict[Path, Look
     total = min(number, len(cases))
     if total == 0:
         return found
+    results = try_each(_look_for_lung, cases, lambda case: case, max(1, torch.get_num_threads()))
     with (
-        ThreadPool(max(1, torch.get_num_threads())) as pool,
+        closing(results),  # drops the images that it has not started
         tqdm(desc="Looking for images with lung", total=total, unit="slice", leave=False) as progress,
     ):
-        for case, seen in zip(cases, pool.imap(_look_for_lung, cases), strict=True):
+        for case, result in zip(cases, results, strict=True):
+            seen = Looked(False, result.message) if isinstance(result, Failed) else result
             if not has_mask(case):
                 looked[Path(case["image"])] = seen
             if seen.lung:
                 found.append(case)
                 progress.update()
             if len(found) == total:
-                break  # leaving the pool drops the images that it has not started
+                break
     return found
 
 
 def _look_for_lung(case: Case) -> Looked:
     """Look for lung in an image, by its lung mask or else by threshold; slices of volumes are known to hold lung."""
-    try:
-        if has_mask(case):
-            return Looked(True)
-        if case.get("lung") is not None:
-            return Looked(bool((read(case["lung"]) > 0).any()))
-        scan = Orientation("LPS", labels=None)(read(case["image"], case.get("picture_axes", UPRIGHT)))
-        return Looked(bool(lung_mask(scan[0].numpy()).any()))
-    except (ValueError, FileNotFoundError) as error:
-        return Looked(False, failure=str(error))
+    if has_mask(case):
+        return Looked(True)
+    if case.get("lung") is not None:
+        return Looked(bool((read(case["lung"]) > 0).any()))
+    scan = Orientation("LPS", labels=None)(read(case["image"], case.get("picture_axes", UPRIGHT)))
+    return Looked(bool(lung_mask(scan[0].numpy()).any()))
 
 
 def _report(looked: Mapping[Path, Looked], some: bool) -> None:
     """Log the images without lung; ValueError if images cannot be read, or if no slice is left."""
-    failures = [seen.failure for seen in looked.values() if seen.failure]
-    if failures:
-        more = f" ... and {len(failures) - NAMED} more." if len(failures) > NAMED else ""
-        raise ValueError(f"{len(failures)} of {len(looked)} images cannot be used: {' '.join(failures[:NAMED])}{more}")
+    failures = [Failed(seen.failure) for seen in looked.values() if seen.failure]
+    refuse_failed(failures, len(looked), "images")
     bare = sorted(str(path) for path, seen in looked.items() if not seen.lung)
     named = ", ".join([*bare[:NAMED], "..."] if len(bare) > NAMED else bare)
     if not some:

@@ -11,6 +11,8 @@ import numpy as np
 from monai.data import partition_dataset
 from tqdm import tqdm
 
+from ..guards import Failed, refuse_failed, try_each
+
 logger = logging.getLogger(__name__)
 
 Case = dict[str, Any]
@@ -32,24 +34,23 @@ def lung_slices(datalist: Sequence[Case], masks: Callable[[Case], Mapping[Any, A
         ValueError: naming every case that cannot be used, or when no slice holds lung.
     """
     slices: list[Case] = []
-    failures: list[str] = []
+    failures: list[Failed] = []
     count = 0
-    for case in tqdm(datalist, desc="Looking for slices with lung", unit="volume", leave=False):
-        try:
-            item = masks({key: value for key, value in case.items() if key != "image" or not case.get("lung")})
-        except (ValueError, FileNotFoundError, RuntimeError) as error:
-            failures.append(str(error.__cause__ or error))  # MONAI wraps what a transform raises
+
+    def look(case: Case) -> list[tuple[bool, bool]]:
+        item = masks({key: value for key, value in case.items() if key != "image" or not case.get("lung")})
+        lung, infection = (np.atleast_1d(np.asarray(item[key]).any(axis=(0, 1, 2))) for key in ("lung", "label"))
+        return [(bool(inside), bool(ill)) for inside, ill in zip(lung, infection, strict=True)]
+
+    results = try_each(look, datalist, lambda case: case)
+    progress = tqdm(results, desc="Looking for slices with lung", total=len(datalist), unit="volume", leave=False)
+    for case, found in zip(datalist, progress, strict=True):
+        if isinstance(found, Failed):
+            failures.append(found)
             continue
-        lung: list[bool] = np.asarray(item["lung"]).any(axis=(0, 1, 2)).tolist()  # type: ignore[assignment]
-        infection: list[bool] = np.asarray(item["label"]).any(axis=(0, 1, 2)).tolist()  # type: ignore[assignment]
-        count += len(lung)
-        slices += [
-            {**case, "slice": index, "infected": ill}
-            for index, (inside, ill) in enumerate(zip(lung, infection, strict=True))
-            if inside
-        ]
-    if failures:
-        raise ValueError(f"{len(failures)} of {len(datalist)} cases cannot be used: {' '.join(failures)}")
+        count += len(found)
+        slices += [{**case, "slice": index, "infected": ill} for index, (inside, ill) in enumerate(found) if inside]
+    refuse_failed(failures, len(datalist))
     if not slices:
         raise ValueError(f"Slices with lung are needed, got none in {len(datalist)} volumes. Check the lung masks.")
     logger.info(

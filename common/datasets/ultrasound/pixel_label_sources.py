@@ -47,10 +47,15 @@ def cvat_frames(root: Path) -> list[dict[str, Any]]:
     annotations = root / "annotations.json"
     if not annotations.is_file() or not (root / "frames").is_dir():
         return []
-    shapes = json.loads(annotations.read_text())[0]["shapes"]
     drawn: dict[int, set[str]] = {}
-    for shape in shapes:
-        drawn.setdefault(shape["frame"], set()).add(CVAT_NAMES.get(shape["label"], shape["label"]))
+    try:
+        for shape in json.loads(annotations.read_text(encoding="utf-8-sig"))[0]["shapes"]:
+            drawn.setdefault(int(shape["frame"]), set()).add(CVAT_NAMES.get(shape["label"], shape["label"]))
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"{annotations}: must hold shapes with frame and label, as CVAT exports them, got other content. Export it "
+            "again."
+        ) from error
     complete = {f"f{frame:03d}" for frame, names in drawn.items() if names >= set(CVAT_NAMES.values())}
     pairs = partners(root / "frames", root / "masks", PICTURES, (".png",))
     left_out = sorted(set(pairs) - complete)

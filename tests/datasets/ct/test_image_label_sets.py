@@ -208,7 +208,7 @@ def test_pictures_that_cannot_be_read_are_named_before_training(tmp_path: Path) 
     for number in (3, 8):
         cases[number]["image"].write_bytes(b"no picture %d" % number)
     with pytest.raises(
-        ValueError, match=r"2 of 20 pictures cannot be used: .*\.png: a file of suffix .*\.png: a file of"
+        ValueError, match=r"2 of 20 images cannot be used:\s+.*\.png: a file of suffix .*\n.*\.png: a file of"
     ):
         image_label_sets(cases, masks)
 
