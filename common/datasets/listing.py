@@ -15,6 +15,7 @@ from .walk import Found, is_mask_beside, summary, walk
 logger = logging.getLogger(__name__)
 Omitted = list[tuple[Path, str]]
 MASK = "mask beside a scan"
+LONGEST = 230  # bytes of a case's name: file systems allow 255, and outputs add up to 22
 
 
 def list_files(root: Path) -> tuple[Found, dict[Path, Path]]:
@@ -104,4 +105,12 @@ def chosen_cases(
             f"include={include!r} and exclude={exclude!r}. {line + ' ' if line else ''}Formats: {formats}."
         )
     make_names_unique(wanted)
+    for case in wanted:
+        length = len(Path(case["case"]).name.encode())
+        if length > LONGEST:
+            case.setdefault(
+                "error",
+                f"{case['case']}: a name of {length} bytes leaves no room for the names of its outputs. Rename it to "
+                f"{LONGEST} bytes at most.",
+            )
     return sorted(wanted, key=lambda case: str(case["case"]))

@@ -161,6 +161,11 @@ def _dicom_cases(
             used = ", ".join(f"'{one.description}' ({len(one.slices)} slices, {one.spacing:.2f} mm)" for one in chosen)
             choices.append(f"{_home(members[0], places)}: series used: {used or 'none'}; left out: {told}.")
             logger.info(choices[-1])
+        for each in chosen:
+            notes = [*each.notes, *(["missing slices are interpolated"] if each.missing and gaps == "resample" else [])]
+            if notes and not (each.problem and not each.missing):
+                choices.append(f"{_home(each, places)}: {'; '.join(notes)}.")
+                logger.info(choices[-1])
         omitted += [(path, f"series: {why}") for each, why in rejected for path in each.files]
         several = Counter(_home(each, places) for each in chosen if len(each.slices) > 1)
         cases += [_case(each, several[_home(each, places)] > 1, places, gaps) for each in chosen]
