@@ -35,7 +35,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test test-monailabel coverage lint docs gpu
+.PHONY: help venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test test-monailabel coverage lint docs gpu fuzz
 .PHONY: pictures pictures-measured
 
 help: ## List these targets
@@ -119,6 +119,9 @@ lint: venv ## Check style, formatting, types, the imports between packages, and 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: venv ## Build the documentation site into build/site; warnings are errors
 	$(BIN)/mkdocs build --strict
+
+fuzz: venv ## Read 1,000 damaged files of each format beside healthy ones (5 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --count 1000
 
 gpu: ## Measure training and inference on this machine's GPU (8 minutes); without one, a small trial on the CPU
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu.py

@@ -35,6 +35,7 @@ from common.datasets.ct.folder import inference_cases as ct_cases
 from common.datasets.ultrasound.folder import inference_cases as ultrasound_cases
 from common.readers.ct import read
 from common.readers.isolated import Isolated
+from common.readers.ultrasound.frames import isolated_frames
 
 SECONDS = 10.0  # for one file
 CONSTANT = 64 * 2**20  # bytes; beyond twice the intact volume
@@ -253,13 +254,13 @@ class Fuzz:
     def __init__(self, work: Path, seed: int = 17) -> None:
         self.work, self.seed = work, seed
         self.intact = write_intact(work / "intact")
-        self.reader = Isolated(timeout=SECONDS)
+        self.reader = Isolated()
         np.full(5000, SECRET, np.int16).tofile(work / "secret.raw")
         self.expected = {False: self.neighbours(False), True: self.neighbours(True)}
-        for path in self.intact.values():  # imports what each format needs
-            self.read(
-                path.name.startswith(("us", "clip")), {"image": sorted(path.iterdir()) if path.is_dir() else path}
-            )
+        for path in self.intact.values():  # imports what each format needs, which may take long
+            case = {"image": sorted(path.iterdir()) if path.is_dir() else path}
+            self.read(path.name.startswith(("us", "clip")), case)
+        self.reader.timeout = SECONDS
 
     def neighbours(self, ultrasound: bool) -> dict[str, np.ndarray]:
         """What the healthy neighbours give."""
@@ -277,8 +278,7 @@ class Fuzz:
             raise ValueError(case["error"])
         if not ultrasound:
             return read(case["image"], isolated=self.reader).numpy()
-        given = self.reader.run("common.readers.ultrasound.frames", "frames", case["image"])
-        return np.stack([frame.pixels for frame in given])
+        return np.stack([frame.pixels for frame, _ in isolated_frames(self.reader, case["image"])])
 
     def run(self, kind: str, count: int, only: int | None = None, keep: bool = False) -> Result:
         """Mutate ``count`` files of a kind."""

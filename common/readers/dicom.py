@@ -1,11 +1,7 @@
-"""The version of pydicom that DICOM needs, and its warnings."""
+"""The version of pydicom that DICOM needs."""
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 
 OLDEST = 3
@@ -23,21 +19,3 @@ def check_pydicom() -> None:
             f"DICOM needs pydicom {OLDEST} or later, got {found}. Update pydicom and highdicom, or give NIfTI "
             "(pictures and clips for ultrasound); MONAI Label itself converts what a DICOMweb server gives it."
         )
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Silence pydicom, which warns of each element that breaks the standard, twice.
-
-    A process of ``Isolated`` collects what it logs.
-    """
-    log = logging.getLogger("pydicom")
-    level = log.level
-    if log.propagate:
-        log.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)

@@ -15,7 +15,6 @@ import numpy as np
 import pydicom
 
 from ..files import sha256
-from .dicom import quietly
 from .reasons import in_words, printable
 from .sniff import DIRECTORY
 
@@ -191,9 +190,8 @@ def read_headers(files: Iterable[Path]) -> tuple[list[Slice], list[tuple[Path, s
     failed: list[tuple[Path, str]] = []
     for file in files:
         try:
-            with quietly():
-                header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
-                {element.keyword: element.value for element in header}  # decodes all that will be used
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
+            {element.keyword: element.value for element in header}  # decodes all that will be used
             is_directory = header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY
             if "SOPClassUID" not in header and "Rows" not in header and not is_directory:
                 raise ValueError("it holds no DICOM image")

@@ -14,7 +14,7 @@ import numpy as np
 import pydicom
 from pydicom.pixels import apply_color_lut, iter_pixels
 
-from ..dicom import check_pydicom, quietly
+from ..dicom import check_pydicom
 from ..reasons import in_words
 from ..refused import Refused
 from ..sniff import is_dicom
@@ -39,7 +39,7 @@ def dicom_frames(path: Path) -> tuple[Iterator[LazyFrame], Crop | None]:
         Exception: any error of pydicom for a file that is not DICOM, or for a pydicom that is too old.
     """
     check_pydicom()
-    with open(path, "rb") as file, quietly():
+    with open(path, "rb") as file:
         header = with_syntax(pydicom.dcmread(file, stop_before_pixels=True, force=is_dicom(path)))
         refuse_other_modality(header)
         if str(header.file_meta.get("TransferSyntaxUID", "")).startswith(VIDEO):
