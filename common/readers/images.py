@@ -13,6 +13,7 @@ from .reasons import in_words
 from .refused import Refused
 
 DENSEST = 512  # pixels per byte that JPEG can hold; libjpeg fills what is lacking with grey
+ORIENTATION = 0x0112  # tag of EXIF and tif
 DEEP = ("1", "I", "F")  # Pillow's modes of 1 bit, integers and floats; the 16-bit modes start with I
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 
@@ -30,6 +31,9 @@ def read_image(path: Path) -> np.ndarray:
         # By content: a JPEG named .png is harmless. Pillow's many other formats are not expected
         with Image.open(path, formats=FORMATS) as picture:
             _refuse_other_than_8_bit(picture)
+            orientation = picture.getexif().get(ORIENTATION, 1)
+            if picture.format == "TIFF" and orientation != 1:  # Pillow 13 mixes the pixels of such files
+                raise Refused(f"a tif image must be stored upright, got orientation {orientation}. Save it upright.")
             pages = getattr(picture, "n_frames", 1)
             if pages > 1 and picture.format != "MPO":  # a JPEG followed by a preview, as some cameras write
                 raise Refused(
