@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def chosen_cases(
         )
     make_names_unique(wanted)
     for case in wanted:
-        length = len(Path(case["case"]).name.encode())
+        length = len(os.fsencode(Path(case["case"]).name))
         if length > LONGEST:
             case.setdefault(
                 "error",

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..files import complete_file
 from .burden import burden_columns, burden_row, lesion_burden
-from .case_report import CaseReport, label_map, source_file
+from .case_report import CaseReport, label_map, printable, source_file
 from .ledger import Ledger
 from .mask_files import mask_palette, save_picture_mask, save_volume
 from .overlay import draw_overlay
@@ -140,7 +140,7 @@ class ReportCased(ScanReport):
             note = f"{line}; lung found by threshold" if lung_from == "threshold" else line
             drawn = np.where((mask == 0) & lung, self.lung_value or 0, mask)
             path = self.path(item, "_overlay.png")
-            draw_overlay(path, scan.hu, drawn, styles, title=case, spacing=scan.spacing, note=note)
+            draw_overlay(path, scan.hu, drawn, styles, title=printable(case), spacing=scan.spacing, note=note)
             shape = list(item[key].shape[1:])
             grid = {"shape": shape, "affine": affine.tolist(), "spacing_known": scan.spacing_known}
             self.ledger.record(item, {"grid": grid, "volumes": burden, "lung_from": lung_from})

@@ -53,7 +53,7 @@ class CaseReport(MapTransform):
             if len(os.fsencode(name)) > longest:
                 raise ValueError(
                     f"{item['case']}: names of outputs may have {longest} bytes in {self.output_dir}, got "
-                    f"{len(os.fsencode(name))} for {name}. Give the scan a shorter name."
+                    f"{len(os.fsencode(name))}. Give the scan a shorter name."
                 )
         path.parent.mkdir(parents=True, exist_ok=True)
         item.setdefault("outputs", []).append(path)
@@ -66,6 +66,11 @@ def _longest_name(folder: Path) -> int:
         return os.pathconf(folder, "PC_NAME_MAX")
     except (AttributeError, OSError, ValueError):  # Windows; no such folder yet
         return 255
+
+
+def printable(name: str) -> str:
+    """A name for figures, in which bytes that are not UTF-8 are question marks."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def source_file(item: Mapping[Hashable, Any]) -> Path | None:

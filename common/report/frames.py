@@ -12,7 +12,7 @@ import numpy as np
 from monai.config import KeysCollection
 
 from ..files import complete_file
-from .case_report import CaseReport, label_map
+from .case_report import CaseReport, label_map, printable
 from .frame_overlay import draw_frame_overlay
 from .ledger import Ledger
 from .mask_files import mask_palette, save_picture_mask
@@ -167,7 +167,7 @@ class ReportFramesd(CaseReport):
         mean |= self.decision(mean)
         line = self.caption(mean) or "nothing found"
         case, count = str(self.item["case"]), len(rows)
-        self.progress.finish(case, f"{line}; mean over {count} frames" if count > 1 else line)
+        self.progress.finish(printable(case), f"{line}; mean over {count} frames" if count > 1 else line)
         frames = [[_known(row[name]) for name in (*FRAME, *self.columns)] for row in rows]
         grid = {"shape": list(self.progress.shape), "affine": None, "spacing_known": False}
         self.ledger.record(self.item, {"grid": grid, "means": {"frames": count, **mean}, "frames": frames})

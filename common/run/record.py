@@ -85,6 +85,7 @@ def git_commit() -> str | None:
 def add_to_record(output_dir: str | Path, facts: Mapping[str, Any]) -> None:
     """Add facts to ``run.json``, which is made if it does not exist."""
     path = Path(output_dir) / "run.json"
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    content = json.loads(path.read_bytes().decode("utf-8", "surrogateescape")) if path.is_file() else {}
+    text = json.dumps({**content, **facts}, indent=2, ensure_ascii=False) + "\n"
     with complete_file(path) as part:
-        part.write_text(json.dumps({**content, **facts}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_bytes(text.encode("utf-8", "surrogateescape"))  # file names need not be UTF-8
