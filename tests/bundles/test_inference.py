@@ -7,17 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import itk
 import nibabel
 import numpy as np
 import pytest
 import torch
-from ct_files import write_dicom, write_series
+from ct_files import LPS, sampled, write_dicom, write_series, write_volume
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 
 from common.report import case
 
-INFERENCE = "bundles/ct_drsegunet/configs/inference.yaml"
 TISSUE, AIR = 200, -1000  # HU
 
 
@@ -30,8 +30,14 @@ class BrightNetwork(torch.nn.Module):
         return torch.cat([bright, x * 0 - 99, x * 0 - 99, -bright], 1)
 
 
-def infer(dataset_dir: Path, output_dir: Path, network: torch.nn.Module | None = None, **overrides: Any) -> None:
-    """Run inference.yaml with a network that needs no weights."""
+def infer(
+    dataset_dir: Path,
+    output_dir: Path,
+    network: torch.nn.Module | None = None,
+    bundle: str = "ct_drsegunet",
+    **overrides: Any,
+) -> None:
+    """Run a bundle's inference.yaml with a network that needs no weights."""
     settings = {
         "dataset_dir": str(dataset_dir),
         "output_dir": str(output_dir),
@@ -39,7 +45,9 @@ def infer(dataset_dir: Path, output_dir: Path, network: torch.nn.Module | None =
         "size": [64, 64],
         "amp": False,
     }
-    workflow = ConfigWorkflow(config_file=INFERENCE, workflow_type="infer", **{**settings, **overrides})
+    workflow = ConfigWorkflow(
+        config_file=f"bundles/{bundle}/configs/inference.yaml", workflow_type="infer", **{**settings, **overrides}
+    )
     workflow.parser["model"] = (network or BrightNetwork()).eval()
     output_dir.mkdir(parents=True, exist_ok=True)
     workflow.initialize()
@@ -192,3 +200,88 @@ def test_a_cut_off_run_leaves_no_half_written_mask(tmp_path: Path, monkeypatch: 
     with pytest.raises(KeyboardInterrupt):
         infer(tmp_path / "in.nii.gz", tmp_path / "out")
     assert not (tmp_path / "out" / "in_mask.nii.gz").exists()
+
+
+def chest_scan(path: Path, image_class: type = nibabel.Nifti1Image, dtype: str = "<i2") -> Any:
+    """The scan, saved with a qform and an sform that differ by a shift and a turn, as registration leaves them."""
+    endianness = "big" if dtype.startswith(">") else "little"
+    header = image_class.header_class(endianness=endianness)
+    image = image_class(scan((64, 64, 5)).astype(dtype), AFFINES["LPS"], header)
+    angle = np.deg2rad(5)
+    moved = np.eye(4)
+    moved[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    moved[:3, 3] = 20, 0, 0
+    image.set_qform(AFFINES["LPS"], 1)
+    image.set_sform(moved @ AFFINES["LPS"], 2)
+    nibabel.save(image, path)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image_class", "dtype"),
+    [(nibabel.Nifti1Image, "<i2"), (nibabel.Nifti1Image, ">i2"), (nibabel.Nifti2Image, "<i2")],
+)
+def test_a_mask_repeats_both_forms_of_its_scan(tmp_path: Path, image_class: type, dtype: str) -> None:
+    """Programs that read the qform and those that read the sform show the mask on the scan."""
+    chest_scan(tmp_path / "in.nii.gz", image_class, dtype)
+    infer(tmp_path / "in.nii.gz", tmp_path / "out")
+    paths = tmp_path / "in.nii.gz", tmp_path / "out" / "in_mask.nii.gz"
+    source, mask = (nibabel.load(path) for path in paths)
+    assert isinstance(mask, image_class) and mask.header.endianness == source.header.endianness
+    for name in ("qform_code", "sform_code", "srow_x", "srow_y", "srow_z", "quatern_b", "qoffset_x", "pixdim"):
+        np.testing.assert_array_equal(mask.header[name], source.header[name], err_msg=name)
+    if image_class is nibabel.Nifti1Image:  # ITK does not read NIfTI-2
+        first, second = (itk.imread(str(path)) for path in paths)
+        np.testing.assert_array_equal(np.asarray(first.GetOrigin()), np.asarray(second.GetOrigin()))
+        np.testing.assert_array_equal(*(itk.array_from_matrix(each.GetDirection()) for each in (first, second)))
+    np.testing.assert_array_equal(np.asarray(mask.dataobj) == 1, scan((64, 64, 5)) == TISSUE)
+
+
+def test_results_in_the_folder_of_scans_are_not_segmented_again(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(scan((64, 64, 5)), AFFINES["LPS"]), tmp_path / "scan.nii.gz")
+    grey = np.clip((scan((64, 64, 5))[:, :, 1] + 1000) / 8, 0, 255).astype(np.uint8)
+    Image.fromarray(grey.T).save(tmp_path / "slice.png")
+    start = [{"_target_": "common.run.start.start_run", "output_dir": str(tmp_path / "out")}]
+    for _ in range(2):
+        infer(tmp_path, tmp_path / "out", initialize=start)
+        assert {path.name for path in tmp_path.rglob("*_mask*")} == {"scan_mask.nii.gz", "slice_mask.png"}
+
+
+class MeanNetwork(torch.nn.Module):
+    """Labels pixels above the slice's mean as infection."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to logits (B, 1, H, W)."""
+        return 40.0 * (x[:, :1] > x[:, :1].mean((2, 3), keepdim=True)) - 20.0
+
+
+@pytest.mark.parametrize("bundle", ["mosmed_encoders", "ct_transfer_unet"])
+def test_lung_masks_in_any_order_of_axes_give_one_result(tmp_path: Path, bundle: str) -> None:
+    """A DICOM series and masks of other tools, in the order of ITK, of nibabel, and with slices downwards."""
+    affine = np.diag([5.0, 5.0, 10.0, 1.0])
+    shape = (32, 32, 8)
+    affine[:3, 3] = -affine[:3, :3] @ (np.asarray(shape) - 1) / 2
+    hu = sampled(affine, shape)
+    write_volume(tmp_path / "scans" / "patient", hu, affine)
+    lung = nibabel.Nifti1Image((hu == -850).astype(np.uint8), LPS @ affine)
+    results = []
+    for codes in ("LPS", "RAS", "LPI", "SAR"):
+        turn = nibabel.orientations.ornt_transform(
+            nibabel.orientations.io_orientation(lung.affine), nibabel.orientations.axcodes2ornt(tuple(codes))
+        )
+        (tmp_path / codes).mkdir()
+        nibabel.save(lung.as_reoriented(turn), tmp_path / codes / "patient.nii.gz")
+        infer(
+            tmp_path / "scans",
+            tmp_path / "out" / codes,
+            MeanNetwork(),
+            bundle=bundle,
+            lung_masks=str(tmp_path / codes),
+            size=[32, 32],
+        )
+        (path,) = (tmp_path / "out" / codes).rglob("*_mask.nii.gz")
+        results.append((np.asarray(nibabel.load(path).dataobj), (path.parent / "lesions.csv").read_text()))
+    assert set(np.unique(results[0][0])) == {0, 1, 3}
+    for mask, table in results[1:]:
+        np.testing.assert_array_equal(mask, results[0][0])
+        assert table == results[0][1]
