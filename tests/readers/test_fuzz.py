@@ -159,6 +159,20 @@ def test_a_slice_with_odd_values_loses_no_neighbour(tmp_path: Path, hu: np.ndarr
         assert "001.dcm: " in str(error)
 
 
+def test_an_unreadable_slice_makes_only_its_own_series_incomplete(tmp_path: Path, hu: np.ndarray) -> None:
+    write_series(tmp_path / "scan", hu)
+    write_series(tmp_path / "other", hu + 1, series="1.2.77")
+    for path in (tmp_path / "other").iterdir():
+        path.rename(tmp_path / "scan" / f"other_{path.name}")
+    path = tmp_path / "scan" / "other_003.dcm"  # the last, which leaves no gap
+    path.write_bytes(path.read_bytes().replace(b"\x18\x00P\x00DS", b"\x18\x00P\x00ZZ"))
+    cases = inference_cases(tmp_path, series="all")
+    healthy = [case for case in cases if "error" not in case]
+    assert [case["series"] for case in healthy] == ["1.2.5"]
+    assert np.array_equal(read(healthy[0]["image"])[0].numpy(), hu.T)
+    assert ["other_003.dcm cannot be read" in case["error"] for case in cases if "error" in case] == [True]
+
+
 def test_text_in_place_of_a_number_loses_no_neighbour(tmp_path: Path, hu: np.ndarray) -> None:
     write_series(tmp_path / "healthy", hu)
     write_series(tmp_path / "broken", hu + 1, series="1.2.77")

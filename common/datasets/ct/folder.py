@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -185,7 +186,7 @@ def _case(series: Series, numbered: bool, places: Mapping[Path, Path], gaps: str
         name = (places[first].parent / (first.stem if first.suffix.lower() in DICOM else first.name)).as_posix()
     else:
         name = first.resolve().parent.name if home in ("", ".") else home
-        name += f"_{series.number or series.uid}" if numbered else ""
+        name += f"_{re.sub('[^0-9A-Za-z.-]', '_', series.number or series.uid)}" if numbered else ""
     case: dict[str, Any] = {"case": name, "image": series.files, "kind": "dicom"}
     case["series"] = series.uid
     if series.problem and not (gaps == "resample" and series.missing):
@@ -193,11 +194,24 @@ def _case(series: Series, numbered: bool, places: Mapping[Path, Path], gaps: str
     return case
 
 
+def _may_belong(path: Path, series: Series, found: Sequence[Series]) -> bool:
+    """Whether a file that cannot be read may be a slice of a series: it holds its UID, or no UID of those beside it."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return True
+    beside = {each.uid for each in found if any(file.parent == path.parent for file in each.files)}
+    held = {
+        uid for uid in beside if uid and re.search(rb"(?<![\d.])" + re.escape(uid.encode()) + rb"(?![\d.])", content)
+    }
+    return not held or series.uid in held
+
+
 def _mark_incomplete(found: Sequence[Series], failed: Omitted, broken: Sequence[Path]) -> None:
     """Say of a series that files beside its slices cannot be read or are broken links: it lacks slices, perhaps."""
     for series in found:
         folders = {path.parent for path in series.files}
-        lost = [path for path, _ in failed if path.parent in folders]
+        lost = [path for path, _ in failed if path.parent in folders and _may_belong(path, series, found)]
         links = [path for path in broken if path.parent in folders]
         told = [f"{names(lost)} cannot be read"] if lost else []
         told += [f"{names(links)} {'are broken links' if len(links) > 1 else 'is a broken link'}"] if links else []
