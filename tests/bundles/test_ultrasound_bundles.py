@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -207,9 +208,11 @@ def test_bad_files_are_named_and_the_others_are_done(runner: Runner, segmentatio
     done = runner(*command, "--weights", weights, "--output_dir", tmp_path / "out")
     assert done.returncode == 1
     message = done.stderr[done.stderr.index("ERROR") :]
-    assert "6 of 8 cases failed" in message and "Traceback" not in done.stderr
-    for name in ("zero.mp4", "cut.mp4", "text.png", "deep.png", "still.gif", "ct.dcm"):
+    assert "5 of 7 cases failed" in message and "Traceback" not in done.stderr
+    for name in ("zero.mp4", "cut.mp4", "text.png", "deep.png", "still.gif"):
         assert name in message, name
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["not_read"] == {"ct.dcm": "modality CT is not US"}
     done_cases = scores_of(tmp_path / "out", "cases.csv")
     assert [row["frames"] for row in done_cases.values()] == ["3", "1"]
     left = {path.name for path in (tmp_path / "out").iterdir()}
