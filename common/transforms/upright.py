@@ -85,10 +85,10 @@ class Uprightd(MapTransform, InvertibleTransform):
             if angle <= ANGLE or scan.shape[-1] < 2:
                 continue
             grid, shape = upright_grid(affine, scan.shape[1:])
-            target = {"dst_affine": torch.as_tensor(grid), "spatial_size": shape}
-            resampled = self.resample(scan, mode=mode, **target)
+            target = torch.as_tensor(grid)
+            resampled = self.resample(scan, target, shape, mode=mode)
             ones = MetaTensor(torch.ones(scan.shape, dtype=torch.float32), affine=scan.affine)
-            covered = self.inside(ones, **target).as_tensor() > 0  # to half a voxel beyond the outer slices
+            covered = torch.as_tensor(self.inside(ones, target, shape)) > 0  # to half a voxel beyond the outer slices
             item[key] = resampled.masked_fill(~covered, 0.0 if mode == "nearest" else self.outside)
             logger.info("%s: gantry tilt of %.1f degrees, resampled to an upright grid.", item.get("case", key), angle)
         return item
