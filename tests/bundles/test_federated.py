@@ -189,5 +189,5 @@ def test_batch_norm_statistics_travel_with_the_weights(data: Callable[..., Path]
 
 
 def test_the_weakly_supervised_gan_is_refused(data: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"trainer must be SupervisedTrainer, but got: .*common\.engines\.Separation"):
+    with pytest.raises(ValueError, match=r"trainer must be SupervisedTrainer, but got: .*common\.weak_gan\.trainer\.Separation"):
         client("ct_weak_gan", data("ct_weak_gan"), tmp_path)
