@@ -69,7 +69,7 @@ def join(device: str | torch.device) -> None:
     """
     if "WORLD_SIZE" not in os.environ:
         raise ValueError(
-            "multi_gpu_train.yaml and multi_gpu_evaluate.yaml need torchrun, but this process was started "
+            "The configs multi_gpu_train and multi_gpu_evaluate need torchrun, but this process was started "
             "without it. Run torchrun --nproc_per_node=2 -m monai.bundle run ..., or leave the file out."
         )
     device = torch.device(device)
@@ -104,7 +104,7 @@ def parallel(network: nn.Module) -> nn.Module:
     Args:
         network: on its device; the process must have joined.
     """
-    # Before DDP copies the memory layout of the weights: inferers change it later, which would mix up the first gradients
+    # Before DDP copies the memory layout of the weights: inferers change it later, which mixes up the first gradients
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     # Raised for 1x1 convolutions, whose strides are ambiguous: a user cannot act on it
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")

@@ -383,7 +383,7 @@ def test_several_processes_of_a_config_for_one_are_refused(monkeypatch: pytest.M
     config = {"initialize": [{"_target_": "common.run.start.start_run"}]}
     check_processes(config)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match=r"for one process, got 2.*Add multi_gpu_train.yaml"):
+    with pytest.raises(ValueError, match=r"for one process, got 2.*Add multi_gpu_train or multi_gpu_evaluate to"):
         check_processes(config)
     check_processes({"initialize": [*config["initialize"], {"_target_": "common.run.distributed.join"}]})
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 
 import pytest
+from conftest import ROOT
 
+from common.package.configs import read_configs, targets
 from common.package.scripts import COMMON, scripts, shortened
 
 MODULE = '''"""A module.
@@ -88,3 +90,16 @@ def test_the_code_stays_the_same() -> None:
 def test_a_target_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match=r"names common\.metrics\.nothing, which does not exist"):
         scripts(["common.metrics.nothing"])
+
+
+@pytest.mark.parametrize("bundle", sorted(path.name for path in (ROOT / "bundles").iterdir()))
+def test_messages_name_no_yaml_file_because_a_package_has_none(bundle: str) -> None:
+    for name, text in scripts(targets(read_configs(ROOT / "bundles" / bundle / "configs"))).items():
+        texts = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+        documented = [ast.get_docstring(node, clean=False) for node in ast.walk(ast.parse(text)) if has_docstring(node)]
+        messages = [text for text in texts if isinstance(text, str) and " " in text and text not in documented]
+        assert [message for message in messages if ".yaml" in message] == [], name
+
+
+def has_docstring(node: ast.AST) -> bool:
+    return isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef))
