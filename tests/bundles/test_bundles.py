@@ -14,7 +14,7 @@ from conftest import ROOT
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
 
 from common.phantoms.ct.chest_ct import chest_ct
-from common.phantoms.ct.layouts import save_nifti
+from common.phantoms.ct.nifti_files import save_nifti
 from common.report.styles import class_styles
 
 BUNDLES = sorted(path.parent.parent.relative_to(ROOT) for path in ROOT.glob("bundles/*/configs/metadata.json"))
