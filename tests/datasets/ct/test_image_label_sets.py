@@ -256,8 +256,8 @@ def test_sources_that_coincide_with_labels_are_warned_of(tmp_path: Path, caplog:
     assert not caplog.text
     image_label_sets(normal + ill, masks)
     assert [record.getMessage() for record in caplog.records] == [
-        "All normal slices come from north, all slices with lesions from south. A network may learn to tell the sources apart "
-        "instead of the disease."
+        "All normal slices come from north, all slices with lesions from south. A network may learn to tell the "
+        "sources apart instead of the disease."
     ]
 
 
