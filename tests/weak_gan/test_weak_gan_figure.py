@@ -23,6 +23,8 @@ def test_the_figure_shows_the_slice_with_the_largest_lesions_of_each_case(tmp_pa
     assert kept == [(3.0, "case0, slice 1"), (6.0, "case2, slice 5")]
     whole = Image.open(tmp_path / "figure.png").size
     evaluate(1 - truths, None, picture)
-    assert {title for _, title, _ in picture.best.values()} == {"case1, slice 3", "case0, slice 0"}, "by the mean of the heatmap"
+    assert {title for _, title, _ in picture.best.values()} == {"case1, slice 3", "case0, slice 0"}, (
+        "by the mean of the heatmap"
+    )
     bare = Image.open(tmp_path / "figure.png").size
     assert bare[1] < 0.6 * whole[1], "without rows of normal versions and ground truth"
