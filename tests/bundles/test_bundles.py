@@ -119,6 +119,7 @@ def test_a_slice_reaches_the_network_alike_in_training_and_inference(name: str, 
     assert torch.equal(seen[0], seen[1])
 
 
+@pytest.mark.usefixtures("small_phantoms")
 @pytest.mark.parametrize(("config", "kind"), [("train.yaml", "train"), ("inference.yaml", "infer")])
 def test_monai_finds_every_property(bundle: Path, config: str, kind: str, tmp_path: Path) -> None:
     for name in ("scan.nii.gz", "clip.mp4"):
