@@ -22,13 +22,13 @@ def scripts(targets: Iterable[str]) -> dict[str, str]:
     """Return the files of a bundle's ``scripts``.
 
     Args:
-        targets: what its configs name, such as ``common.networks.unet.classic_unet``.
+        targets: classes and functions that its configs name, such as ``common.networks.unet.classic_unet``.
 
     Returns:
         Path below ``scripts`` to text, sorted.
 
     Raises:
-        ValueError: for a target that ``common`` does not have.
+        ValueError: if ``common`` does not have a target.
     """
     reached: dict[str, Path] = {}
     for target in sorted(set(targets)):
@@ -66,7 +66,7 @@ def shortened(text: str) -> str:
 
 
 def _follow(module: str, reached: dict[str, Path]) -> None:
-    """Add a module, the packages that it lies in, and all that they import."""
+    """Add a module, the packages that contain it, and everything that they import."""
     path = _file(module)
     if path is None or module in reached:
         return
@@ -78,14 +78,14 @@ def _follow(module: str, reached: dict[str, Path]) -> None:
 
 
 def _names(module: str) -> set[str]:
-    """Names that a module defines; empty where there is no such module."""
+    """Return the classes and functions that a module defines; none if there is no such module."""
     path = _file(module)
     body = ast.parse(path.read_text(encoding="utf-8")).body if path else []
     return {node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
 
 
 def _imports(module: str) -> Iterator[tuple[str, str]]:
-    """Relative imports: module and name."""
+    """Yield module and name of each relative import."""
     path = _file(module)
     if path is None:
         return
@@ -97,7 +97,7 @@ def _imports(module: str) -> Iterator[tuple[str, str]]:
 
 
 def _file(module: str) -> Path | None:
-    """The file of ``common.a.b``, or None where there is no such module."""
+    """Return the file of ``common.a.b``, or None if there is no such module."""
     path = COMMON.joinpath(*module.split(".")[1:])
     files = (path / "__init__.py", path.with_suffix(".py"))
     return next((file for file in files if module.split(".")[0] == "common" and file.is_file()), None)
