@@ -21,7 +21,7 @@ from monai.bundle import ConfigParser
 from monai.engines.utils import IterationEvents
 
 from benchmarks.gpu_bench import BUNDLE, Bench, gflop_of, phantom, report, started, this_bench
-from common.phantoms.ct.layouts import save_nifti
+from common.phantoms.ct.nifti_files import save_nifti
 
 CONFIG = BUNDLE / "configs" / "inference.yaml"
 LUNG = 2  # channel

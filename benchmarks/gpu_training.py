@@ -22,7 +22,7 @@ from ignite.engine import Events
 from torch import nn
 
 from benchmarks.gpu_bench import BUNDLE, Bench, gflop_of, phantom, report, started, this_bench
-from common.phantoms.ct.layouts import save_nifti
+from common.phantoms.ct.nifti_files import save_nifti
 
 CONFIG = BUNDLE / "configs" / "train.yaml"
 

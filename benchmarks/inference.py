@@ -37,7 +37,7 @@ from common.networks.drsegunet import DRSegUNet
 from common.networks.encoder_unet import EncoderUNet
 from common.networks.unet import classic_unet
 from common.phantoms.ct.chest_ct import chest_ct
-from common.phantoms.ct.layouts import save_nifti
+from common.phantoms.ct.nifti_files import save_nifti
 
 # network, input channels, pixels per side, GFLOP of one slice (forward)
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], int, int, float]] = {

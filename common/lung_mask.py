@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
-from skimage.morphology import convex_hull_image, isotropic_closing, isotropic_dilation, isotropic_opening
+from skimage.morphology import isotropic_closing, isotropic_dilation, isotropic_opening
+
+from .lung_hollows import SMALLEST_AREA, convex_hull, hollows, midline_between
 
 # Numbers of the steps in the docstring of lung_mask.
 # 1. Padding, smoothing, grid
@@ -43,12 +45,6 @@ SOFT_OPENING = 3.0  # mm, radius; thinner seams along the lung are partial volum
 # 7. Small regions
 NEAR = 5.0  # mm; fragments whose surroundings of this width meet count as one region
 SMALLEST_SHARE = 0.05  # of the largest region; smaller ones are bowel or trachea
-SMALLEST_AREA = 100.0  # mm2, summed over the slices
-# 8. Hollows at the ribs
-HOLLOW = (2.5, 20.0)  # mm, radius of the largest circle in a hollow; less is roughness, more may be liver or spleen
-FACING = 0.5  # cosine of 60 degrees; towards the front, lungs have hollows beside the sternum
-GAP_SMOOTHING = 5.0  # mm, across columns
-GAP_DEPTH = 0.5  # of the highest column of the smaller lung; measured: below 0.31
 
 
 def lung_mask(image: np.ndarray, spacing: tuple[float, float, float] | None = None) -> np.ndarray:
@@ -140,12 +136,12 @@ def lung_mask(image: np.ndarray, spacing: tuple[float, float, float] | None = No
         mask[box] = plane | _partly_consolidated(plane, airway, smooth[box] < soft_from, dark[box] & ~plane, pixel)
     del smooth, dark, airways
     mask = _without_small_regions(mask, pixel)  # step 7
-    midline = _midline(mask, pixel) if mask.any() else None  # step 8
+    midline = midline_between(mask, pixel) if mask.any() else None  # step 8
     if midline is not None:
         for index in np.flatnonzero(mask.any(axis=(0, 1))):
             plane, row = mask[:, :, index], body_rows.mean()
-            first = _hollows(plane[:midline], (midline, row), pixel)
-            second = _hollows(plane[midline:], (0, row), pixel)
+            first = hollows(plane[:midline], (midline, row), pixel)
+            second = hollows(plane[midline:], (0, row), pixel)
             plane |= np.concatenate([first, second]) & ~padding[:, :, index]
     return _doubled(mask, image.shape) if halve else mask
 
@@ -219,7 +215,7 @@ def _inside_body(tissue: np.ndarray, outside: np.ndarray, pixel: tuple[float, fl
         body[_frame(labels)] = True
         body &= sizes > BODY_PIECE * sizes.max()
         body[sizes.argmax()] = True
-        inside[:, :, index] = _hull(body[labels])
+        inside[:, :, index] = convex_hull(body[labels])
     return inside
 
 
@@ -282,70 +278,6 @@ def _partly_consolidated(
         return np.zeros_like(plane)
     gain = _closed(plane | soft, airway, pixel) & ~plane & ~other
     return isotropic_opening(gain, SOFT_OPENING, spacing=pixel)
-
-
-def _midline(mask: np.ndarray, pixel: tuple[float, float]) -> int | None:
-    """Return the column of the gap between the lungs, or None without a gap, because there is one lung only."""
-    columns = ndimage.gaussian_filter1d(mask.sum(axis=(1, 2)).astype(float), GAP_SMOOTHING / pixel[0])
-    first, last = np.searchsorted(np.cumsum(columns), np.array([0.15, 0.85]) * columns.sum())
-    column = int(first + np.argmin(columns[first : last + 1]))
-    sides = min(columns[: column + 1].max(), columns[column:].max())
-    return column if columns[column] < GAP_DEPTH * sides else None
-
-
-def _costal(opening: np.ndarray, hollow: np.ndarray) -> bool:
-    """Return whether a hollow opens to the ribs at the side or the back, not to heart, spine, diaphragm or sternum.
-
-    The opening must face away from the middle of the chest within 60 degrees, and not to the front.
-
-    Args:
-        opening: points (N, 2) on the straight line that closes the hollow, in mm from the middle of the chest.
-        hollow: points (M, 2) of the hollow, in mm from the middle of the chest.
-    """
-    if len(opening) < 3:  # lung surrounds the hollow
-        return False
-    middle = opening.mean(axis=0)
-    normal = np.linalg.svd(opening - middle, full_matrices=False)[2][1]
-    if normal @ (middle - hollow.mean(axis=0)) < 0:
-        normal = -normal
-    return bool(normal @ middle > FACING * np.linalg.norm(middle) and normal[1] > -FACING)
-
-
-def _hull(piece: np.ndarray) -> np.ndarray:
-    """Return the convex hull of a mask (X, Y); pixels on one line are returned as they are."""
-    if np.count_nonzero(piece) <= max(piece.shape):
-        pixels = np.argwhere(piece)
-        if np.linalg.matrix_rank(pixels - pixels[:1]) < 2:
-            return piece
-    return convex_hull_image(piece, offset_coordinates=False)
-
-
-def _hollows(half: np.ndarray, centre: tuple[float, float], pixel: tuple[float, float]) -> np.ndarray:
-    """Return the hollows at the ribs in the half of a mask (X, Y) on one side of the midline.
-
-    Args:
-        half: that half of the mask.
-        centre: middle of the chest, in pixels of the half.
-        pixel: size of a pixel in mm.
-    """
-    found = np.zeros_like(half)
-    pieces, _ = ndimage.label(half)
-    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
-        piece = pieces[box] == number
-        if np.count_nonzero(piece) * pixel[0] * pixel[1] < SMALLEST_AREA:
-            continue
-        hull = _hull(piece)
-        labels, count = ndimage.label(hull & ~half[box])
-        depth = ndimage.distance_transform_edt(np.pad(labels > 0, 1), sampling=pixel)[1:-1, 1:-1]
-        radius = ndimage.maximum(depth, labels, np.arange(count + 1))
-        edge = hull & ~ndimage.binary_erosion(hull)
-        origin = np.array(centre) - [span.start for span in box]
-        for label in np.flatnonzero((radius > HOLLOW[0]) & (radius < HOLLOW[1])):
-            hollow = labels == label
-            opening, points = ((np.argwhere(each) - origin) * pixel for each in (hollow & edge, hollow))
-            if _costal(opening, points):
-                found[box] |= hollow
-    return found
 
 
 def _without_small_regions(mask: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:

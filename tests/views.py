@@ -10,7 +10,7 @@ import numpy as np
 from conftest import ROOT
 from PIL import Image
 
-from common.phantoms.ct.layouts import lps_affine
+from common.phantoms.ct.nifti_files import lps_affine
 
 METADATA = ROOT / "bundles" / "ct_drsegunet" / "configs" / "metadata.json"
 CLASSES = ["ground-glass", "consolidation", "lung", "background"]

@@ -1,4 +1,4 @@
-"""Zips that are the same bytes whenever they hold the same files, and the list of hashes in them."""
+"""Zips of the same files are the same bytes; the list of hashes in a zip."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ WEIGHTS = (".pt", ".ts")
 
 
 def sums(files: Mapping[str, bytes]) -> str:
-    """Lines of ``sha256sums.txt``."""
+    """Return the content of ``sha256sums.txt``."""
     return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
 
 
 def read_sums(text: str) -> dict[str, str]:
-    """Hash by file name.
+    """Return the hash of each file by name.
 
     Raises:
-        ValueError: for a line that is none.
+        ValueError: if a line has another form.
     """
     found = {}
     for line in text.splitlines():
         digest, gap, name = line.partition("  ")
         if len(digest) != 64 or not gap or not name:
-            raise ValueError(f"{SUMS}: a line is a sha256, two blanks and a file, got {line[:80]!r}.")
+            raise ValueError(f"{SUMS}: a line must be a sha256, two spaces and a file name, got {line[:80]!r}.")
         found[name] = digest
     return found
 
 
 def write_zip(path: Path, folder: str, files: Mapping[str, bytes]) -> None:
-    """Write files under one folder, with their ``sha256sums.txt``; without dates, owners or an order of the disk's."""
+    """Write files and their ``sha256sums.txt`` into one folder of a zip, sorted, without dates and owners."""
     listed = {**files, SUMS: sums(files).encode()}
     with complete_file(path) as part, zipfile.ZipFile(part, "w") as archive:
         for name in sorted(listed):
@@ -47,7 +47,7 @@ def write_zip(path: Path, folder: str, files: Mapping[str, bytes]) -> None:
 
 
 def size_without_weights(path: Path) -> int:
-    """Bytes of a zip that are not weights, its directory included."""
+    """Return the bytes of a zip that are not weights, including its directory."""
     with zipfile.ZipFile(path) as archive:
         weights = sum(entry.compress_size for entry in archive.infolist() if entry.filename.endswith(WEIGHTS))
     return path.stat().st_size - weights

@@ -1,4 +1,4 @@
-"""Make the zip of a bundle, and its line in ``model_info.json``."""
+"""Write the zip of a bundle, and its entry in ``model_info.json``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .verify import MODEL_INFO
 from .weights import check_output, command, fill, make_network, on_phantoms, origin, torchscript, training_record
 
 ROOT = Path(__file__).resolve().parents[2]
-ALSO = ("docs/data_license.txt", "configs/logging.conf")  # as they are
+ALSO = ("docs/data_license.txt", "configs/logging.conf")  # packaged without changes
 
 
 def bundles() -> list[str]:
-    """Names of the repository's bundles."""
+    """Return the names of the repository's bundles."""
     return sorted(path.parent.parent.name for path in ROOT.glob("bundles/*/configs/metadata.json"))
 
 
@@ -38,38 +38,44 @@ def package(
     """Write ``<bundle>_v<version>.zip``, the same bytes for the same commit and weights.
 
     Args:
-        bundle: its name.
+        bundle: name of the bundle.
         output_dir: receives the zip and ``model_info.json``.
-        models_dir: has a folder of this name, which was both ``--ckpt_dir`` and ``--output_dir`` of the training; by
-            default the bundle's own ``models`` and ``eval``.
-        data: what the weights were trained on; needed unless it was phantoms.
-        allow_dirty: package files that are not committed; the metadata say so.
+        models_dir: holds a folder with the bundle's name, which was both ``--ckpt_dir`` and ``--output_dir`` of the
+            training. By default the bundle's own ``models`` and ``eval``.
+        data: what the weights were trained on; required unless it was phantoms.
+        allow_dirty: package files that are not committed; the metadata record it.
+
+    Returns:
+        Path of the zip.
 
     Raises:
-        FileNotFoundError: for an unknown bundle, without weights, or without the record of their training.
-        ValueError: for files that are not committed, a version that the changelog does not have, weights that do not
-            fit the network, or data without a name.
+        FileNotFoundError: if the bundle is unknown, or weights or the record of their training are missing.
+        ValueError: if files are not committed, the changelog lacks the version, the weights do not fit the network, or
+            the data have no name.
+
+    Example:
+        >>> package("us_dense_seg", data="Semantic labels of lung ultrasound, 608 images")
     """
     root = ROOT / "bundles" / bundle
     if bundle not in bundles():
-        raise FileNotFoundError(f"No bundle {bundle!r}. There are {', '.join(bundles())}; all takes each.")
+        raise FileNotFoundError(f"No bundle {bundle!r}. There are {', '.join(bundles())}, or all of them: all.")
     metadata = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
     version = metadata["version"]
     if version not in metadata["changelog"]:
         raise ValueError(
             f"{bundle}: version {version} of metadata.json must be in its changelog, which has "
-            f"{', '.join(metadata['changelog'])}. Say there what is new."
+            f"{', '.join(metadata['changelog'])}. Describe there what is new."
         )
     commit = git_commit() or "unknown"
     if not allow_dirty:
         _check_committed(bundle)
-        commit = commit.removesuffix("-dirty")  # what differs is not packaged
+        commit = commit.removesuffix("-dirty")  # only files that are not packaged differ
     models, records = (Path(models_dir) / bundle,) * 2 if models_dir else (root / "models", root / "eval")
     weights = models / "model.pt"
     if not weights.is_file():
         raise FileNotFoundError(
-            f"{bundle}: no weights at {weights}. Train it (python -m monai.bundle run training --config_file "
-            f"bundles/{bundle}/configs/train.yaml), or say where they are with --models_dir."
+            f"{bundle}: no weights at {weights}. Train the bundle first (python -m monai.bundle run training "
+            f"--config_file bundles/{bundle}/configs/train.yaml), or give their folder with --models_dir."
         )
     files = _files(bundle, metadata, weights, records, data, commit)
     path = Path(output_dir) / f"{bundle}_v{version}.zip"
@@ -81,7 +87,7 @@ def package(
 def _files(
     bundle: str, metadata: dict[str, Any], weights: Path, records: Path, data: str, commit: str
 ) -> dict[str, bytes]:
-    """Content by name."""
+    """Return the content of each file by name."""
     root = ROOT / "bundles" / bundle
     record, trained = training_record(records, weights)
     sentence = origin(record, trained, data)
@@ -116,7 +122,7 @@ def _files(
 
 
 def _tell_origin(inference: dict[str, Any], sentence: str, digest: str, phantoms: bool) -> None:
-    """Let inference log where its weights are from, as long as they are these."""
+    """Let inference log where the packaged weights are from."""
     inference["initialize"].append({
         "_target_": "scripts.transfer.tell_origin",
         **{"path": "@weights", "sha256": digest, "origin": sentence, "warn": phantoms},
@@ -124,15 +130,17 @@ def _tell_origin(inference: dict[str, Any], sentence: str, digest: str, phantoms
 
 
 def _check_committed(bundle: str) -> None:
-    """Raises ValueError where files that go into the package are not those of a commit."""
+    """Raise ValueError if files that are packaged are not committed."""
     paths = ["LICENSE", "common", f"bundles/{bundle}"]
     command = ["git", "-C", str(ROOT), "status", "--porcelain", "--", *paths]
     found = subprocess.run(command, capture_output=True, text=True)
     if found.returncode:
-        raise ValueError("A package names its commit, but this is no git checkout. Clone it, or add --allow_dirty.")
+        raise ValueError(
+            "A package records its commit, but this is not a git checkout. Clone the repository, or add --allow_dirty."
+        )
     if changed := [line[3:] for line in found.stdout.splitlines()]:
         raise ValueError(
-            f"A package is made of committed files, but {', '.join(changed[:5])}{', ...' if len(changed) > 5 else ''} "
+            f"A package must hold committed files, but {', '.join(changed[:5])}{', ...' if len(changed) > 5 else ''} "
             "differ. Commit them, or add --allow_dirty."
         )
 
@@ -143,7 +151,7 @@ def _note(path: Path, files: Mapping[str, bytes]) -> None:
     entries = json.loads(info.read_text(encoding="utf-8")) if info.is_file() else {}
     content = path.read_bytes()
     entries[path.stem] = {
-        "checksum": hashlib.sha1(content, usedforsecurity=False).hexdigest(),  # as the model zoo's list has it
+        "checksum": hashlib.sha1(content, usedforsecurity=False).hexdigest(),  # the hash in the model zoo's list
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
         "bytes_without_weights": size_without_weights(path),

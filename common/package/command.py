@@ -1,4 +1,4 @@
-"""The command line of packages."""
+"""The command line of ``common.package``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main(arguments: Sequence[str]) -> None:
     """Package bundles, or verify packages.
 
     Args:
-        arguments: without the program's name.
+        arguments: command line without the name of the program.
 
     Raises:
         FileNotFoundError, ValueError: see ``common.package.build.package`` and ``common.package.verify.verify``.
@@ -32,18 +32,18 @@ def main(arguments: Sequence[str]) -> None:
         "--models_dir",
         help="holds <bundle>/model.pt and the record of its training (default: the bundle's own folders)",
     )
-    parser.add_argument("--data", default="", help="what the weights were trained on; for phantoms it is known")
-    parser.add_argument("--allow_dirty", action="store_true", help="also files that are not committed")
+    parser.add_argument("--data", default="", help="what the weights were trained on; not needed for phantoms")
+    parser.add_argument("--allow_dirty", action="store_true", help="package files that are not committed")
     given = parser.parse_args(arguments)
     for bundle in bundles() if given.bundle == "all" else [given.bundle]:
         path = package(bundle, given.output_dir, given.models_dir, given.data, given.allow_dirty)
         whole, rest = path.stat().st_size / 1e6, size_without_weights(path) / 1e3
-        print(f"{path}: {whole:.1f} MB, {rest:.0f} kB of it not weights", flush=True)
+        print(f"{path}: {whole:.1f} MB, of which {rest:.0f} kB are not weights", flush=True)
 
 
 def _verify(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m common.package verify", description="Checks that a package is what was packaged."
+        prog="python -m common.package verify", description="Checks that a package was not changed."
     )
     parser.add_argument("package", nargs="+", help="zip, or the folder that it was unpacked to")
     parser.add_argument("--model_info", help="the publisher's list (default: model_info.json beside the package)")

@@ -1,4 +1,4 @@
-"""A bundle's metadata, true of the weights that go out with them."""
+"""A bundle's metadata, adapted to the weights that are packaged with it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .weights import class_names
 def packaged_metadata(
     metadata: Mapping[str, Any], inference: Mapping[str, Any], settings: Mapping[str, Any], record: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Metadata with the versions that weights were trained with, the size of their slices, and their classes.
+    """Return metadata with the versions that the weights were trained with, their size of slices and their classes.
 
     Args:
-        metadata: ``metadata.json``, which describes the network of ``inference.yaml`` as it is.
+        metadata: ``metadata.json``, which describes the network of ``inference.yaml`` with its own settings.
         inference: ``inference.yaml``.
-        settings: of the weights, see ``common.package.configs.trained_settings``.
+        settings: settings of the weights, see ``common.package.configs.trained_settings``.
         record: ``run_training.json``.
     """
     made = copy.deepcopy(dict(metadata))

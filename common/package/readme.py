@@ -1,4 +1,4 @@
-"""The page of a packaged bundle: its docs, with what a model hub reads in front."""
+"""The page of a packaged bundle: its docs, after the front matter that a model hub reads."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(\.\./[^)]*\)")
 
 
 def readme(bundle: str, names: str, page: str, metadata: Mapping[str, Any]) -> str:
-    """The bundle's page without links that lead out of it, below front matter and where the weights are from.
+    """Return the bundle's page without links out of the package, after front matter and the origin of the weights.
 
     Args:
-        bundle: its name.
-        names: of its configs, ``train|evaluate``.
+        bundle: name of the bundle.
+        names: names of its configs, ``train|evaluate``.
         page: its ``docs/README.md``.
-        metadata: as packaged.
+        metadata: the packaged metadata.
     """
     modality = metadata["network_data_format"]["inputs"]["image"]["modality"]
     front = ["---", "license: apache-2.0", "library_name: monai", "tags:"]
@@ -56,8 +56,8 @@ def _use(bundle: str, metadata: Mapping[str, Any]) -> list[str]:
         f"python -m monai.bundle run --config_file {bundle}/{inference} --bundle_root {bundle}",
         "```",
         "",
-        "`sha256sum --check sha256sums.txt` tells whether its files are as they were packaged. The bundle's own page "
-        "follows. Results there are of the settings that stand beside them, which need not be those of these weights. "
-        "Of what it names, `python -m common.`, `make`, `benchmarks` and `tests` are in the repository alone.",
+        "`sha256sum --check sha256sums.txt` checks whether the files are as they were packaged. The bundle's own page "
+        "follows. Its results hold for the settings given with them, which may differ from those of these weights. "
+        "`python -m common.`, `make`, `benchmarks` and `tests`, which it mentions, exist only in the repository.",
         "",
     ]

@@ -1,4 +1,4 @@
-"""Whether a packaged bundle is what was packaged: MONAI's download compares nothing."""
+"""Check that a package was not changed: MONAI's download compares no hashes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from ..files import sha256
 from .archive import SUMS, read_sums
 
 MODEL_INFO = "model_info.json"
-METADATA = "configs/metadata.json"  # tells packages apart: version, and hash of the weights
-DAMAGED = (
+METADATA = "configs/metadata.json"  # differs between packages: version, and hash of the weights
+DAMAGED = (  # what reading a damaged, encrypted or oddly compressed member raises
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
     RuntimeError,
     NotImplementedError,
-)  # also encrypted, or packed oddly
-IMPORTED = (".py", ".pyc", ".pyd", ".so")  # from any folder on Python's path, and that of a bundle is the first
+)
+IMPORTED = (
+    ".py",
+    ".pyc",
+    ".pyd",
+    ".so",
+)  # imported from Python's path, where the bundle's folder is first
 
 
 def verify(path: str | Path, model_info: str | Path | None = None) -> str:
@@ -30,16 +35,19 @@ def verify(path: str | Path, model_info: str | Path | None = None) -> str:
 
     Args:
         path: the zip, or the bundle's folder.
-        model_info: the publisher's list of hashes, got by another way than the zip. Without it, one that lies beside
-            the zip is taken; without any, files are compared with the zip's own list alone, which whoever changed the
-            zip could have changed too.
+        model_info: the publisher's list of hashes, from another channel than the zip. By default the one beside the
+            zip. Without any, files are compared only with the zip's own list, which an attacker could have changed too.
 
     Returns:
-        A sentence on what was compared.
+        A sentence that says what was compared.
 
     Raises:
-        FileNotFoundError: when there is no such file.
+        FileNotFoundError: if there is no such file.
         ValueError: naming the first file that is changed, missing, not listed, a link, or leads out of the folder.
+
+    Example:
+        >>> verify("us_dense_seg.zip", "model_info.json")
+        'us_dense_seg.zip: 97 files, the same as in model_info.json for us_dense_seg_v0.1.0.'
     """
     path = Path(path)
     if not path.exists():
@@ -48,26 +56,26 @@ def verify(path: str | Path, model_info: str | Path | None = None) -> str:
     info = Path(model_info) if model_info else beside if beside.is_file() else None
     found = _files_of_zip(path) if path.is_file() else _files_of_folder(path)
     if SUMS not in found:
-        raise ValueError(f"{path}: a package holds {SUMS}, this one does not. Download it again.")
+        raise ValueError(f"{path}: a package must hold {SUMS}, but this one does not. Download it again.")
     listed = read_sums(found.pop(SUMS)[1].decode(errors="replace"))
     hashes = {name: digest for name, (digest, _) in found.items()}
     _compare(path, hashes, listed)
     if info is None:
         return (
-            f"{path}: {len(listed)} files as in its own {SUMS}. Whether that list is the publisher's, only the "
-            f"publisher's {MODEL_INFO} tells: give --model_info."
+            f"{path}: {len(listed)} files, the same as in its own {SUMS}. To check that this list is the publisher's, "
+            f"give the publisher's {MODEL_INFO} with --model_info."
         )
     name, known = _known(info, path, hashes.get(METADATA, ""))
     _compare(path, hashes, known["files"])
     if path.is_file() and sha256(path) != known["sha256"]:
         raise ValueError(
-            f"{path}: sha256 must be {known['sha256']}, as {info} says, got {sha256(path)}. Download it again."
+            f"{path}: sha256 must be {known['sha256']}, as in {info}, got {sha256(path)}. Download it again."
         )
-    return f"{path}: {len(listed)} files as {info} has them of {name}."
+    return f"{path}: {len(listed)} files, the same as in {info} for {name}."
 
 
 def _known(info: Path, path: Path, digest: str) -> tuple[str, dict[str, Any]]:
-    """Name and entry in ``model_info.json`` of the package with these metadata: MONAI's download renames the zip."""
+    """Return name and entry in ``model_info.json`` by the metadata's hash, because MONAI's download renames the zip."""
     if not info.is_file():
         raise FileNotFoundError(f"No {MODEL_INFO} at {info}. Download it from where the package is published.")
     entries: dict[str, dict[str, Any]] = json.loads(info.read_text(encoding="utf-8"))
@@ -75,16 +83,16 @@ def _known(info: Path, path: Path, digest: str) -> tuple[str, dict[str, Any]]:
         if known["files"][METADATA] == digest:
             return name, known
     raise ValueError(
-        f"{path}: {METADATA} is that of no package in {info}, which has {', '.join(sorted(entries))}. "
+        f"{path}: {METADATA} belongs to no package in {info}, which lists {', '.join(sorted(entries))}. "
         "Download it again, or give the list that it was published with."
     )
 
 
 def _compare(path: Path, found: dict[str, str], listed: dict[str, str]) -> None:
-    """Raises ValueError for the first file that differs."""
+    """Raise ValueError for the first file that differs."""
     for name in sorted(found.keys() | listed.keys()):
         if name not in listed:
-            raise ValueError(f"{path}: {name} is not of the package. Download it again, and run nothing of it.")
+            raise ValueError(f"{path}: {name} does not belong to the package. Download it again, and do not run it.")
         if name not in found:
             raise ValueError(f"{path}: {name} is missing. Download it again.")
         if found[name] != listed[name]:
@@ -94,13 +102,13 @@ def _compare(path: Path, found: dict[str, str], listed: dict[str, str]) -> None:
 
 
 def _files_of_zip(path: Path) -> dict[str, tuple[str, bytes]]:
-    """Hash of each file, and the content of small ones, by name below the bundle's folder."""
+    """Return the hash of each file, and the content of ``sha256sums.txt``, by name below the bundle's folder."""
     found: dict[str, tuple[str, bytes]] = {}
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         raise ValueError(
-            f"{path}: a package must be a zip, got something else or a part of one. Download it again."
+            f"{path}: a package must be a complete zip, got another or an incomplete file. Download it again."
         ) from error
     with archive:
         for entry in archive.infolist():
@@ -114,7 +122,7 @@ def _files_of_zip(path: Path) -> dict[str, tuple[str, bytes]]:
                 raise ValueError(f"{path}: all files must lie in one folder, got {listing}. Download it again.")
             name = PurePosixPath(*PurePosixPath(entry.filename).parts[1:]).as_posix()
             if name in found:
-                raise ValueError(f"{path}: {entry.filename} is there twice. Download it again.")
+                raise ValueError(f"{path}: {entry.filename} occurs twice. Download it again.")
             try:
                 content = archive.read(entry)
             except DAMAGED as error:
@@ -124,7 +132,7 @@ def _files_of_zip(path: Path) -> dict[str, tuple[str, bytes]]:
 
 
 def _check_member(path: Path, entry: zipfile.ZipInfo) -> None:
-    """Refuse what would be written, or lead, elsewhere."""
+    """Refuse a member that would be written outside the folder, or leads out of it."""
     name, mode = entry.orig_filename, entry.external_attr >> 16
     pure = PurePosixPath(name.replace("\\", "/"))
     if pure.is_absolute() or PureWindowsPath(name).drive:
@@ -138,9 +146,10 @@ def _check_member(path: Path, entry: zipfile.ZipInfo) -> None:
 
 
 def _files_of_folder(path: Path) -> dict[str, tuple[str, bytes]]:
-    """As of a zip. Of what was added, only what would run counts: trainings leave weights and tables in the folder.
+    """Return the hash of each file, as for a zip.
 
-    Python's compiled copies in ``__pycache__`` are not looked at.
+    Of added files, only those that would run count, because trainings write weights and tables into the folder.
+    Compiled copies in ``__pycache__`` are ignored.
     """
     sums = path / SUMS
     listed = read_sums(sums.read_text(encoding="utf-8")) if sums.is_file() else {}

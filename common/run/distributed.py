@@ -69,7 +69,7 @@ def join(device: str | torch.device) -> None:
     """
     if "WORLD_SIZE" not in os.environ:
         raise ValueError(
-            "multi_gpu_train.yaml and multi_gpu_evaluate.yaml need torchrun, but this process was started "
+            "The configs multi_gpu_train and multi_gpu_evaluate need torchrun, but this process was started "
             "without it. Run torchrun --nproc_per_node=2 -m monai.bundle run ..., or leave the file out."
         )
     device = torch.device(device)

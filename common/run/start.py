@@ -58,7 +58,7 @@ def check_processes(config: Mapping[str, Any]) -> None:
     if world_size() > 1 and "distributed.join" not in str(config.get("initialize")):
         raise ValueError(
             f"This config is for one process, got {world_size()} that would write the same files. Add "
-            "multi_gpu_train.yaml, or multi_gpu_evaluate.yaml, to --config_file; or run without torchrun."
+            "multi_gpu_train or multi_gpu_evaluate to --config_file, or run without torchrun."
         )
 
 

@@ -42,7 +42,7 @@ class LoadFramed(MapTransform):
             if isinstance(pixels, (str, Path)):
                 name = str(pixels)
                 if is_clip(pixels):
-                    raise ValueError(f"{name}: one frame is needed, got a clip. Use inference.yaml for clips.")
+                    raise ValueError(f"{name}: one frame is needed, got a clip. Run inference for clips.")
                 pixels = next(iter(frames(pixels, crop=self.crop))).pixels
             item[key] = MetaTensor(torch.from_numpy(pixels.astype(np.float32))[None], meta={"filename_or_obj": name})
         return item

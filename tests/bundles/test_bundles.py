@@ -14,7 +14,7 @@ from conftest import ROOT
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
 
 from common.phantoms.ct.chest_ct import chest_ct
-from common.phantoms.ct.layouts import save_nifti
+from common.phantoms.ct.nifti_files import save_nifti
 from common.report.styles import class_styles
 
 BUNDLES = sorted(path.parent.parent.relative_to(ROOT) for path in ROOT.glob("bundles/*/configs/metadata.json"))
@@ -119,6 +119,7 @@ def test_a_slice_reaches_the_network_alike_in_training_and_inference(name: str, 
     assert torch.equal(seen[0], seen[1])
 
 
+@pytest.mark.usefixtures("small_phantoms")
 @pytest.mark.parametrize(("config", "kind"), [("train.yaml", "train"), ("inference.yaml", "infer")])
 def test_monai_finds_every_property(bundle: Path, config: str, kind: str, tmp_path: Path) -> None:
     for name in ("scan.nii.gz", "clip.mp4"):

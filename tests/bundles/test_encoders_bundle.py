@@ -134,4 +134,4 @@ def test_weights_of_another_encoder_are_refused_with_the_word(studies: Path, tmp
     with pytest.raises(Exception) as error:
         run("run", [INFER], encoder="resnet34", weights=str(tmp_path / "model.pt"), output_dir=str(tmp_path / "out"))
     message = str(error.value.__cause__ or error.value)
-    assert "every weight must fit EncoderUNet" in message and "Give the --encoder" in message
+    assert "every weight must fit EncoderUNet" in message and "such as --filters, --encoder" in message

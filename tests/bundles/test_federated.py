@@ -14,7 +14,8 @@ from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems, FlStatistics, WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 
-from common.phantoms.ct.layouts import write_medseg_pictures, write_mosmed, write_radiopaedia
+from common.phantoms.ct.layouts import write_mosmed, write_radiopaedia
+from common.phantoms.ct.medseg_layouts import write_medseg_pictures
 from common.phantoms.ultrasound.layouts import write_pocus, write_semantic_lung
 
 pytestmark = pytest.mark.slow
@@ -189,5 +190,7 @@ def test_batch_norm_statistics_travel_with_the_weights(data: Callable[..., Path]
 
 
 def test_the_weakly_supervised_gan_is_refused(data: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"trainer must be SupervisedTrainer, but got: .*common\.engines\.Separation"):
+    with pytest.raises(
+        ValueError, match=r"trainer must be SupervisedTrainer, but got: .*common\.weak_gan\.trainer\.Separation"
+    ):
         client("ct_weak_gan", data("ct_weak_gan"), tmp_path)

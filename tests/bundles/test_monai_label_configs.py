@@ -18,7 +18,7 @@ from common.networks.encoder_unet import EncoderUNet
 from common.networks.unet import classic_unet
 from common.package.configs import packaged, read_configs
 from common.phantoms.ct.chest_ct import chest_ct
-from common.phantoms.ct.layouts import save_nifti
+from common.phantoms.ct.nifti_files import save_nifti
 from common.readers import dicom
 
 NETWORKS: dict[str, Any] = {

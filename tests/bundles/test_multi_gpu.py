@@ -36,6 +36,7 @@ from common.transfer import read_state_dict
 from common.weak_gan.losses import SeparationLoss
 from common.weak_gan.trainer import SeparationTrainer
 
+PATHS = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"  # of common and conftest, for processes of their own
 LIMIT = 240  # seconds until two processes are taken to wait for each other
 SMALL: dict[str, Any] = {"size": [32, 32], "filters": 4, "batch_size": 3}
 # Data, settings, overlays of train.yaml that the one for several processes follows
@@ -175,7 +176,7 @@ def images() -> torch.Tensor:
 def torchrun(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Two processes, as a user starts them."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *map(str, words)]
-    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": PATHS, **environment}
     process = subprocess.Popen(
         command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -226,7 +227,7 @@ def runs(data: Path) -> list[dict[str, Any]]:
     assert done.returncode == 0, done.stderr[-4000:]
     (data / "two.txt").write_text(done.stdout + done.stderr)
     alone = [sys.executable, __file__, str(data), "1"]
-    done = subprocess.run(alone, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    done = subprocess.run(alone, cwd=ROOT, env={**os.environ, "PYTHONPATH": PATHS}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     return [torch.load(data / f"{name}.pt", weights_only=False) for name in ("two_0", "two_1", "one_0")]
 
@@ -382,7 +383,7 @@ def test_several_processes_of_a_config_for_one_are_refused(monkeypatch: pytest.M
     config = {"initialize": [{"_target_": "common.run.start.start_run"}]}
     check_processes(config)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match=r"for one process, got 2.*Add multi_gpu_train.yaml"):
+    with pytest.raises(ValueError, match=r"for one process, got 2.*Add multi_gpu_train or multi_gpu_evaluate to"):
         check_processes(config)
     check_processes({"initialize": [*config["initialize"], {"_target_": "common.run.distributed.join"}]})
 

@@ -20,7 +20,8 @@ from scipy import ndimage
 
 from common.datasets.ct import lesions
 from common.datasets.splits import split
-from common.phantoms.ct.layouts import write_medseg_pictures, write_radiopaedia
+from common.phantoms.ct.layouts import write_radiopaedia
+from common.phantoms.ct.medseg_layouts import write_medseg_pictures
 
 CONFIGS = "bundles/ct_drsegunet/configs"
 TRAIN, EVALUATE, INFER = (f"{CONFIGS}/{name}.yaml" for name in ("train", "evaluate", "inference"))
@@ -42,8 +43,8 @@ def threshold_baseline(cases: list[dict[str, Path]]) -> float:
 @pytest.mark.slow
 def test_training_on_phantoms_beats_thresholding_on_unseen_patients(runner: Runner, tmp_path: Path) -> None:
     root = tmp_path / "data"
-    write_radiopaedia(root, patients=10, size=(128, 128), slices=14)
-    settings = ["--dataset_dir", root, "--size", "[96,96]", "--epochs", 10, "--learning_rate", 1e-3, "--amp", True]
+    write_radiopaedia(root, patients=10, size=(64, 64), slices=14)
+    settings = ["--dataset_dir", root, "--size", "[64,64]", "--epochs", 10, "--learning_rate", 1.5e-3, "--amp", True]
     settings += ["--ckpt_dir", tmp_path / "models", "--output_dir", tmp_path / "eval"]
     trained = runner("training", "--config_file", TRAIN, *settings)
     assert trained.returncode == 0, trained.stderr[-2000:]
@@ -70,7 +71,7 @@ def test_training_on_phantoms_beats_thresholding_on_unseen_patients(runner: Runn
 
     # The same weights at inference: a held-out patient's mask agrees with its truth as the evaluation said.
     case = split(lesions(root))["validation"][0]
-    command = ["--config_file", INFER, "--dataset_dir", case["image"], "--size", "[96,96]"]
+    command = ["--config_file", INFER, "--dataset_dir", case["image"], "--size", "[64,64]"]
     inferred = runner(*command, "--weights", tmp_path / "models" / "model.pt", "--output_dir", tmp_path / "out")
     assert inferred.returncode == 0, inferred.stderr[-2000:]
     mask = np.asarray(nibabel.load(next((tmp_path / "out").glob("*_mask.nii.gz"))).dataobj)
@@ -161,6 +162,7 @@ def test_every_word_reaches_the_network(runner: Runner, pictures: Path, tmp_path
     assert "ERROR" in other.stderr and "every weight must fit DRSegUNet" in other.stderr
 
 
+@pytest.mark.usefixtures("small_phantoms")
 @pytest.mark.parametrize(
     ("words", "message"),
     [

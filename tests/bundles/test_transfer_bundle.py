@@ -20,7 +20,8 @@ from test_inference import tilted
 from common.handlers.early_stop import EarlyStop
 from common.inferers import ProbabilityInferer
 from common.phantoms.ct.chest_ct import chest_ct
-from common.phantoms.ct.layouts import save_nifti, write_coronacases, write_radiopaedia
+from common.phantoms.ct.layouts import write_coronacases, write_radiopaedia
+from common.phantoms.ct.nifti_files import save_nifti
 from common.phantoms.ct.scanner import SECOND
 
 CONFIGS = "bundles/ct_transfer_unet/configs"

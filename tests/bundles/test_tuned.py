@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
-from common.phantoms.ct.layouts import write_medseg_pictures
+from common.phantoms.ct.medseg_layouts import write_medseg_pictures
 
 CONFIGS = "bundles/ct_drsegunet/configs"
 TRAIN, TUNED, EVALUATE = (f"{CONFIGS}/{name}.yaml" for name in ("train", "tuned", "evaluate"))

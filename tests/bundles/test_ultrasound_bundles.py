@@ -25,7 +25,7 @@ from common.readers.ultrasound.frames import frames
 from common.transfer import read_state_dict, start_from
 
 SEGMENT, DIAGNOSE = "bundles/us_dense_seg/configs", "bundles/us_reverse_transfer/configs"
-SMALL = ["--size", "[96,128]", "--filters", 8]
+SMALL = ["--size", "[64,96]", "--filters", 8]
 Runner = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -51,7 +51,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def segmentation(data: Path, runner: Runner) -> Path:
     """A dense and a sparse segmentation, trained and evaluated as the README says."""
     for labels in ("dense", "sparse"):
-        settings = ["--dataset_dir", data / "labels", "--labels", labels, *SMALL, "--epochs", 8, "--batch_size", 2]
+        settings = ["--dataset_dir", data / "labels", "--labels", labels, *SMALL, "--epochs", 6, "--batch_size", 2]
+        settings += ["--learning_rate", 2e-3]
         settings += ["--ckpt_dir", data / "models" / labels, "--output_dir", data / "eval" / labels]
         for step, configs in (("training", f"{SEGMENT}/train.yaml"), ("evaluating", files_of(SEGMENT))):
             done = runner(step, "--config_file", configs, *settings)
@@ -136,7 +137,7 @@ def by_hand(weights: Path, clip: Path, pretraining: str) -> list[list[float]]:
     """Probabilities by the network's own forward pass on frames that training's preprocessing made."""
     parser = ConfigParser()
     parser.read_config(f"{DIAGNOSE}/train.yaml")
-    parser.update({"pretraining": pretraining, "size": [96, 128], "filters": 8})
+    parser.update({"pretraining": pretraining, "size": [64, 96], "filters": 8})
     preprocessing, network = (parser.get_parsed_content(key) for key in ("train::preprocessing", "network_def"))
     network.load_state_dict(read_state_dict(weights))
     network.eval()

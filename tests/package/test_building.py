@@ -51,9 +51,16 @@ def test_a_package_needs_a_known_bundle_weights_and_the_record_of_their_training
     packages: Packages, tmp_path: Path
 ) -> None:
     refused(
-        tmp_path, r"No bundle 'us_dense'\. There are ct_drsegunet, .*; all takes each", "us_dense", FileNotFoundError
+        tmp_path,
+        r"No bundle 'us_dense'\. There are ct_drsegunet, .*, or all of them: all",
+        "us_dense",
+        FileNotFoundError,
     )
-    refused(tmp_path, r"us_dense_seg: no weights at .*model\.pt\. Train it \(python -m", error=FileNotFoundError)
+    refused(
+        tmp_path,
+        r"us_dense_seg: no weights at .*model\.pt\. Train the bundle first \(python -m",
+        error=FileNotFoundError,
+    )
     (tmp_path / "us_dense_seg").mkdir()
     for name, missing in (("model.pt", "run_training.json"), ("run_training.json", "config_training.json")):
         shutil.copy(packages.models / "us_dense_seg" / name, tmp_path / "us_dense_seg")
@@ -73,7 +80,7 @@ def test_a_package_needs_a_network_that_gives_what_metadata_say(packages: Packag
     trained = json.loads((models / "config_training.json").read_text()) | {"method": "cam"}
     (models / "config_training.json").write_text(json.dumps(trained))
     torch.save(weights_of("ct_weak_gan", trained), models / "model.pt")
-    message = r"metadata\.json says, \(2, 64, 64\) of normal version, lesion; got \(2,\) with .*method cam"
+    message = r"as in metadata\.json, \(2, 64, 64\) of normal version, lesion; got \(2,\) with .*method cam"
     refused(tmp_path, message, "ct_weak_gan")
 
 
@@ -100,7 +107,9 @@ def test_data_of_people_are_named_or_the_package_is_refused(packages: Packages, 
     models = Path(shutil.copytree(packages.models / "us_dense_seg", tmp_path / "us_dense_seg"))
     trained = json.loads((models / "config_training.json").read_text()) | {"dataset_dir": "/data/clinic"}
     (models / "config_training.json").write_text(json.dumps(trained))
-    refused(tmp_path, "Weights go out with the name of their data, and a folder's name is none. Give --data, such as")
+    refused(
+        tmp_path, "packaged with the name of their data, and the name of a folder is not enough. Give --data, such as"
+    )
     files = files_of(package("us_dense_seg", tmp_path / "dist", tmp_path, data="Clinic, 9 patients", allow_dirty=True))
     origin = json.loads(files["configs/metadata.json"])["weights"]["origin"]
     assert re.fullmatch(r"Trained \d{4}-\d\d-\d\d on Clinic, 9 patients\.", origin)
@@ -123,14 +132,19 @@ def test_a_package_needs_committed_files_and_a_version_in_the_changelog(
         checkout / "bundles" / "us_dense_seg" / "configs" / "metadata.json",
     )
     added.touch()
-    refused(tmp_path, r"made of committed files, but common/added\.py differ\. Commit them, or add", allow_dirty=False)
+    refused(
+        tmp_path, r"must hold committed files, but common/added\.py differ\. Commit them, or add", allow_dirty=False
+    )
     added.unlink()
     config.write_text(config.read_text().replace('"version": "0.1.0"', '"version": "0.2.0"'))
     refused(
-        tmp_path, r"us_dense_seg: version 0\.2\.0 of metadata\.json must be in its changelog, which has 0\.1\.0\. Say"
+        tmp_path,
+        r"us_dense_seg: version 0\.2\.0 of metadata\.json must be in its changelog, which has 0\.1\.0\. Describe",
     )
     shutil.rmtree(checkout / ".git")
     config.write_text(config.read_text().replace('"version": "0.2.0"', '"version": "0.1.0"'))
     refused(
-        tmp_path, "names its commit, but this is no git checkout. Clone it, or add --allow_dirty", allow_dirty=False
+        tmp_path,
+        "records its commit, but this is not a git checkout. Clone the repository, or add --allow_dirty",
+        allow_dirty=False,
     )

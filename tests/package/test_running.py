@@ -102,7 +102,7 @@ def test_a_downloaded_package_is_verified_and_trains_evaluates_and_infers_in_its
     root, info = tmp_path / name, packages.dist / "model_info.json"
     for path in (tmp_path / f"{name}.zip", root):  # MONAI's name for the file that it has downloaded
         files = len(files_of(packages.zip(name))) - 1
-        assert verify(path, info) == f"{path}: {files} files as {info} has them of {name}_{VERSION}."
+        assert verify(path, info) == f"{path}: {files} files, the same as in {info} for {name}_{VERSION}."
 
     page = (root / "docs" / "README.md").read_text()
     commands = re.findall(r"^python -m monai\.bundle run (.*)", page.replace("$C/", "configs/"), re.MULTILINE)
@@ -112,7 +112,7 @@ def test_a_downloaded_package_is_verified_and_trains_evaluates_and_infers_in_its
     assert (training[0], evaluating[0]) == ("training", "evaluating")
     (log,) = run_steps([(root, inference)])
     assert TOLD in log, "weights trained on phantoms are named as such"
-    assert verify(root, info).endswith(f"has them of {name}_{VERSION}."), "inference changes nothing of the package"
+    assert verify(root, info).endswith(f"for {name}_{VERSION}."), "inference changes nothing of the package"
     assert len(list((root / "out").glob("*_mask.png"))) == len(list(images.iterdir()))
 
     log = run_steps([(root, [*training, "--epochs", "1"]), (root, evaluating), (root, inference)])[-1]

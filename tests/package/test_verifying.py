@@ -45,10 +45,10 @@ def test_a_changed_missing_or_added_file_is_named(downloaded: Path) -> None:
         (missing, r"scripts/files\.py is missing\. Download it again"),
         (
             {**files, "scripts/more.py": b""},
-            r"scripts/more\.py is not of the package\. Download it again, and run nothing",
+            r"scripts/more\.py does not belong to the package\. Download it again, and do not run",
         ),
-        ({name: files[name] for name in missing if name != SUMS}, f"a package holds {SUMS}, this one does not"),
-        ({**files, SUMS: b"\xff"}, "a line is a sha256, two blanks and a file, got"),
+        ({name: files[name] for name in missing if name != SUMS}, f"a package must hold {SUMS}, but this one does not"),
+        ({**files, SUMS: b"\xff"}, "a line must be a sha256, two spaces and a file name"),
     ):
         rewritten(downloaded, tampered)
         with pytest.raises(ValueError, match=message):
@@ -61,20 +61,20 @@ def test_whoever_writes_the_list_of_hashes_anew_is_found_by_the_publishers(
     info = packages.dist / "model_info.json"
     files = changed_weight({name: content for name, content in files_of(downloaded).items() if name != SUMS})
     write_zip(downloaded, "us_dense_seg", files)
-    assert f"as in its own {SUMS}. Whether that list is the publisher's, only" in verify(downloaded)
+    assert f"the same as in its own {SUMS}. To check that this list is the publisher's" in verify(downloaded)
     with pytest.raises(ValueError, match=r"models/model\.pt was changed"):
         verify(downloaded, info)
     shutil.copy(info, downloaded.parent)
     with pytest.raises(ValueError, match=r"models/model\.pt was changed"):
         verify(downloaded)
     rewritten(downloaded, files_of(packages.zip("us_dense_seg")))
-    with pytest.raises(ValueError, match=r"v0\.1\.0\.zip: sha256 must be \w{64}, as .*model_info\.json says"):
+    with pytest.raises(ValueError, match=r"v0\.1\.0\.zip: sha256 must be \w{64}, as in .*model_info\.json, got"):
         verify(downloaded)
     others = json.loads(info.read_text())
     del others[downloaded.stem]
     (downloaded.parent / info.name).write_text(json.dumps(others))
     with pytest.raises(
-        ValueError, match=r"configs/metadata\.json is that of no package in .*, which has ct_drsegunet_v0"
+        ValueError, match=r"configs/metadata\.json belongs to no package in .*, which lists ct_drsegunet_v0"
     ):
         verify(downloaded)
     with pytest.raises(FileNotFoundError, match=r"No model_info\.json at none\.json\. Download it from where"):
@@ -91,7 +91,7 @@ def test_whoever_writes_the_list_of_hashes_anew_is_found_by_the_publishers(
         ("\\\\server\\evil.py", "is an absolute path"),
         ("other/evil.py", "all files must lie in one folder, got other, us_dense_seg"),
         (".", "all files must lie in one folder, got , us_dense_seg"),
-        ("us_dense_seg/scripts/files.py", r"us_dense_seg/scripts/files\.py is there twice"),
+        ("us_dense_seg/scripts/files.py", r"us_dense_seg/scripts/files\.py occurs twice"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -119,7 +119,7 @@ def test_half_a_package_is_refused(downloaded: Path) -> None:
     content = downloaded.read_bytes()
     downloaded.write_bytes(content[: len(content) // 2])
     with pytest.raises(
-        ValueError, match=r"a package must be a zip, got something else or a part of one\. Download it again"
+        ValueError, match=r"a package must be a complete zip, got another or an incomplete file\. Download it again"
     ):
         verify(downloaded)
     start = content.index(b"PK\x03\x04", 1)
@@ -133,8 +133,8 @@ def test_a_folder_with_a_file_more_that_would_run_is_refused(packages: Packages,
     root = packages.unzip("us_dense_seg", tmp_path)
     (root / "eval").mkdir()
     (root / "eval" / "scores.csv").touch()
-    assert "files as in its own" in verify(root)
+    assert "files, the same as in its own" in verify(root)
     (root / name).parent.mkdir(exist_ok=True)
     (root / name).touch()
-    with pytest.raises(ValueError, match=f"{re.escape(name)} is not of the package"):
+    with pytest.raises(ValueError, match=f"{re.escape(name)} does not belong to the package"):
         verify(root)

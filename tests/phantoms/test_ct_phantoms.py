@@ -14,7 +14,9 @@ from common.phantoms.ct import layouts
 from common.phantoms.ct.chest_ct import ChestCT, chest_ct
 from common.phantoms.ct.figure import draw_ct_phantoms
 from common.phantoms.ct.folder import phantom_dir
-from common.phantoms.ct.layouts import write_medseg, write_medseg_arrays, write_medseg_pictures, write_radiopaedia
+from common.phantoms.ct.layouts import write_radiopaedia
+from common.phantoms.ct.medseg_layouts import lung_crop, write_medseg, write_medseg_arrays, write_medseg_pictures
+from common.phantoms.ct.nifti_files import lps_affine
 from common.phantoms.ct.scanner import SECOND, STANDARD, Scanner
 
 SMALL = (96, 96)
@@ -134,7 +136,7 @@ def test_radiopaedia_layout(tmp_path: Path) -> None:
             )
             np.testing.assert_array_equal(np.asarray(turned.dataobj), expected)
             assert np.asarray(stored.dataobj).dtype == expected.dtype
-            np.testing.assert_allclose(turned.affine, layouts.lps_affine(expected.shape, ct.spacing), atol=1e-4)
+            np.testing.assert_allclose(turned.affine, lps_affine(expected.shape, ct.spacing), atol=1e-4)
 
 
 def test_medseg_layouts_hold_the_same_slices(tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ def test_medseg_layouts_hold_the_same_slices(tmp_path: Path) -> None:
     np.testing.assert_array_equal(masks[..., 3], (lung == 0).transpose(2, 1, 0))
 
     for k in range(3):
-        crop = layouts.lung_crop(lung[:, :, k])
+        crop = lung_crop(lung[:, :, k])
         picture, classes, infection = (
             np.asarray(Image.open(pictures / name))
             for name in (f"Imgs/{k + 1}.jpg", f"GT_multiclass/{k + 1}.png", f"GT_infection/{k + 1}.png")

@@ -89,7 +89,8 @@ PLAN: dict[str, Any] = {
 
 # ``python -m common.reproduce`` with bundles of another folder
 COMMAND = (
-    "import sys, pathlib; from common import reproduce as r; sys.exit(r.main(sys.argv[2:], pathlib.Path(sys.argv[1])))"
+    "import sys, pathlib; from common.reproduce.command import main; "
+    "sys.exit(main(sys.argv[2:], pathlib.Path(sys.argv[1])))"
 )
 
 

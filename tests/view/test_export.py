@@ -14,7 +14,7 @@ from nibabel.affines import apply_affine
 from views import CLASSES, METADATA, amber, glass, pixels, teal
 
 from common.phantoms.ct.chest_ct import chest_ct
-from common.phantoms.ct.layouts import lps_affine
+from common.phantoms.ct.nifti_files import lps_affine
 from common.view import export as case
 from common.view import off_screen, rendering
 from common.view.export import View3Dd

@@ -13,7 +13,8 @@ from PIL import Image
 
 from common.datasets.ct import image_labels
 from common.datasets.ct.cut import main
-from common.phantoms.ct.layouts import write_medseg_pictures, write_radiopaedia
+from common.phantoms.ct.layouts import write_radiopaedia
+from common.phantoms.ct.medseg_layouts import write_medseg_pictures
 
 
 def cut_phantoms(root: Path, output_dir: Path, *words: str) -> list[dict[str, str]]:

@@ -17,7 +17,8 @@ from monai.transforms import Compose, Orientationd
 from common.datasets.ct import lesions
 from common.datasets.slices import SliceDataset
 from common.datasets.splits import split
-from common.phantoms.ct.layouts import write_medseg, write_medseg_arrays, write_medseg_pictures, write_radiopaedia
+from common.phantoms.ct.layouts import write_radiopaedia
+from common.phantoms.ct.medseg_layouts import write_medseg, write_medseg_arrays, write_medseg_pictures
 from common.transforms.ct import LoadScand, WindowCTd
 from common.transforms.masks import ClassIndexd
 
