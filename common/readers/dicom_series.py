@@ -1,12 +1,12 @@
 """Sort CT DICOM files into series, and check the geometry of each.
 
-Files are grouped by study and series over a whole folder tree, never by folder. Headers alone are read here.
+Files are grouped by study and series over a whole folder tree, never by folder.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,79 +15,15 @@ import numpy as np
 import pydicom
 
 from ..files import sha256
-from .reasons import in_words, printable
-from .sniff import DIRECTORY
+from .dicom_headers import Slice
 
 # Tolerances; docs/inference.md states them
 ANGLE = 0.1  # degrees between the orientations of two slices of a volume, and below which a gantry counts as upright
 POSITION = 0.11  # mm; positions are often rounded to 0.1 mm
 SHARE = 0.02  # of the slice spacing, where that is more
 PIXEL_SPACING = 1e-3  # share by which pixel spacings of a volume may differ
-ROUNDED = 0.01  # by which the length of a direction may differ from 1, and two directions from a right angle
 AXIAL = 45.0  # degrees; the most that the slices of an axial series are tilted
 NAMED = 4  # files or positions in a message
-
-TAGS = [
-    *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality", "ImageType"),
-    *("SeriesDescription", "SeriesNumber", "InstanceNumber", "AcquisitionNumber", "AcquisitionTime", "ContentTime"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "Rows", "Columns"),
-    *("NumberOfFrames", "SamplesPerPixel", "ConvolutionKernel", "TemporalPositionIdentifier"),
-]
-
-
-@dataclass(frozen=True)
-class Slice:
-    """What the header of one file states.
-
-    Args:
-        path: of the file.
-        header: with the elements in ``TAGS``.
-    """
-
-    path: Path
-    header: pydicom.Dataset
-
-    @property
-    def position(self) -> np.ndarray | None:
-        """Centre of the first pixel in mm, LPS; None if the header states none."""
-        return _numbers(self.header, "ImagePositionPatient", 3)
-
-    @property
-    def axes(self) -> np.ndarray | None:
-        """Directions of rows and columns, (2, 3), LPS; None if the header states none."""
-        values = _numbers(self.header, "ImageOrientationPatient", 6)
-        if values is None:
-            return None
-        rows, columns = values.reshape(2, 3)
-        lengths = np.linalg.norm(rows), np.linalg.norm(columns)
-        is_sound = np.allclose(lengths, 1, atol=ROUNDED) and abs(float(rows @ columns)) < ROUNDED
-        return values.reshape(2, 3) if is_sound else None
-
-    @property
-    def pixel(self) -> np.ndarray | None:
-        """Distances of rows and of columns in mm; None if the header states none."""
-        values = _numbers(self.header, "PixelSpacing", 2)
-        return None if values is None or (values <= 0).any() else values
-
-    @property
-    def is_directory(self) -> bool:
-        """Whether the file is a DICOMDIR, the index of a disc."""
-        return str(getattr(self.header, "file_meta", {}).get("MediaStorageSOPClassUID", "")) == DIRECTORY
-
-    def text(self, name: str, default: str = "") -> str:
-        """An element as text, several values in one; the default where it is missing or empty."""
-        value = self.get(name, default)
-        return printable(value if isinstance(value, str) else "\\".join(map(str, np.atleast_1d(value))))
-
-    def number(self, name: str, default: float = 0.0) -> float:
-        """An element as a number; the default where it is none."""
-        value = _numbers(self.header, name, 1)
-        return default if value is None else float(value[0])
-
-    def get(self, name: str, default: Any = "") -> Any:
-        """An element of the header, or the default where it is missing or empty."""
-        value = self.header.get(name)
-        return default if value is None or value == "" else value
 
 
 @dataclass
@@ -170,36 +106,6 @@ class Series:
         """Whether the slices lie across the patient's long axis; unknown orientations count as axial."""
         axes = self.first.axes
         return axes is None or abs(float(np.cross(*axes)[2])) > math.cos(math.radians(AXIAL))
-
-
-def _numbers(header: pydicom.Dataset, name: str, count: int) -> np.ndarray | None:
-    try:
-        values = np.asarray(header.get(name), float).ravel()
-    except (TypeError, ValueError):
-        return None
-    return values if len(values) == count and np.isfinite(values).all() else None
-
-
-def read_headers(files: Iterable[Path]) -> tuple[list[Slice], list[tuple[Path, str]]]:
-    """Read the headers of DICOM files.
-
-    Returns:
-        The slices, and the files that cannot be read with the reason.
-    """
-    slices: list[Slice] = []
-    failed: list[tuple[Path, str]] = []
-    for file in files:
-        try:
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
-            {element.keyword: element.value for element in header}  # decodes all that will be used
-            is_directory = header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY
-            if "SOPClassUID" not in header and "Rows" not in header and not is_directory:
-                raise ValueError("it holds no DICOM image")
-        except Exception as error:  # pydicom raises dozens of types; the user needs the file and the reason
-            failed.append((file, in_words(error)))
-            continue
-        slices.append(Slice(file, header))
-    return slices, failed
 
 
 def series_of(slices: Sequence[Slice]) -> tuple[list[Series], list[tuple[Path, str]]]:

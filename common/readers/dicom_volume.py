@@ -12,7 +12,8 @@ import pydicom
 from pydicom.pixels import apply_modality_lut
 
 from .dicom import check_pydicom
-from .dicom_series import Series, Slice, read_headers, series_of
+from .dicom_headers import Slice, read_headers
+from .dicom_series import Series, series_of
 from .reasons import in_words, printable
 from .refused import Refused
 from .volume import LPS_TO_RAS, Volume

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from .reasons import in_words
+from .reasons import cause
 from .refused import Refused
 
 DENSEST = 512  # pixels per byte that JPEG can hold; libjpeg fills what is lacking with grey
@@ -58,7 +58,7 @@ def read_image(path: Path) -> np.ndarray:
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and others
         raise Refused(
-            f"an image must be complete, got a damaged one: {in_words(error)} Copy or export it again."
+            f"an image must be complete, got a damaged one: {cause(error)} Copy or export it again."
         ) from error
     return pixels
 

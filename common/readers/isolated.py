@@ -28,6 +28,11 @@ import numpy as np
 
 from .library_notes import keep_notes
 
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None  # type: ignore[assignment]
+
 TIMEOUT = 300.0  # seconds without an answer
 MEMORY = 16.0  # GiB that reading one file may need at most, beyond what the libraries need
 LEAST, RATIO = 4.0, 64.0  # GiB for a small file, and bytes more for each byte of it: masks are compressed strongly
@@ -320,9 +325,9 @@ def _shared() -> BinaryIO:
 
 def _limit(memory: float) -> None:
     """Limit the address space of this process, where the system can, and write no core files."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
+    if resource is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
         used = 0
         with contextlib.suppress(OSError):
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

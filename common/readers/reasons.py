@@ -32,7 +32,10 @@ REASONS = (  # patterns of what libraries say
     (r"vox offset", "its header states an impossible start of the data. Export it again."),
     (r"missing DICOM File Meta|'DICM' prefix|force=True", "it is no complete DICOM file. Export it again."),
     (r"Transfer ?Syntax", "its header states no transfer syntax that is known. Export it again."),
-    (r"Unknown Value Representation|even multiple of bytes per value|could not convert|invalid literal", HEADER),
+    (
+        r"Unknown Value Representation|even multiple of bytes per value|could not convert|cannot convert|invalid literal",
+        HEADER,
+    ),
 )
 LACKING = re.compile(r"Missing required element: \(\w+,\w+\) '([^']+)'")
 KINDS = (  # errors of programs, whose messages tell a user nothing
@@ -61,6 +64,11 @@ def in_words(error: BaseException) -> str:
     if isinstance(error, KINDS) or INNER.search(text):
         return OTHER
     return printable(text)
+
+
+def cause(error: BaseException) -> str:
+    """Return ``in_words`` without what to do, for messages that say it themselves."""
+    return re.sub(r" (Export|Copy) it again\.$", "", in_words(error))
 
 
 def printable(text: str) -> str:

@@ -14,7 +14,8 @@ import pytest
 from ct_files import LPS, ct_slice, enhanced_ct, sampled, save_slice, write_series, write_volume
 
 from common.datasets.ct.folder import inference_cases
-from common.readers.dicom_series import read_headers, series_of, tilt
+from common.readers.dicom_headers import read_headers
+from common.readers.dicom_series import series_of, tilt
 from common.readers.dicom_volume import read_series
 
 SHAPE = (12, 10, 8)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ...phantoms.ct.folder import phantom_dir
-from ...readers.dicom_series import Series, read_headers, series_of
+from ...readers.dicom_headers import read_headers
+from ...readers.dicom_series import Series, series_of
 from ...readers.itk import data_files
 from ...readers.library_notes import collected
 from ...readers.scan import DICOM, ITK, NIFTI, PICTURES, UPRIGHT, kind_of

@@ -305,7 +305,9 @@ def test_zip_files_are_read_safely(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not (tmp_path / "escaped.nii.gz").exists() and not (root / "escaped.nii.gz").exists()
     assert not os.path.exists("/tmp/absolute.nii.gz")
     monkeypatch.setattr(archives, "LARGEST", 1000)
-    with pytest.raises(FileNotFoundError, match=r"3 files not read: 2 zip that would unpack to 0\.0 GiB, 1 damaged zip"):
+    with pytest.raises(
+        FileNotFoundError, match=r"3 files not read: 2 zip that would unpack to 0\.0 GiB, 1 damaged zip"
+    ):
         inference_cases(root)
 
 
