@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pydicom
 
-from .reasons import in_words, printable
+from .reasons import cause, printable
 from .sniff import DIRECTORY
 
 ROUNDED = 0.01  # by which the length of a direction may differ from 1, and two directions from a right angle
@@ -102,7 +102,7 @@ def read_headers(files: Iterable[Path]) -> tuple[list[Slice], list[tuple[Path, s
             if "SOPClassUID" not in header and "Rows" not in header and not is_directory:
                 raise ValueError("it holds no DICOM image")
         except Exception as error:  # pydicom raises dozens of types; the user needs the file and the reason
-            failed.append((file, in_words(error)))
+            failed.append((file, cause(error)))
             continue
         slices.append(Slice(file, header))
     return slices, failed

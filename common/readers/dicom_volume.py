@@ -14,7 +14,7 @@ from pydicom.pixels import apply_modality_lut
 from .dicom import check_pydicom
 from .dicom_headers import Slice, read_headers
 from .dicom_series import Series, series_of
-from .reasons import in_words, printable
+from .reasons import cause, in_words, printable
 from .refused import Refused
 from .volume import LPS_TO_RAS, Volume
 
@@ -40,7 +40,7 @@ def read_series(paths: Sequence[Path], gaps: str = "refuse") -> Volume:
     check_pydicom()
     slices, failed = read_headers(paths)
     if failed:
-        raise Refused(f"{failed[0][0].name} cannot be read: {failed[0][1]}")
+        raise Refused(f"{failed[0][0].name} cannot be read: {failed[0][1]} Export it again.")
     found, omitted = series_of(slices)
     if len(found) != 1:
         names = "; ".join(f"{len(each.slices)} slices '{each.description}'" for each in found)
@@ -109,7 +109,7 @@ def _in_words(error: Exception) -> str:
         return f"its pixels are incomplete, {sizes[1]} of {sizes[2]} bytes"
     if "Unable to decode" in text or "Unable to decompress" in text or "no available" in text.lower():
         return f"its compression cannot be decoded here ({printable(text.partition(':')[0].partition(' because')[0])})"
-    return re.sub(r"\.?( (Export|Copy) it again\.)?$", "", in_words(error))
+    return cause(error).rstrip(".")
 
 
 def _bridged(values: np.ndarray, series: Series) -> tuple[np.ndarray, str]:

@@ -32,10 +32,7 @@ REASONS = (  # patterns of what libraries say
     (r"vox offset", "its header states an impossible start of the data. Export it again."),
     (r"missing DICOM File Meta|'DICM' prefix|force=True", "it is no complete DICOM file. Export it again."),
     (r"Transfer ?Syntax", "its header states no transfer syntax that is known. Export it again."),
-    (
-        r"Unknown Value Representation|even multiple of bytes per value|could not convert|cannot convert|invalid literal",
-        HEADER,
-    ),
+    (r"Unknown Value Representation|even multiple of bytes|could not convert|cannot convert|invalid literal", HEADER),
 )
 LACKING = re.compile(r"Missing required element: \(\w+,\w+\) '([^']+)'")
 KINDS = (  # errors of programs, whose messages tell a user nothing

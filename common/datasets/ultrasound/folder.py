@@ -12,7 +12,7 @@ import pydicom
 
 from ...phantoms.ultrasound.folder import phantom_dir
 from ...readers.library_notes import collected
-from ...readers.reasons import in_words
+from ...readers.reasons import cause
 from ...readers.sniff import DIRECTORY
 from ...readers.ultrasound.formats import CLIPS, DICOM, FORMATS, PICTURES, kind_of
 from ..listing import MASK, Omitted, chosen_cases, list_files, masks_beside
@@ -94,5 +94,5 @@ def _dicom_header(path: Path) -> tuple[str, str]:
         if "SOPClassUID" not in header and "Rows" not in header:
             return "", "cannot be read: it holds no DICOM image. Export it again."
     except Exception as error:  # pydicom raises dozens of types; the user needs the file and the reason
-        return "", f"cannot be read: {in_words(error)} Export it again."
+        return "", f"cannot be read: {cause(error)} Export it again."
     return "", ""

@@ -15,7 +15,7 @@ import pydicom
 from pydicom.pixels import apply_color_lut, iter_pixels
 
 from ..dicom import check_pydicom
-from ..reasons import in_words
+from ..reasons import cause
 from ..refused import Refused
 from ..sniff import is_dicom
 from .formats import refuse_other_modality
@@ -116,7 +116,7 @@ def _lazy_frames(path: Path, header: Any) -> Iterator[LazyFrame]:
             raise Refused(f"the file must hold {count} frames, got {index}. Copy or export it again.") from error
         except Exception as error:
             raise Refused(
-                f"only {index} of {count} frames could be read: {in_words(error)} Copy it again, or export it "
+                f"only {index} of {count} frames could be read: {cause(error)} Copy it again, or export it "
                 "uncompressed."
             ) from error
         yield LazyFrame(times[index], lambda pixels=pixels: _colours(pixels, header))  # type: ignore[misc]

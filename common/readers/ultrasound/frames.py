@@ -14,7 +14,7 @@ import numpy as np
 # At the top, not inside functions: MONAI Label unloads a bundle's modules between steps, and later imports would fail
 from ..images import coloured, luminance, read_image
 from ..isolated import Isolated
-from ..reasons import in_words
+from ..reasons import cause
 from ..refused import Refused
 from .clips import clip_frames
 from .dicom_frames import dicom_frames
@@ -99,7 +99,7 @@ def frames(
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # decoders raise dozens of types; the user needs the file and the reason
         raise ValueError(
-            f"{path}: cannot be read: {in_words(error)} Check that it opens in a viewer, and that its suffix states "
+            f"{path}: cannot be read: {cause(error)} Check that it opens in a viewer, and that its suffix states "
             "its format."
         ) from error
 
