@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from csv_rows import rows
 from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
@@ -115,12 +113,16 @@ def test_the_loss_is_one_dice_of_the_batch() -> None:
     assert float(loss(logits, truth)) == pytest.approx(2 / 3, abs=1e-4)
 
 
-def test_without_network_the_command_tells_both_remedies(studies: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", TRAIN, "--encoder", "vgg19"]
-    folders = ["--dataset_dir", str(studies), "--output_dir", str(tmp_path / "out"), "--ckpt_dir", str(tmp_path)]
-    # An address that answers nothing, so that the test asks no network
-    environment = {**os.environ, "TORCH_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
-    done = subprocess.run([*command, *folders], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+def test_without_network_the_command_names_both_remedies(
+    runner: Callable[..., subprocess.CompletedProcess[str]],
+    studies: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # answers nothing, so that the test asks no network
+    folders = ["--dataset_dir", studies, "--output_dir", tmp_path / "out", "--ckpt_dir", tmp_path]
+    done = runner("training", "--config_file", TRAIN, "--encoder", "vgg19", *folders)
     assert done.returncode != 0
     message = done.stderr.split("ERROR")[-1]
     assert "vgg19-dcbb9e9d.pth cannot be downloaded" in message and "Traceback" not in done.stderr

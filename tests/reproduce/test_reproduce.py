@@ -21,6 +21,7 @@ from csv_rows import rows
 
 from common.reproduce.command import main
 
+pytestmark = pytest.mark.usefixtures("prepared_processes")
 TRAIN = {
     "bundle_root": ".",
     "dataset_dir": "phantom",

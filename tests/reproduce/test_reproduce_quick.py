@@ -13,7 +13,7 @@ from csv_rows import rows_by_name
 from common.reproduce.command import main
 from common.reproduce.plan import read_plan, run_name
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_phantoms")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prepared_processes", "small_phantoms")]
 BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/configs/"))
 SETTINGS = {"mosmed_encoders": {"batch_size": 12}}  # its costs are measured on a batch
 

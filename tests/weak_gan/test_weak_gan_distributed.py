@@ -95,10 +95,12 @@ def one_device(device: int, folder: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def devices(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def devices(tmp_path_factory: pytest.TempPathFactory, prepared_processes: None) -> list[dict[str, Any]]:
     """What both have recorded."""
     folder = tmp_path_factory.mktemp("devices")
-    processes = multiprocessing.spawn(one_device, (str(folder),), nprocs=DEVICES, join=False)
+    processes = multiprocessing.start_processes(
+        one_device, (str(folder),), nprocs=DEVICES, join=False, start_method="forkserver"
+    )
     limit = time.monotonic() + PATIENCE
     try:
         while not processes.join(timeout=1):
