@@ -74,6 +74,12 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+@pytest.fixture
+def hu(rng: np.random.Generator) -> np.ndarray:
+    """A small CT volume in HU, (slices, rows, columns)."""
+    return rng.integers(-1000, 400, (4, 5, 6)).astype(np.int16)
+
+
 @pytest.fixture(scope="session")
 def runner(phantom_cache: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``python -m monai.bundle run ...`` from the repository's root, as the README does."""

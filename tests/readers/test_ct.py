@@ -1,4 +1,4 @@
-"""Any format arrives on one grid convention, and bad files are refused by name."""
+"""Scans of any format are read into one form; bad files are refused by name."""
 
 from __future__ import annotations
 
@@ -14,14 +14,7 @@ from ct_files import write_dicom, write_series
 from monai.transforms import Orientation
 from PIL import Image
 
-from common.datasets.ct.folder import inference_cases
 from common.readers.ct import picture_affine, read
-
-
-@pytest.fixture
-def hu(rng: np.random.Generator) -> np.ndarray:
-    """A small volume in HU, (slices, rows, columns)."""
-    return rng.integers(-1000, 400, (4, 5, 6)).astype(np.int16)
 
 
 def test_a_dicom_series_and_the_same_nifti_are_one_volume(tmp_path: Path, hu: np.ndarray) -> None:
@@ -120,43 +113,3 @@ def test_four_dimensional_volumes_are_refused(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4, 2), np.int16), np.eye(4)), tmp_path / "perfusion.nii.gz")
     with pytest.raises(ValueError, match=r"perfusion\.nii\.gz: a scan has three axes, got shape \(4, 4, 4, 2\)"):
         read(tmp_path / "perfusion.nii.gz")
-
-
-def test_missing_and_empty_folders_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"No such folder: .*--dataset_dir"):
-        inference_cases(tmp_path / "nothing")
-    (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(FileNotFoundError, match=r"No scan in .*: 1 files, 0 of them scans"):
-        inference_cases(tmp_path)
-
-
-def test_a_mixed_folder_is_listed_case_by_case(tmp_path: Path, hu: np.ndarray) -> None:
-    nibabel.save(nibabel.Nifti1Image(hu, np.eye(4)), tmp_path / "a.nii.gz")
-    nibabel.save(nibabel.Nifti1Image(hu, np.eye(4)), tmp_path / "a_mask.nii.gz")
-    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png")
-    write_series(tmp_path / "patient" / "scan", hu)
-    write_dicom(tmp_path / "single.dcm", hu[0], series="1.2.9", z=0, instance=1)
-    write_dicom(tmp_path / "other", hu[0], series="1.2.10", z=0, instance=1)  # PACS exports often have no suffix
-    write_dicom(tmp_path / "patient" / "plan.dcm", hu[0], series="1.2.8", z=0, instance=1, modality="RTSTRUCT")
-    (tmp_path / "notes.txt").write_text("")
-    cases = inference_cases(tmp_path, exclude="*mask*")
-    assert [case["case"] for case in cases] == sorted(["a", "a_png", "patient/scan", "single", "other"])
-    assert {case["case"]: case["intensity"] for case in cases}["a_png"] == "8bit"
-    assert {case["case"]: len(case["image"]) for case in cases}["patient/scan"] == 4
-
-
-def test_two_series_in_one_folder_are_named_and_refused(tmp_path: Path, hu: np.ndarray) -> None:
-    write_series(tmp_path / "both", hu, series="1.2.5")
-    for index, pixels in enumerate(hu[:2]):
-        write_dicom(tmp_path / "both" / f"b{index}.dcm", pixels, series="1.2.6", z=2.5 * index, instance=index)
-    (case,) = inference_cases(tmp_path)
-    assert case["case"] == "both"
-    assert "must hold one series, got 2: 4 slices 'chest' (1.2.5); 2 slices 'chest' (1.2.6)" in case["error"]
-
-
-def test_an_unreadable_dicom_file_leaves_the_others(tmp_path: Path, hu: np.ndarray) -> None:
-    write_dicom(tmp_path / "good.dcm", hu[0], series="1.2.9", z=0, instance=1)
-    (tmp_path / "bad.dcm").write_text("no DICOM")
-    cases = {case["case"].rsplit("/")[-1]: case for case in inference_cases(tmp_path)}
-    assert "error" not in cases["good"]
-    assert "bad.dcm: cannot be read" in cases["bad"]["error"]

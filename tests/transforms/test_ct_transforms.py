@@ -1,17 +1,13 @@
-"""Intensities are held to their declaration, normalisation to the slice, labels to the classes."""
+"""Intensities are checked against their declaration; each slice is normalised by itself."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
 from monai.transforms import NormalizeIntensity
 
 from common.transforms.ct import NormalizeSlicesd, WindowCTd, check_intensity
-from common.transforms.masks import ClassIndexd
-
-MEDSEG = ["ground-glass", "consolidation", "lung", "background"]
 
 
 def test_hounsfield_units_are_clipped_to_the_window() -> None:
@@ -61,37 +57,3 @@ def test_each_slice_is_normalised_as_if_alone(rng: np.random.Generator) -> None:
 
 def test_a_constant_slice_becomes_zeros() -> None:
     assert NormalizeSlicesd("image")({"image": torch.full((1, 4, 4, 1), -1000.0)})["image"].abs().max() == 0
-
-
-def compose(lesions: list[float], lung: list[float] | None, classes: list[str]) -> list[int]:
-    item = {
-        "image": MetaTensor(torch.zeros(1, len(lesions), 1, 1)),
-        "label": MetaTensor(torch.tensor(lesions)[None, :, None, None]),
-    }
-    if lung is not None:
-        item["lung"] = MetaTensor(torch.tensor(lung)[None, :, None, None])
-    return ClassIndexd("label", classes)(item)["label"].flatten().tolist()
-
-
-def test_lesions_win_over_lung_and_effusion_is_background() -> None:
-    #                                none, lung, ggo outside lung mask, ggo, consolidation, effusion
-    assert compose([0, 0, 1, 1, 2, 3], [0, 2, 0, 1, 1, 0], MEDSEG) == [3, 2, 0, 0, 1, 3]
-
-
-def test_three_classes_count_consolidation_as_ground_glass() -> None:
-    assert compose([0, 0, 1, 2], [0, 1, 1, 1], ["ground-glass", "lung", "background"]) == [2, 1, 0, 0]
-
-
-def test_without_a_lung_mask_lung_stays_background() -> None:
-    assert compose([0, 1, 2], None, MEDSEG) == [3, 0, 1]
-
-
-def test_unknown_label_values_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"0, 1 \(ground-glass\), 2 \(consolidation\), 3 \(effusion\), got 0, 7\."):
-        compose([0, 7], None, MEDSEG)
-
-
-def test_masks_of_another_shape_are_refused() -> None:
-    item = {"image": MetaTensor(torch.zeros(1, 4, 4, 2)), "label": MetaTensor(torch.zeros(1, 4, 4, 3))}
-    with pytest.raises(ValueError, match=r"lesion mask must have the image's shape \(4, 4, 2\), got \(4, 4, 3\)"):
-        ClassIndexd("label", MEDSEG)(item)
