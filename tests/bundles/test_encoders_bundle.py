@@ -88,7 +88,7 @@ def test_the_network_sees_thousands_of_hu(tmp_path: Path) -> None:
     np.testing.assert_allclose(image[0, 0, :5, 0], [-1, -0.5, 0.25, 1, -1])
 
 
-def test_grey_levels_of_pictures_count_as_the_declared_lung_window(tmp_path: Path) -> None:
+def test_grey_levels_of_images_are_read_as_the_declared_lung_window(tmp_path: Path) -> None:
     levels = np.zeros((128, 128), np.uint8)
     levels[24:104, 16:112], levels[32:96, 24:60], levels[32:96, 68:104] = 255, 20, 20  # a body with two lungs
     levels[60, 40] = 102
@@ -129,7 +129,7 @@ def test_without_network_the_command_names_both_remedies(
     assert "--weights /path/vgg19-dcbb9e9d.pth" in message and "--weights none" in message
 
 
-def test_weights_of_another_encoder_are_refused_with_the_word(studies: Path, tmp_path: Path) -> None:
+def test_weights_of_another_encoder_are_refused_and_the_option_is_named(studies: Path, tmp_path: Path) -> None:
     from common.networks.encoder_unet import EncoderUNet
 
     torch.save(EncoderUNet("mobilenetv2").state_dict(), tmp_path / "model.pt")

@@ -41,9 +41,7 @@ def test_the_best_epoch_is_kept_beside_the_last(tmp_path: Path) -> None:
     assert (last["epoch"], last["best_metric"], last["best_metric_epoch"]) == (3, 0.7, 2)
 
 
-def test_a_write_that_is_cut_off_leaves_the_checkpoint_before_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_write_keeps_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint(tmp_path, [0.2])
 
     def cut_off(_: Any, path: Any) -> None:
@@ -89,7 +87,7 @@ def separation(folder: Path, epochs: int, seed: int, resume: bool = False, criti
     return engine
 
 
-def test_a_resumed_training_with_critic_ends_with_the_weights_of_one_in_one_go(tmp_path: Path) -> None:
+def test_a_resumed_training_with_critic_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     expected = separation(whole, epochs=3, seed=1)
     separation(cut, epochs=1, seed=1)

@@ -68,7 +68,7 @@ def test_slices_are_chosen_by_number_and_case(tmp_path: Path) -> None:
         ({"count": 0}, "At least one slice must be saved, got count=0."),
     ],
 )
-def test_what_is_not_there_is_refused_with_what_is(tmp_path: Path, options: dict[str, Any], rule: str) -> None:
+def test_missing_slices_are_refused_with_the_existing_ones(tmp_path: Path, options: dict[str, Any], rule: str) -> None:
     with pytest.raises(ValueError, match=re.escape(rule)):
         chosen(tmp_path, samples(AREAS), **options)
 

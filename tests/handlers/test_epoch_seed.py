@@ -26,7 +26,7 @@ def numbers(seed: int, epochs: list[int]) -> list[list[float]]:
     return seen
 
 
-def test_an_epoch_repeats_whatever_came_before() -> None:
+def test_an_epoch_repeats_whatever_ran_before_it() -> None:
     whole, resumed = numbers(0, [1, 2, 3, 4]), numbers(0, [3, 4])
     assert whole[2:] == resumed
     assert whole[0] != whole[1] and numbers(1, [1]) != numbers(0, [1])

@@ -30,7 +30,7 @@ def test_a_resumed_table_drops_rows_of_epochs_that_run_again(tmp_path: Path) -> 
     assert [row["epoch"] for row in rows(tmp_path / "metrics.csv")] == ["1", "2", "3", "4"]
 
 
-def test_every_term_of_the_losses_has_a_column_of_its_means(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_loss_term_has_a_column_with_its_mean(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     evaluator: Any = SimpleNamespace(state=SimpleNamespace(epoch=1, metrics={"val_area": 0.25}))
     optimizer = torch.optim.Adam(torch.nn.Linear(1, 1).parameters(), lr=1e-3)
     table = MetricsTable(tmp_path, evaluator, [], optimizer, metric="val_area", score="area")

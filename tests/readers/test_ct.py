@@ -17,7 +17,7 @@ from PIL import Image
 from common.readers.ct import picture_affine, read
 
 
-def test_a_dicom_series_and_the_same_nifti_are_one_volume(tmp_path: Path, hu: np.ndarray) -> None:
+def test_a_dicom_series_and_the_same_nifti_give_one_volume(tmp_path: Path, hu: np.ndarray) -> None:
     write_series(tmp_path / "series", hu)
     affine = np.diag([-0.7, -0.8, 2.5, 1.0])  # columns run to the left, rows to posterior
     affine[:3, 3] = [100.0, 80.0, 0.0]
@@ -70,7 +70,7 @@ def test_metaimage_keeps_its_geometry(real_data: Callable[[str], Path]) -> None:
 
 # A bright pixel in the first row and the last of six columns; an axis that runs to L or P starts at index 0 there.
 @pytest.mark.parametrize(("axes", "expected"), [("PL", (5, 0)), ("LP", (0, 5)), ("AR", (0, 3)), ("RA", (3, 0))])
-def test_pictures_are_turned_as_declared(tmp_path: Path, axes: str, expected: tuple[int, int]) -> None:
+def test_images_are_rotated_as_declared(tmp_path: Path, axes: str, expected: tuple[int, int]) -> None:
     pixels = np.zeros((4, 6), np.uint8)
     pixels[0, 5] = 200
     Image.fromarray(pixels).save(tmp_path / "slice.png")
@@ -79,7 +79,7 @@ def test_pictures_are_turned_as_declared(tmp_path: Path, axes: str, expected: tu
 
 
 @pytest.mark.parametrize("axes", ["LL", "LR", "P", "XY", "LPS"])
-def test_impossible_picture_axes_are_refused(axes: str) -> None:
+def test_impossible_image_axes_are_refused(axes: str) -> None:
     with pytest.raises(ValueError, match="Upright is 'PL'"):
         picture_affine(axes)
 
@@ -95,7 +95,7 @@ def test_truncated_nifti_names_the_file(tmp_path: Path, hu: np.ndarray) -> None:
         read(path)
 
 
-def test_unreadable_pictures_are_refused_with_the_reason(tmp_path: Path) -> None:
+def test_unreadable_images_are_refused_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
     with pytest.raises(ValueError, match=r"text\.png: cannot be read"):
         read(tmp_path / "text.png")

@@ -44,7 +44,7 @@ def test_burden_with_an_oblique_affine() -> None:
     assert burden["lung_ml"] == 10.5
 
 
-def test_burden_of_a_picture_has_no_volume() -> None:
+def test_burden_of_an_image_has_no_volume() -> None:
     burden = lesion_burden(*block(), VALUES, None)
     assert [burden[f"{name}_ml"] for name in ("lung", "ground_glass", "consolidation", "lesion")] == [None] * 4
     assert (burden["share_of_lung"], burden["severity"]) == (0.381, "CT-2")
@@ -76,7 +76,7 @@ def test_burden_rejects_wrong_arguments() -> None:
         lesion_burden(mask, lung, VALUES, 0.0)
 
 
-def test_table_keeps_finished_cases_and_starts_anew(tmp_path: Path) -> None:
+def test_the_table_keeps_finished_cases_and_can_start_again(tmp_path: Path) -> None:
     path = tmp_path / "out" / "lesions.csv"
     for _ in range(2):  # the second run starts the file anew
         table = BurdenTable(path, VALUES)

@@ -32,7 +32,7 @@ def test_comparison(tmp_path: Path, rng: np.random.Generator) -> None:
         draw_comparison(path, [truth], [truth[1:]], {"prediction": [truth]}, CLASSES, ["a"])
 
 
-def test_a_comparison_has_a_row_for_each_prediction_and_room_for_the_lines_that_are_given(tmp_path: Path) -> None:
+def test_a_comparison_has_one_row_per_prediction_and_room_for_the_given_lines(tmp_path: Path) -> None:
     image, empty, block = np.zeros((60, 60)), np.zeros((60, 60), np.uint8), np.zeros((60, 60), np.uint8)
     block[20:40, 20:40] = 1
     path, predictions = tmp_path / "comparison.png", {"$first": [empty], "second " * 30: [block]}
@@ -69,7 +69,7 @@ def test_curves_with_missing_values(tmp_path: Path, epochs: int) -> None:
     assert pixels(path).shape == (460, 1200, 3)
 
 
-def test_figures_leave_the_users_matplotlib_alone(tmp_path: Path) -> None:
+def test_figures_do_not_change_the_users_matplotlib(tmp_path: Path) -> None:
     """No pyplot, so neither a display nor a figure of the user's is touched."""
     code = "import sys, common.report.overlay, common.report.curves; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

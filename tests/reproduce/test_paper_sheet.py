@@ -66,7 +66,7 @@ def panels(path: Path, rows: int) -> list[np.ndarray]:
     return [np.flatnonzero(row.any(0)) / row.shape[1] for row in np.array_split(seen, rows)]
 
 
-def test_a_sheet_has_a_row_for_each_variant(bundles: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_figure_has_one_row_per_variant(bundles: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finish(bundles, "unet", slice(4, 16))
     finish(bundles, "vgg19", slice(24, 36))
     assert reproduce(bundles) == 0
@@ -78,7 +78,7 @@ def test_a_sheet_has_a_row_for_each_variant(bundles: Path, capsys: pytest.Captur
     assert (vgg19.min(), vgg19.max()) == pytest.approx((0.6, 0.9), abs=0.02)
 
 
-def test_a_variant_that_is_not_done_is_left_out_and_named(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfinished_variant_is_left_out_and_named(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     monkeypatch.setattr("common.report.canvas.write", lambda *given: written.append(given[3]))
     finish(bundles, "vgg19", slice(4, 16))
@@ -118,7 +118,7 @@ def test_files_without_slices_are_named(bundles: Path) -> None:
         reproduce(bundles)
 
 
-def test_a_sheet_shows_the_first_run_of_all_variants_unless_told_otherwise() -> None:
+def test_the_figure_shows_the_first_run_of_all_variants_by_default() -> None:
     sheet = read_sheet({"name": "figure_10", "classes": ["infection"]}, ["unet", "vgg19"], ["seed0", "seed1"])
     variants, slices = ["unet", "vgg19"], "chosen_slices.npz"
     assert sheet == PaperSheet("figure_10", "figure_10", variants, "seed0", slices, ["infection"], None)
@@ -143,7 +143,7 @@ def test_a_sheet_shows_the_first_run_of_all_variants_unless_told_otherwise() -> 
         ({"name": 10}, "each sheet must be a mapping with a name"),
     ],
 )
-def test_mistakes_in_a_sheet_are_named(changes: dict[str, Any], rule: str) -> None:
+def test_mistakes_in_the_plan_of_a_figure_are_named(changes: dict[str, Any], rule: str) -> None:
     entry = {"name": "figure_10", "classes": ["infection"], **changes}
     with pytest.raises(ValueError, match=re.escape(rule)):
         read_sheet(entry, ["unet", "vgg19"], ["seed0", "seed1"])

@@ -15,7 +15,7 @@ def test_hounsfield_units_are_clipped_to_the_window() -> None:
     assert item["image"].tolist() == [-1000.0, -1000.0, -300.0, 100.0, 100.0]
 
 
-def test_grey_levels_are_spread_over_the_window() -> None:
+def test_grey_levels_are_mapped_to_the_window() -> None:
     item = WindowCTd("image", (-1000, 100))({"image": torch.tensor([0.0, 51.0, 255.0]), "intensity": "8bit"})
     assert item["image"].tolist() == pytest.approx([-1000.0, -780.0, 100.0])  # 51 / 255 is a fifth of 1100 HU
 
@@ -45,7 +45,7 @@ def test_unknown_intensity_is_refused() -> None:
         check_intensity(torch.zeros(2), "raw", "scan_7")
 
 
-def test_each_slice_is_normalised_as_if_alone(rng: np.random.Generator) -> None:
+def test_each_slice_is_normalised_by_itself(rng: np.random.Generator) -> None:
     volume = torch.from_numpy(rng.normal(-500, 200, (1, 7, 9, 3)).astype(np.float32))
     expected = [NormalizeIntensity()(volume[..., index]) for index in range(3)]  # MONAI's, on single slices
     whole = NormalizeSlicesd("image")({"image": volume.clone()})["image"]

@@ -21,7 +21,7 @@ def compose(lesions: list[float], lung: list[float] | None, classes: list[str]) 
     return ClassIndexd("label", classes)(item)["label"].flatten().tolist()
 
 
-def test_lesions_win_over_lung_and_effusion_is_background() -> None:
+def test_lesions_take_precedence_over_lung_and_effusion_is_background() -> None:
     #                                none, lung, ggo outside lung mask, ggo, consolidation, effusion
     assert compose([0, 0, 1, 1, 2, 3], [0, 2, 0, 1, 1, 0], MEDSEG) == [3, 2, 0, 0, 1, 3]
 
@@ -46,7 +46,7 @@ def test_masks_of_another_shape_are_refused() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 2), (1, 2, 2, 3)])
-def test_what_lies_outside_the_lung_takes_one_value_and_the_inside_stays(shape: tuple[int, ...]) -> None:
+def test_pixels_outside_the_lung_take_one_value_and_those_inside_do_not_change(shape: tuple[int, ...]) -> None:
     image = torch.rand(shape)
     lung = torch.zeros(shape, dtype=torch.uint8)
     lung[0, 1] = 1
@@ -65,6 +65,6 @@ def test_what_lies_outside_the_lung_takes_one_value_and_the_inside_stays(shape: 
         (torch.ones(1, 2, 2), r"study_7: the lung mask must have the image's shape \(1, 4, 4\), got \(1, 2, 2\)"),
     ],
 )
-def test_nothing_in_the_lung_or_a_mask_of_another_shape_is_refused(lung: torch.Tensor, message: str) -> None:
+def test_an_empty_lung_mask_and_one_of_another_shape_are_refused(lung: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         OutsideLungd(keys="image")({"image": torch.ones(1, 4, 4), "lung": lung, "case": "study_7"})

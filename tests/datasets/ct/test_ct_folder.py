@@ -45,7 +45,7 @@ def test_two_series_in_one_folder_are_named_and_refused(tmp_path: Path, hu: np.n
     assert "must hold one series, got 2: 4 slices 'chest' (1.2.5); 2 slices 'chest' (1.2.6)" in case["error"]
 
 
-def test_an_unreadable_dicom_file_leaves_the_others(tmp_path: Path, hu: np.ndarray) -> None:
+def test_an_unreadable_dicom_file_affects_no_other(tmp_path: Path, hu: np.ndarray) -> None:
     write_dicom(tmp_path / "good.dcm", hu[0], series="1.2.9", z=0, instance=1)
     (tmp_path / "bad.dcm").write_text("no DICOM")
     cases = {case["case"].rsplit("/")[-1]: case for case in inference_cases(tmp_path)}
