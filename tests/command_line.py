@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,18 @@ PRELOADED = [
 ]
 
 
+def forks() -> Any:
+    """Context of processes that are forked from one that has imported torch and MONAI."""
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    forkserver.ensure_running()  # with the environment as it is now
+    return context
+
+
 def run_bundle(*arguments: object, timeout: float = 500) -> subprocess.CompletedProcess[str]:
     """Run ``python -m monai.bundle run ...`` from the repository's root, as the README does."""
     words = ["run", *map(str, arguments)]
-    context: Any = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context = forks()
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / name for name in ("stdout", "stderr")]
         process = context.Process(target=_run, args=(words, dict(os.environ), *map(str, files)))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_line import run_bundle
+from command_line import forks, run_bundle
 from small_phantoms import fill_cache
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,6 +55,12 @@ def phantom_cache(shared_folder: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def prepared_processes(phantom_cache: Path) -> None:
+    """Let processes of the method ``forkserver`` start with torch, MONAI and ``common`` imported."""
+    forks()
+
+
+@pytest.fixture(scope="session")
 def small_phantoms(phantom_cache: Path) -> None:
     """Let ``--dataset_dir phantom`` take small phantoms; see ``small_phantoms.py``."""
     fill_cache(phantom_cache)
@@ -68,7 +74,13 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+@pytest.fixture
+def hu(rng: np.random.Generator) -> np.ndarray:
+    """A small CT volume in HU, (slices, rows, columns)."""
+    return rng.integers(-1000, 400, (4, 5, 6)).astype(np.int16)
+
+
 @pytest.fixture(scope="session")
-def runner() -> Callable[..., subprocess.CompletedProcess[str]]:
+def runner(phantom_cache: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``python -m monai.bundle run ...`` from the repository's root, as the README does."""
     return run_bundle

@@ -46,7 +46,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, float]
     return measure_costs(Wide(), SIZE, folder, batch_size=2, rounds=3), folder / "costs.csv"
 
 
-def test_a_3x3_convolution_costs_what_is_worked_by_hand(measured: tuple[dict[str, float], Path]) -> None:
+def test_costs_of_a_3x3_convolution_agree_with_values_worked_by_hand(measured: tuple[dict[str, float], Path]) -> None:
     costs, _ = measured
     assert costs["parameters_million"] == pytest.approx((3 * 3 * 4 + 4) / 1e6)
     assert costs["gflop"] == pytest.approx(2 * 9 * 4 * 32 * 32 / 1e9)
@@ -72,7 +72,7 @@ def test_the_table_has_one_row_of_what_is_returned(measured: tuple[dict[str, flo
     assert {name: float(value) for name, value in row.items()} == pytest.approx(costs, rel=1e-5)
 
 
-def test_the_network_comes_out_unchanged_and_what_cannot_be_measured_is_blank(
+def test_the_network_does_not_change_and_values_that_cannot_be_measured_are_blank(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("common.costs.PROCESS", tmp_path / "proc")  # as on macOS
@@ -92,7 +92,7 @@ def test_the_network_comes_out_unchanged_and_what_cannot_be_measured_is_blank(
     assert torch.equal(torch.get_rng_state(), random)
 
 
-def test_a_network_that_looks_at_values_is_counted_too() -> None:
+def test_a_network_that_branches_on_values_is_counted() -> None:
     assert gflop(Choosy(), (1, 1, 8, 8)) == pytest.approx(2 * 4 * 64 / 1e9)
 
 
@@ -103,7 +103,7 @@ def test_memory_on_a_gpu_is_the_largest_intermediate() -> None:
     assert memory_gib(network, (1, 1, *SIZE)) == pytest.approx(0.25, rel=0.05)
 
 
-def test_sizes_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_impossible_sizes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"two numbers.*got \[32\], 1, 1, 5"):
         measure_costs(Wide(), (32,), tmp_path)
     with pytest.raises(ValueError, match=r"from 1, got \[32, 32\], 1, 0, 5"):

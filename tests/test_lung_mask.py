@@ -86,7 +86,7 @@ def test_single_slice(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("window", [(-1350.0, 150.0), (-1000.0, 100.0)])
-def test_picture_spread_over_any_window(rng: np.random.Generator, window: tuple[float, float]) -> None:
+def test_image_of_any_window(rng: np.random.Generator, window: tuple[float, float]) -> None:
     image, lungs = body(rng)
     crop = np.s_[20:180, 30:150, :1]
     grey = np.clip((image[crop] + 1250) / 1500, 0, 1).round(2)
@@ -145,7 +145,7 @@ def test_consolidation_at_the_chest_wall(
 
 
 @pytest.mark.parametrize("place", NOT_WALL)
-def test_what_is_dense_elsewhere_stays_out(rng: np.random.Generator, place: str) -> None:
+def test_dense_tissue_away_from_the_wall_stays_out(rng: np.random.Generator, place: str) -> None:
     image, lungs = body(rng)
     organ = dense(image, lungs, *NOT_WALL[place])
     mask = lung_mask(image, SPACING)
@@ -153,7 +153,7 @@ def test_what_is_dense_elsewhere_stays_out(rng: np.random.Generator, place: str)
     assert dice(mask, lungs & ~organ) > 0.995
 
 
-def test_one_lung_alone_keeps_its_hollows(rng: np.random.Generator) -> None:
+def test_a_single_lung_keeps_its_hollows(rng: np.random.Generator) -> None:
     image, lungs = body(rng)
     consolidation = dense(image, lungs, *WALL["side"])
     assert lung_mask(image[:100], SPACING)[consolidation[:100]].mean() < 0.1
@@ -200,7 +200,7 @@ def test_abdomen_has_no_lung(rng: np.random.Generator) -> None:
     assert not lung_mask(image, SPACING).any()
 
 
-def test_rejects_what_it_cannot_read() -> None:
+def test_impossible_inputs_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(X, Y, Z\), got \(8, 8\)"):
         lung_mask(np.zeros((8, 8)))
     with pytest.raises(ValueError, match="finite"):
@@ -260,7 +260,7 @@ def test_real_consolidation_at_the_wall_but_no_organs(real_data: Callable[[str],
             assert [bool(mask[place]) for place in places] == [known] * len(places), name
 
 
-def test_real_pictures_with_drawn_lesions(real_data: Callable[[str], Path]) -> None:
+def test_real_images_with_drawn_lesions(real_data: Callable[[str], Path]) -> None:
     from PIL import Image
 
     folder = real_data("ct_medseg_slices") / "train"

@@ -25,7 +25,7 @@ def test_scores_agree_with_scikit_learn(rng: np.random.Generator) -> None:
     assert float(accuracy(counts)) == pytest.approx(accuracy_score(truth, told))
 
 
-def test_a_class_that_truth_lacks_has_no_score_and_one_never_predicted_has_zero() -> None:
+def test_a_class_absent_from_the_ground_truth_has_no_score_and_one_never_predicted_scores_zero() -> None:
     counts = torch.tensor([[3, 0, 1], [2, 0, 0], [0, 0, 0]])  # truth: 4, 2, 0; told: 5, 0, 1
     assert per_class(counts, "iou").tolist() == pytest.approx([3 / 6, 0.0, float("nan")], nan_ok=True)
     assert per_class(counts, "precision").tolist() == pytest.approx([3 / 5, 0.0, float("nan")], nan_ok=True)
@@ -33,7 +33,7 @@ def test_a_class_that_truth_lacks_has_no_score_and_one_never_predicted_has_zero(
         per_class(counts, "dice")
 
 
-def test_merging_the_matrix_is_merging_the_labels(rng: np.random.Generator) -> None:
+def test_merging_classes_of_the_matrix_equals_merging_the_labels(rng: np.random.Generator) -> None:
     groups = [0, 1, 2, 2, 3, 3, 3]  # dense to sparse
     truth, told = rng.integers(0, 7, (2, 300))
     table = np.array(groups)

@@ -86,7 +86,7 @@ def test_every_file_that_the_map_names_exists() -> None:
     assert [name for name in named if not any((folder / name).exists() for folder in (COMMON, *folders))] == []
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
+def test_no_modules_import_each_other_in_a_cycle() -> None:
     assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"], "a cycle is found"
     graph = {name: imported_modules(path) for name, path in MODULES.items()}
     assert sum(map(len, graph.values())) > len(graph), "imports are found"

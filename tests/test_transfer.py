@@ -13,7 +13,7 @@ from common.networks.unet import UNet
 from common.transfer import load_weights
 
 
-def test_weights_come_back_as_saved(tmp_path: Path) -> None:
+def test_weights_load_as_they_were_saved(tmp_path: Path) -> None:
     torch.manual_seed(0)
     saved, loaded = DRSegUNet(), DRSegUNet()
     torch.save(saved.state_dict(), tmp_path / "model.pt")
@@ -25,7 +25,7 @@ def test_weights_come_back_as_saved(tmp_path: Path) -> None:
         )
 
 
-def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
+def test_the_message_on_missing_weights_says_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"model\.pt\. Train the bundle first, or give a file with --weights\."):
         load_weights(DRSegUNet(), tmp_path / "model.pt")
     (tmp_path / "configs").mkdir()
@@ -55,7 +55,7 @@ def test_weights_of_another_number_of_classes_are_refused(tmp_path: Path) -> Non
         load_weights(DRSegUNet(out_channels=4), tmp_path / "three.pt")
 
 
-def test_cut_off_checkpoints_are_refused(tmp_path: Path) -> None:
+def test_truncated_checkpoints_are_refused(tmp_path: Path) -> None:
     torch.save(UNet().state_dict(), tmp_path / "model.pt")
     (tmp_path / "model.pt").write_bytes((tmp_path / "model.pt").read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"model\.pt: a checkpoint must hold tensors only; it is truncated"):

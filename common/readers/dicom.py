@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+try:
+    from pydicom import pixels
+except ImportError:  # pydicom 2, which check_pydicom refuses; MONAI Label imports this and reads NIfTI
+    pixels = None  # type: ignore[assignment]
+
 OLDEST = 3
 
 
@@ -17,5 +22,5 @@ def check_pydicom() -> None:
     if int(found.partition(".")[0]) < OLDEST:
         raise ValueError(
             f"DICOM needs pydicom {OLDEST} or later, got {found}. Update pydicom and highdicom, or give NIfTI "
-            "(pictures and clips for ultrasound); MONAI Label itself converts what a DICOMweb server gives it."
+            "(images and clips for ultrasound); MONAI Label itself converts what a DICOMweb server gives it."
         )

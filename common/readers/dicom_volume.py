@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.pixels import apply_modality_lut
 
-from .dicom import check_pydicom
+from .dicom import check_pydicom, pixels
 from .dicom_headers import Slice, read_headers
 from .dicom_series import Series, series_of
 from .reasons import cause, in_words, printable
@@ -95,7 +94,7 @@ def _hu(each: Slice) -> np.ndarray:
                 raise Refused("it holds colours, not HU")
             if "TransferSyntaxUID" not in dataset.file_meta:
                 dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-            values = apply_modality_lut(dataset.pixel_array, dataset)
+            values = pixels.apply_modality_lut(dataset.pixel_array, dataset)
     except Exception as error:  # decoders raise dozens of types; the user needs the file and the reason
         raise Refused(f"{each.path.name}: {_in_words(error)}. Export the series again.") from error
     return np.asarray(values, np.float32).T

@@ -112,25 +112,25 @@ def test_numbers_of_a_lesion_that_is_not_annotated() -> None:
     assert upper.z_mm == -285.0
 
 
-def test_truth_outside_the_lung_is_found_with_its_slice() -> None:
+def test_ground_truth_outside_the_lung_is_found_with_its_slice() -> None:
     inside, outside = box((20, 30), (20, 30), (3, 6)), box((0, 5), (20, 28), (6, 7))
     # the columns beside the lung count too, although they lie within the margin
     (found,) = audit(inside | outside, inside | outside)
     assert (found.kind, found.slice, found.area_mm2, found.column, found.row) == (KINDS[0], 7, 40.0, 2.0, 23.5)
 
 
-def test_truth_reaches_beyond_the_lung_by_the_margin() -> None:
+def test_ground_truth_may_reach_beyond_the_lung_by_the_margin() -> None:
     truth = box((2, 20), (20, 30), (3, 4))  # 3 mm beyond
     assert audit(truth, truth) == []
     assert [found.area_mm2 for found in audit(truth, truth, margin=2.9)] == [30.0]
 
 
-def test_a_slice_without_lung_counts_every_pixel_of_truth() -> None:
+def test_in_a_slice_without_lung_every_pixel_of_ground_truth_counts() -> None:
     truth = box((20, 30), (20, 30), (8, 10))  # inside the lung in slice 9, in slice 10 there is none
     assert [(found.slice, found.area_mm2) for found in audit(truth, truth)] == [(10, 100.0)]
 
 
-def test_a_lesion_taken_from_truth_is_found() -> None:
+def test_a_lesion_removed_from_the_ground_truth_is_found() -> None:
     kept, taken = box((10, 25), (10, 25), (2, 6)), box((40, 48), (30, 40), (1, 5))
     found = audit(kept, kept | taken)
     assert [(each.kind, each.region, each.slice, each.area_mm2) for each in found] == [
@@ -139,7 +139,7 @@ def test_a_lesion_taken_from_truth_is_found() -> None:
     assert {each.region_ml for each in found} == {1.6}  # 320 voxels of 5 mm3
 
 
-def test_the_part_of_a_lesion_that_truth_misses_is_found_whole() -> None:
+def test_the_unannotated_part_of_a_lesion_is_found_completely() -> None:
     truth, prediction = box((10, 25), (10, 30), (2, 3)), box((10, 35), (10, 30), (2, 3))
     (found,) = audit(truth, prediction)
     assert (found.area_mm2, found.column) == (200.0, 29.5), "what lies within the margin of truth belongs to it"
@@ -212,7 +212,7 @@ def test_errors_planted_in_a_phantom_are_found(seed: int) -> None:
     assert sum(each.area_pixels for each in missed) == pytest.approx(np.count_nonzero(lesion[:, :, 4]), rel=0.05)
 
 
-def test_table_and_sheet_keep_all_cases(tmp_path: Path, metadata: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_table_and_figure_keep_all_cases(tmp_path: Path, metadata: Path, caplog: pytest.LogCaptureFixture) -> None:
     transform = AuditCased("pred", tmp_path / "out", metadata, CLASSES)
     annotated, missed, outside = (
         box((10, 25), (10, 25), (2, 6)),
@@ -246,7 +246,7 @@ def test_table_and_sheet_keep_all_cases(tmp_path: Path, metadata: Path, caplog: 
     assert drawn(pixels(tmp_path / "out"), (100, 143, 255)) > 100, "lung"
 
 
-def test_a_run_without_findings_leaves_both_files(tmp_path: Path, metadata: Path) -> None:
+def test_a_run_without_findings_writes_both_files(tmp_path: Path, metadata: Path) -> None:
     transform = AuditCased("pred", tmp_path, metadata, CLASSES)
     lesion = box((10, 25), (10, 25), (2, 6))
     transform(case("one", lesion, lesion))
@@ -254,7 +254,7 @@ def test_a_run_without_findings_leaves_both_files(tmp_path: Path, metadata: Path
     assert drawn(pixels(tmp_path), (220, 38, 127)) == 0
 
 
-def test_the_sheet_shows_both_kinds_once_a_region(tmp_path: Path, metadata: Path) -> None:
+def test_the_figure_shows_each_region_of_both_kinds_once(tmp_path: Path, metadata: Path) -> None:
     transform = AuditCased("pred", tmp_path, metadata, CLASSES)
     outside = box((0, 5), (20, 26), (6, 7))  # 30 mm2, smaller than all others
     for number in range(7):
@@ -282,7 +282,7 @@ def test_masks_in_any_axis_order_give_the_same_rows(tmp_path: Path, metadata: Pa
     assert table(tmp_path / "a") == table(tmp_path / "b") != []
 
 
-def test_a_picture_has_blank_volumes(tmp_path: Path, metadata: Path) -> None:
+def test_volumes_of_an_image_are_blank(tmp_path: Path, metadata: Path) -> None:
     item = case("picture", None, box((40, 48), (30, 40), (1, 2)))
     item["scan"].meta["spacing_known"] = False
     del item["probability"]
@@ -292,7 +292,7 @@ def test_a_picture_has_blank_volumes(tmp_path: Path, metadata: Path) -> None:
     assert (row["area_pixels"], row["column"], row["row"]) == ("80", "43.5", "34.5")
 
 
-def test_truth_values_say_what_is_lesion(tmp_path: Path, metadata: Path) -> None:
+def test_truth_values_select_the_lesions(tmp_path: Path, metadata: Path) -> None:
     truth = np.zeros(SHAPE, np.float32)
     truth[10:20, 10:20, 2], truth[0:5, 10:20, 4] = 1, 3  # effusion lies outside the lung
     item = case("one", truth, truth == 1)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from csv_rows import rows
 from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
@@ -90,7 +88,7 @@ def test_the_network_sees_thousands_of_hu(tmp_path: Path) -> None:
     np.testing.assert_allclose(image[0, 0, :5, 0], [-1, -0.5, 0.25, 1, -1])
 
 
-def test_grey_levels_of_pictures_count_as_the_declared_lung_window(tmp_path: Path) -> None:
+def test_grey_levels_of_images_are_read_as_the_declared_lung_window(tmp_path: Path) -> None:
     levels = np.zeros((128, 128), np.uint8)
     levels[24:104, 16:112], levels[32:96, 24:60], levels[32:96, 68:104] = 255, 20, 20  # a body with two lungs
     levels[60, 40] = 102
@@ -115,19 +113,23 @@ def test_the_loss_is_one_dice_of_the_batch() -> None:
     assert float(loss(logits, truth)) == pytest.approx(2 / 3, abs=1e-4)
 
 
-def test_without_network_the_command_tells_both_remedies(studies: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", TRAIN, "--encoder", "vgg19"]
-    folders = ["--dataset_dir", str(studies), "--output_dir", str(tmp_path / "out"), "--ckpt_dir", str(tmp_path)]
-    # An address that answers nothing, so that the test asks no network
-    environment = {**os.environ, "TORCH_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
-    done = subprocess.run([*command, *folders], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+def test_without_network_the_command_names_both_remedies(
+    runner: Callable[..., subprocess.CompletedProcess[str]],
+    studies: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # answers nothing, so that the test asks no network
+    folders = ["--dataset_dir", studies, "--output_dir", tmp_path / "out", "--ckpt_dir", tmp_path]
+    done = runner("training", "--config_file", TRAIN, "--encoder", "vgg19", *folders)
     assert done.returncode != 0
     message = done.stderr.split("ERROR")[-1]
     assert "vgg19-dcbb9e9d.pth cannot be downloaded" in message and "Traceback" not in done.stderr
     assert "--weights /path/vgg19-dcbb9e9d.pth" in message and "--weights none" in message
 
 
-def test_weights_of_another_encoder_are_refused_with_the_word(studies: Path, tmp_path: Path) -> None:
+def test_weights_of_another_encoder_are_refused_and_the_option_is_named(studies: Path, tmp_path: Path) -> None:
     from common.networks.encoder_unet import EncoderUNet
 
     torch.save(EncoderUNet("mobilenetv2").state_dict(), tmp_path / "model.pt")

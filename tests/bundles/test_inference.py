@@ -80,7 +80,7 @@ AFFINES = {
 
 @pytest.mark.parametrize("name", AFFINES)
 @pytest.mark.parametrize("shape", [(64, 64, 5), (48, 80, 4)])
-def test_a_mask_lies_on_its_inputs_grid(tmp_path: Path, name: str, shape: tuple[int, int, int]) -> None:
+def test_a_mask_lies_on_the_grid_of_its_input(tmp_path: Path, name: str, shape: tuple[int, int, int]) -> None:
     values = scan(shape)
     nibabel.save(nibabel.Nifti1Image(values, AFFINES[name]), tmp_path / "in.nii.gz")
     infer(tmp_path / "in.nii.gz", tmp_path / "out")
@@ -95,7 +95,7 @@ def test_a_mask_lies_on_its_inputs_grid(tmp_path: Path, name: str, shape: tuple[
         assert overlap > 0.93  # the box's edge may move by a pixel of 64 x 64
 
 
-def test_the_same_scan_in_other_orders_gives_the_same_mask_in_the_world(tmp_path: Path) -> None:
+def test_the_axis_order_of_a_scan_does_not_change_where_its_mask_lies(tmp_path: Path) -> None:
     """A network that is not symmetric sees one orientation, whatever the file's."""
     lps = nibabel.Nifti1Image(scan((64, 64, 5)), AFFINES["LPS"])
     for codes in ("LPS", "RAS", "PLS", "SAL"):
@@ -112,7 +112,7 @@ def test_the_same_scan_in_other_orders_gives_the_same_mask_in_the_world(tmp_path
         np.testing.assert_allclose(canonical.affine, reference.affine, atol=1e-4)
 
 
-def test_a_mixed_folder_loses_nothing_but_the_bad_files(tmp_path: Path) -> None:
+def test_in_a_mixed_folder_only_the_bad_files_have_no_mask(tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     values = scan((64, 64, 5))
@@ -162,14 +162,14 @@ def test_real_slices_and_metaimage_complete(tmp_path: Path, real_data: Callable[
     assert masks["3DCT_lung_mask.nii.gz"].shape == (115, 157, 129)
 
 
-def test_a_picture_that_lies_on_its_side_gives_a_mask_that_does(tmp_path: Path) -> None:
+def test_a_rotated_image_gives_a_mask_with_the_same_rotation(tmp_path: Path) -> None:
     values = np.clip((scan((64, 64, 5))[:, :, 1] + 1000) / 8, 0, 255).astype(np.uint8)
     Image.fromarray(values).save(tmp_path / "side.png")  # rows run to the patient's left, as MedSeg's pictures
     infer(tmp_path / "side.png", tmp_path / "out", picture_axes="LP")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "side_mask.png")), values > 0)
 
 
-def test_a_case_that_fails_after_the_network_loses_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_that_fails_after_the_network_affects_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("first", "second", "third"):
         nibabel.save(nibabel.Nifti1Image(scan((64, 64, 5)), AFFINES["LPS"]), tmp_path / f"{name}.nii.gz")
     original = case.draw_overlay
@@ -189,7 +189,7 @@ def test_a_case_that_fails_after_the_network_loses_no_other(tmp_path: Path, monk
     }
 
 
-def test_a_cut_off_run_leaves_no_half_written_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_leaves_no_half_written_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nibabel.save(nibabel.Nifti1Image(scan((64, 64, 5)), np.diag([-1.0, -1, 5, 1])), tmp_path / "in.nii.gz")
 
     def interrupted(image: Any, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,12 @@ def test_a_packaged_handler_is_the_one_of_its_name_and_can_be_switched_off() -> 
     parser = ConfigParser(made)
     parser["train::kept::a"], parser["train::dropped::_disabled_"] = 2, True  # as overlays do
     assert parser.get_parsed_content("train::handlers") == [{"a": 2}]
+
+
+def test_no_module_needs_pydicom_3_to_be_imported() -> None:
+    """MONAI Label's environment has pydicom 2, without ``pydicom.pixels``; images and NIfTI are read with it."""
+    for path in (ROOT / "common").rglob("*.py"):
+        assert not re.search(r"^(from|import) pydicom\.pixels", path.read_text(), re.MULTILINE), path
 
 
 def test_a_pydicom_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,8 @@ from common.handlers.epoch_seed import EpochSeed
 from common.inferers import MixedPrecisionInferer
 from common.networks.unet import classic_unet
 from common.networks.weak_gan import LesionSeparator
-from common.phantoms.ct.layouts import write_medseg_pictures, write_mosmed, write_radiopaedia
+from common.phantoms.ct.layouts import write_mosmed, write_radiopaedia
+from common.phantoms.ct.medseg_layouts import write_medseg_pictures
 from common.phantoms.ultrasound.layouts import write_pocus, write_semantic_lung
 from common.run.distributed import ShareSampler, gathered, parallel
 from common.run.start import check_processes

@@ -147,7 +147,7 @@ def test_a_finished_run_that_is_resumed_does_nothing(runner: Runner, pictures: P
 
 
 @pytest.mark.slow
-def test_every_word_reaches_the_network(runner: Runner, pictures: Path, tmp_path: Path) -> None:
+def test_every_option_reaches_the_network(runner: Runner, pictures: Path, tmp_path: Path) -> None:
     words = ["--network", "unet", "--decoder", "upsample", "--classes", "radiopaedia"]
     trained = runner("training", "--config_file", TRAIN, *arguments(pictures, tmp_path, epochs=1), *words)
     assert trained.returncode == 0, trained.stderr[-2000:]
@@ -195,9 +195,7 @@ def test_an_empty_folder_is_an_error_that_lists_the_formats(runner: Runner, pict
     assert "ERROR  No scan in" in result.stderr and ".nii.gz" in result.stderr
 
 
-def test_an_unreadable_file_among_good_ones_shows_in_the_exit_code_alone(
-    runner: Runner, pictures: Path, tmp_path: Path
-) -> None:
+def test_an_unreadable_file_changes_only_the_exit_code(runner: Runner, pictures: Path, tmp_path: Path) -> None:
     runner("training", "--config_file", TRAIN, *arguments(pictures, tmp_path, epochs=1))
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "good.jpg").write_bytes((pictures / "Imgs" / "1.jpg").read_bytes())

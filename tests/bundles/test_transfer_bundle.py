@@ -83,7 +83,7 @@ def test_masks_hold_infection_and_the_given_lung_on_an_oblique_grid(tmp_path: Pa
     assert float(row["lung_ml"]) == pytest.approx(lung.sum() * voxel_ml, abs=1e-3)
 
 
-def test_a_lung_that_is_not_given_is_found_and_said_and_saved(tmp_path: Path) -> None:
+def test_a_lung_that_is_not_given_is_found_logged_and_saved(tmp_path: Path) -> None:
     phantom = chest_ct(0, size=(128, 128), slices=12)
     save_nifti(tmp_path / "scans" / "a.nii.gz", phantom.image, phantom.spacing, order="RAS")
     infer(tmp_path / "scans", tmp_path / "out", size=[128, 128])
@@ -94,7 +94,7 @@ def test_a_lung_that_is_not_given_is_found_and_said_and_saved(tmp_path: Path) ->
     assert 2 * (found & lung).sum() / (found.sum() + lung.sum()) > 0.95
 
 
-def test_bad_masks_and_scans_are_named_and_lose_no_other(tmp_path: Path) -> None:
+def test_bad_masks_and_scans_are_named_and_affect_no_other_case(tmp_path: Path) -> None:
     hu, lung, _ = box()
     affine = tilted(5)
     for case in ("good", "shape", "empty", "turned", "grey"):
@@ -185,7 +185,7 @@ def test_real_scans_go_through_inference_view_and_audit(tmp_path: Path, real_dat
         assert found and {row["truth"] for row in found} == {"given" if "truth" in words else "none"}
 
 
-def test_training_stops_early_and_a_resumed_run_does_not_go_on() -> None:
+def test_training_stops_early_and_stays_stopped_when_resumed() -> None:
     scores = [0.1, 0.5, 0.4, 0.3, 0.6, 0.5, 0.5, 0.5, 0.9]
     evaluator: Any = SimpleNamespace(state=SimpleNamespace(best_metric_epoch=-1, best_metric=-1.0))
     epochs: list[int] = []

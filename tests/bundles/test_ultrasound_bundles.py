@@ -61,7 +61,7 @@ def segmentation(data: Path, runner: Runner) -> Path:
 
 
 @pytest.mark.slow
-def test_segmentation_learns_and_leaves_its_tables_and_pictures(segmentation: Path) -> None:
+def test_segmentation_learns_and_writes_its_tables_and_figures(segmentation: Path) -> None:
     dense, sparse = (scores_of(segmentation / "eval" / labels) for labels in ("dense", "sparse"))
     print({name: (row["iou_sparse"], row["iou_dense"]) for name, row in dense.items()})
     assert float(dense["background"]["iou_dense"]) > 0.8 and float(dense["B-line"]["iou_dense"]) > 0.4
@@ -95,7 +95,7 @@ def test_a_resumed_run_ends_with_the_same_weights_scheduler_and_augmentation_inc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pretraining", ["dense", "none"])
-def test_diagnosis_trains_from_a_segmentation_and_from_nothing(
+def test_diagnosis_trains_from_a_segmentation_and_from_random_weights(
     runner: Runner, segmentation: Path, pretraining: str, tmp_path: Path
 ) -> None:
     settings = ["--dataset_dir", segmentation / "diagnoses", "--pretraining", pretraining, *SMALL, "--epochs", 2]
@@ -150,7 +150,7 @@ def by_hand(weights: Path, clip: Path, pretraining: str) -> list[list[float]]:
 
 
 @pytest.mark.parametrize("configs", [SEGMENT, DIAGNOSE])
-def test_a_frame_reaches_the_network_alike_in_training_and_inference(configs: str, tmp_path: Path) -> None:
+def test_a_frame_is_preprocessed_equally_in_training_and_inference(configs: str, tmp_path: Path) -> None:
     made = lung_ultrasound(3, size=(90, 130))
     for name, pixels in (("image", made.image), ("label", made.label)):
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
@@ -166,7 +166,9 @@ def test_a_frame_reaches_the_network_alike_in_training_and_inference(configs: st
 
 
 @pytest.mark.gpu
-def test_frames_in_batches_on_a_gpu_measure_as_one_by_one_on_the_processor(runner: Runner, tmp_path: Path) -> None:
+def test_frames_in_batches_on_a_gpu_give_the_results_of_single_frames_on_the_cpu(
+    runner: Runner, tmp_path: Path
+) -> None:
     write_pocus(tmp_path / "clips", patients=3, clips=1, seconds=2.0, rate=10.0, size=(96, 128))
     torch.manual_seed(0)
     torch.save(classic_unet(1, 7, filters=8).state_dict(), tmp_path / "model.pt")
@@ -191,7 +193,7 @@ def test_frames_in_batches_on_a_gpu_measure_as_one_by_one_on_the_processor(runne
 
 
 @pytest.mark.slow
-def test_bad_files_are_named_and_the_others_are_done(runner: Runner, segmentation: Path, tmp_path: Path) -> None:
+def test_bad_files_are_named_and_all_others_are_segmented(runner: Runner, segmentation: Path, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     clips = sorted((segmentation / "diagnoses").rglob("*.mp4"))
@@ -222,7 +224,7 @@ def test_bad_files_are_named_and_the_others_are_done(runner: Runner, segmentatio
 
 
 @pytest.mark.parametrize(("overlays", "rates"), [([], [1e-3, 1e-3]), (["tuned"], [1e-5, 0.1])])
-def test_the_text_has_one_rate_and_the_tuned_recipe_two(overlays: list[str], rates: list[float]) -> None:
+def test_the_paper_has_one_learning_rate_and_the_tuned_recipe_two(overlays: list[str], rates: list[float]) -> None:
     parser = ConfigParser()
     parser.read_config([f"{DIAGNOSE}/{name}.yaml" for name in ("train", *overlays)])
     parser.update({"filters": 4})

@@ -71,7 +71,7 @@ def test_every_method_trains_evaluates_and_infers(
 
 
 @pytest.mark.parametrize("method", ["cam", "gradcam"])
-def test_classifiers_give_heat_too(method: str, patients: Path, classifier: Path, tmp_path: Path) -> None:
+def test_classifiers_give_heatmaps(method: str, patients: Path, classifier: Path, tmp_path: Path) -> None:
     settings = {"size": [32, 32], "filters": 4, "method": method, "weights": str(classifier)}
     data = {"dataset_dir": str(patients), "source": "radiopaedia", "ckpt_dir": str(tmp_path)}
     run("evaluating", [TRAIN, EVALUATE], **settings, **data, output_dir=str(tmp_path))
@@ -89,9 +89,7 @@ def test_classifiers_give_heat_too(method: str, patients: Path, classifier: Path
         ({"without": "lungs"}, "Unknown ablation 'lungs'. Choose one of fidelity, decoder, critic"),
     ],
 )
-def test_words_that_mean_nothing_are_refused(
-    words: dict[str, str], message: str, patients: Path, tmp_path: Path
-) -> None:
+def test_unknown_options_are_refused(words: dict[str, str], message: str, patients: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception) as error:
         trained(patients, tmp_path, **words)
     cause: BaseException | None = error.value
@@ -100,7 +98,7 @@ def test_words_that_mean_nothing_are_refused(
     assert cause is not None, f"{error.value}"
 
 
-def test_a_run_that_is_resumed_ends_bitwise_as_one_that_was_not_cut_off(patients: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_with_the_same_weights_bit_by_bit(patients: Path, tmp_path: Path) -> None:
     """After its first epoch; tests/test_training.py kills one in the middle."""
     settings: dict[str, Any] = {"source": "radiopaedia", "dataset_dir": str(patients), "size": [32, 32], "filters": 2}
     for name, epochs, resume in (("whole", 2, False), ("cut", 1, False), ("cut", 2, True)):

@@ -7,7 +7,7 @@ import torch
 from common.datasets.slices import SliceDataset
 
 
-def test_a_field_that_is_a_key_too_stays_a_tensor() -> None:
+def test_a_field_that_is_also_a_key_stays_a_tensor() -> None:
     volume = torch.arange(8.0).reshape(1, 2, 2, 2)
     case = {"image": "a", "label": 1, "case": "a", "diagnosis": "normal"}
     held = SliceDataset([case], lambda _: {"image": volume, "label": volume + 1}, fields=["label", "diagnosis", "age"])

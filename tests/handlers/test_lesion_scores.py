@@ -23,7 +23,7 @@ PREDICTED = one_hot([[0, 0, 1], [1, 3, 0]])  # ground-glass 2 of 3 and one too m
 NOTHING = one_hot([[2, 2, 2], [3, 3, 3]])
 
 
-def test_dice_is_worked_by_hand_and_absence_in_both_scores_one() -> None:
+def test_dice_agrees_with_hand_worked_values_and_absence_in_both_scores_one() -> None:
     both = [torch.stack(masks)[:, :2] for masks in ((PREDICTED, NOTHING, PREDICTED), (TRUTH, NOTHING, NOTHING))]
     expected = [[2 * 2 / (3 + 3), 2 * 1 / (2 + 1), 2 * 4 / (5 + 4)], [1, 1, 1], [0, 0, 0]]
     torch.testing.assert_close(lesion_dice(*both), torch.tensor(expected))

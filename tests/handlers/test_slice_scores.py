@@ -32,7 +32,7 @@ def test_scores_agree_with_scikit_learn_on_random_masks(rng: np.random.Generator
         np.testing.assert_allclose(slice_scores(np.array([counts(pred, label)]))[0], expected)
 
 
-def test_a_slice_without_infection_scores_one_if_nothing_is_predicted_else_nothing() -> None:
+def test_a_slice_without_infection_scores_one_if_nothing_is_predicted_otherwise_zero() -> None:
     quiet, alarm, missed = [0, 0, 100, 0], [0, 5, 95, 0], [0, 0, 90, 10]
     np.testing.assert_allclose(
         slice_scores(np.array([quiet, alarm, missed])), [[1, 1, 1, 1], [0.95, 0, 0, 0], [0.9, 0, 0, 0]]

@@ -77,7 +77,7 @@ def test_the_dice_of_a_volume_is_that_of_its_pooled_pixels(tmp_path: Path, capsy
     assert "volumes 0.7308 1.0000 0.4615 2" in " ".join(printed.split())
 
 
-def test_a_volume_without_infection_scores_nothing_where_something_is_predicted(tmp_path: Path) -> None:
+def test_a_volume_without_infection_scores_zero_if_something_is_predicted(tmp_path: Path) -> None:
     tables = evaluate({"a": [(4, 0, 0)], "b": [(0, 0, 0), (0, 2, 0)]}, tmp_path)
     assert [row[1] for row in tables["scores_per_volume"]] == ["1.000000", "0.000000"]
     assert [row[2] for row in tables["scores_per_slice"]] == ["1.000000", "1.000000", "0.000000"]

@@ -93,7 +93,7 @@ def test_a_mask_lies_on_its_oblique_scan_and_is_that_of_the_command_line(
     np.testing.assert_array_equal(values(tmp_path / "served.nii.gz"), expected)
 
 
-def test_an_ultrasound_mask_lies_on_its_picture_and_is_that_of_the_command_line(
+def test_an_ultrasound_mask_lies_on_its_image_and_is_that_of_the_command_line(
     server: Server, everything: Path, packages: Path, tmp_path: Path
 ) -> None:
     for name in ("once.png", "again.png"):  # between two requests the bundle's modules are dropped
@@ -175,7 +175,7 @@ def ultrasound(app: Callable[[str], Path], packages: Path, serve: Serve) -> Serv
     return serve(folder)
 
 
-def test_ultrasound_trains_on_label_pictures_and_goes_on_from_the_bundles_weights(
+def test_ultrasound_trains_on_label_images_and_starts_from_the_bundles_weights(
     ultrasound: Server, packages: Path
 ) -> None:
     models = models_of(ultrasound.folder) / "us_dense_seg" / "models"

@@ -102,7 +102,7 @@ def test_feature_maps_are_torchvisions(encoder: str, torchvision: ModuleType) ->
 
 
 @pytest.mark.parametrize("encoder", PRETRAINED)
-def test_a_ct_slice_is_seen_as_torchvision_sees_a_grey_picture(
+def test_a_ct_slice_is_normalised_like_a_grey_image_in_torchvision(
     encoder: str, torchvision: ModuleType, checkpoints: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Folded convolution, mean and standard deviation together: HU / 1000 in, torchvision's features out."""
@@ -143,13 +143,13 @@ def test_parameters_are_those_of_the_published_networks(encoder: str) -> None:
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("size", [(511, 509), (640, 480), (33, 1)])
-def test_any_size_goes_in_and_comes_out(encoder: str, size: tuple[int, int]) -> None:
+def test_the_output_has_the_size_of_the_input(encoder: str, size: tuple[int, int]) -> None:
     with torch.device("meta"):
         assert EncoderUNet(encoder, out_channels=2)(torch.zeros(2, 1, *size)).shape == (2, 2, *size)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_an_odd_size_is_one_padded_by_its_border(encoder: str) -> None:
+def test_odd_sizes_are_padded_with_their_border(encoder: str) -> None:
     network = EncoderUNet(encoder).eval()
     x = torch.randn(1, 1, 61, 35, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -187,7 +187,7 @@ def test_an_unknown_encoder_is_refused_with_the_choices() -> None:
         EncoderUNet("vgg16")
 
 
-def test_random_weights_must_be_asked_for_but_for_the_unet(caplog: pytest.LogCaptureFixture) -> None:
+def test_random_weights_must_be_requested_except_for_the_unet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     network = EncoderUNet("unet")
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -239,7 +239,7 @@ def test_a_changed_file_is_refused_on_arrival_and_not_kept(published: Any) -> No
     assert list(cached.parent.iterdir()) == []
 
 
-def test_without_network_both_remedies_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_network_the_message_names_both_remedies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
 

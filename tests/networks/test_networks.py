@@ -59,7 +59,7 @@ def test_folding_batch_norm_changes_nothing_but_the_count_of_layers(name: str, d
     assert norms == ([28, 9] if name == "drsegunet" else [0, 0])
 
 
-def test_receptive_field_reaches_across_the_picture() -> None:
+def test_receptive_field_covers_the_image() -> None:
     """A deep U-Net sees far: a change in one corner moves the logits 60 pixels away."""
     network = DRSegUNet().eval()
     x = torch.zeros(1, 1, 128, 128)
@@ -69,7 +69,7 @@ def test_receptive_field_reaches_across_the_picture() -> None:
     assert difference[60, 60] > 0
 
 
-def test_unknown_words_are_refused_with_the_choices() -> None:
+def test_unknown_options_are_refused_with_the_choices() -> None:
     with pytest.raises(ValueError, match=r"Unknown network 'vnet'.*drsegunet, unet"):
         segmentation_network("vnet", 1, 4)
     with pytest.raises(ValueError, match=r"Unknown decoder 'bilinear'.*'transposed 2x2' or 'upsample'"):
@@ -81,7 +81,7 @@ def test_odd_sizes_are_refused_with_the_rule() -> None:
         DRSegUNet()(torch.zeros(1, 1, 100, 128))
 
 
-def test_the_classic_unet_is_ronnebergers() -> None:
+def test_the_classic_unet_is_that_of_ronneberger() -> None:
     # 31,030,658 is the total of figure 1 with biases, counted by hand: 18,842,048 down, 12,188,480 up, 130 in the head
     network = classic_unet(in_channels=1, out_channels=2)
     assert sum(parameter.numel() for parameter in network.parameters()) == 31_030_658
@@ -95,7 +95,7 @@ def test_one_ultrasound_frame_costs_425_gflop() -> None:
     assert counter.get_total_flops() / 1e9 == pytest.approx(425.2, abs=0.1)
 
 
-def test_logits_depend_on_the_picture_through_the_map_averages_alone() -> None:
+def test_logits_depend_only_on_the_averages_of_the_maps() -> None:
     network = ReverseTransfer(classic_unet(1, 7, filters=4), classes=7).eval()
     generator = torch.Generator().manual_seed(0)
     maps = torch.rand(2, 7, 24, 40, generator=generator).softmax(1)

@@ -75,7 +75,7 @@ def test_a_package_needs_weights_that_fit_their_record(packages: Packages, tmp_p
     )
 
 
-def test_a_package_needs_a_network_that_gives_what_metadata_say(packages: Packages, tmp_path: Path) -> None:
+def test_a_package_needs_a_network_whose_output_is_that_of_its_metadata(packages: Packages, tmp_path: Path) -> None:
     models = Path(shutil.copytree(packages.models / "ct_weak_gan", tmp_path / "ct_weak_gan"))
     trained = json.loads((models / "config_training.json").read_text()) | {"method": "cam"}
     (models / "config_training.json").write_text(json.dumps(trained))
@@ -84,7 +84,7 @@ def test_a_package_needs_a_network_that_gives_what_metadata_say(packages: Packag
     refused(tmp_path, message, "ct_weak_gan")
 
 
-def test_other_classes_stand_in_the_metadata_of_the_package(packages: Packages, tmp_path: Path) -> None:
+def test_metadata_of_a_package_name_the_classes_of_its_weights(packages: Packages, tmp_path: Path) -> None:
     models = Path(shutil.copytree(packages.models / "us_dense_seg", tmp_path / "us_dense_seg"))
     trained = json.loads((models / "config_training.json").read_text()) | {"labels": "sparse"}
     (models / "config_training.json").write_text(json.dumps(trained))
@@ -103,7 +103,7 @@ def weights_of(bundle: str, trained: dict[str, Any]) -> dict[str, torch.Tensor]:
     return make_network({key: trained.get(key, value) for key, value in config.items()}).state_dict()
 
 
-def test_data_of_people_are_named_or_the_package_is_refused(packages: Packages, tmp_path: Path) -> None:
+def test_the_data_of_people_must_be_named(packages: Packages, tmp_path: Path) -> None:
     models = Path(shutil.copytree(packages.models / "us_dense_seg", tmp_path / "us_dense_seg"))
     trained = json.loads((models / "config_training.json").read_text()) | {"dataset_dir": "/data/clinic"}
     (models / "config_training.json").write_text(json.dumps(trained))

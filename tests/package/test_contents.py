@@ -38,7 +38,7 @@ each = pytest.mark.parametrize("bundle", list(TINY), indirect=True)
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_a_package_tells_no_machine_and_needs_nothing_of_this_repository(packages: Packages, name: str) -> None:
+def test_a_package_names_no_machine_and_needs_nothing_of_this_repository(packages: Packages, name: str) -> None:
     files = files_of(packages.zip(name))
     own = [str(place).encode() for place in (ROOT, Path.home(), packages.checkout.parent, sys.prefix)]
     for weights in [file for file in files if file.endswith(WEIGHTS)]:
@@ -83,14 +83,14 @@ def test_metadata_name_every_package_that_scripts_import(packages: Packages, nam
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_what_is_not_weights_takes_less_than_180_kb(packages: Packages, name: str) -> None:
+def test_a_package_without_its_weights_is_smaller_than_180_kb(packages: Packages, name: str) -> None:
     with zipfile.ZipFile(packages.zip(name)) as archive:
         models = [entry for entry in archive.infolist() if entry.filename.startswith(f"{name}/models/")]
     weights = sum(entry.compress_size for entry in models)
     assert packages.zip(name).stat().st_size - weights == size_without_weights(packages.zip(name)) < 180_000
 
 
-def test_the_page_says_what_the_weights_are_and_its_commands_are_of_the_folder(packages: Packages) -> None:
+def test_the_page_describes_the_weights_and_its_commands_run_in_the_folder(packages: Packages) -> None:
     page = (packages.unpacked / "us_dense_seg" / "docs" / "README.md").read_text()
     metadata = json.loads((packages.unpacked / "us_dense_seg" / "configs" / "metadata.json").read_text())
     weights = metadata["weights"]

@@ -55,9 +55,7 @@ def test_a_changed_missing_or_added_file_is_named(downloaded: Path) -> None:
             verify(downloaded)
 
 
-def test_whoever_writes_the_list_of_hashes_anew_is_found_by_the_publishers(
-    packages: Packages, downloaded: Path
-) -> None:
+def test_a_rewritten_list_of_hashes_is_found_by_the_publishers_list(packages: Packages, downloaded: Path) -> None:
     info = packages.dist / "model_info.json"
     files = changed_weight({name: content for name, content in files_of(downloaded).items() if name != SUMS})
     write_zip(downloaded, "us_dense_seg", files)
@@ -95,7 +93,9 @@ def test_whoever_writes_the_list_of_hashes_anew_is_found_by_the_publishers(
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_zip_that_would_write_elsewhere_or_twice_is_refused(downloaded: Path, name: str, message: str) -> None:
+def test_a_zip_that_would_write_outside_its_folder_or_twice_is_refused(
+    downloaded: Path, name: str, message: str
+) -> None:
     entry = zipfile.ZipInfo("x")
     entry.filename = name
     rewritten(downloaded, files_of(downloaded), [(entry, b"evil")])
@@ -115,7 +115,7 @@ def test_links_are_refused_in_a_zip_and_in_a_folder(packages: Packages, download
         verify(root)
 
 
-def test_half_a_package_is_refused(downloaded: Path) -> None:
+def test_an_incomplete_package_is_refused(downloaded: Path) -> None:
     content = downloaded.read_bytes()
     downloaded.write_bytes(content[: len(content) // 2])
     with pytest.raises(
@@ -129,7 +129,7 @@ def test_half_a_package_is_refused(downloaded: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["scripts/more.py", "configs/more.json", "torch.py", "monai/__init__.py"])
-def test_a_folder_with_a_file_more_that_would_run_is_refused(packages: Packages, tmp_path: Path, name: str) -> None:
+def test_a_folder_with_an_added_file_that_would_run_is_refused(packages: Packages, tmp_path: Path, name: str) -> None:
     root = packages.unzip("us_dense_seg", tmp_path)
     (root / "eval").mkdir()
     (root / "eval" / "scores.csv").touch()

@@ -86,7 +86,7 @@ def test_orientation() -> None:
         assert ct.lung[:, :, -2].sum() < 0.8 * ct.lung[:, :, 6].sum()
 
 
-def test_one_patient_at_two_samplings() -> None:
+def test_one_patient_may_be_sampled_at_two_resolutions() -> None:
     fine, coarse = chest_ct(1, (192, 192), 8), chest_ct(1, (64, 64), 8)
     assert dice(fine.lung[1::3, 1::3] > 0, coarse.lung > 0) > 0.95
     assert dice(fine.lesion[1::3, 1::3] > 0, coarse.lesion > 0) > 0.85

@@ -69,7 +69,7 @@ def test_still_is_the_first_frame_of_the_clip() -> None:
 
 
 @pytest.mark.parametrize("probe", PROBES)
-def test_labels_agree_with_the_picture(probe: str, rng: np.random.Generator) -> None:
+def test_labels_agree_with_the_image(probe: str, rng: np.random.Generator) -> None:
     for k, frame in enumerate(random_frames(rng, probe, 30)):
         image = frame.image.astype(float)
         near_a_line = binary_dilation(frame.label == A, np.ones((15, 1), bool)) & (frame.label == HEALTHY)
@@ -145,7 +145,7 @@ def test_regions_lie_below_their_pleura(rng: np.random.Generator) -> None:
         assert (frame.label[:20] == BACKGROUND).all()
 
 
-def test_convex_picture_is_a_fan() -> None:
+def test_a_convex_image_is_a_fan() -> None:
     for seed in range(4):
         frame = lung_ultrasound(seed, 0, "covid-19", "convex", (300, 400))
         probe = PROBES["convex"]
@@ -316,7 +316,7 @@ def test_mp4_keeps_the_frames(tmp_path: Path) -> None:
             assert abs(difference.mean()) < 0.5
 
 
-def test_bright_and_dark_survive_the_mp4(tmp_path: Path) -> None:
+def test_mp4_keeps_bright_and_dark_pixels(tmp_path: Path) -> None:
     """Neither end of the grey scale is cut off or compressed by the range of video."""
     from common.phantoms.ultrasound.clip_file import write_mp4
 

@@ -1,4 +1,4 @@
-"""Any format arrives on one grid convention, and bad files are refused by name."""
+"""Scans of any format are read into one form; bad files are refused by name."""
 
 from __future__ import annotations
 
@@ -14,18 +14,11 @@ from ct_files import write_dicom, write_series
 from monai.transforms import Orientation
 from PIL import Image
 
-from common.datasets.ct.folder import inference_cases
 from common.readers.ct import read
 from common.readers.scan import picture_affine
 
 
-@pytest.fixture
-def hu(rng: np.random.Generator) -> np.ndarray:
-    """A small volume in HU, (slices, rows, columns)."""
-    return rng.integers(-1000, 400, (4, 5, 6)).astype(np.int16)
-
-
-def test_a_dicom_series_and_the_same_nifti_are_one_volume(tmp_path: Path, hu: np.ndarray) -> None:
+def test_a_dicom_series_and_the_same_nifti_give_one_volume(tmp_path: Path, hu: np.ndarray) -> None:
     write_series(tmp_path / "series", hu)
     affine = np.diag([-0.7, -0.8, 2.5, 1.0])  # columns run to the left, rows to posterior
     affine[:3, 3] = [100.0, 80.0, 0.0]
@@ -80,7 +73,7 @@ def test_metaimage_keeps_its_geometry(real_data: Callable[[str], Path]) -> None:
 
 # A bright pixel in the first row and the last of six columns; an axis that runs to L or P starts at index 0 there.
 @pytest.mark.parametrize(("axes", "expected"), [("PL", (5, 0)), ("LP", (0, 5)), ("AR", (0, 3)), ("RA", (3, 0))])
-def test_pictures_are_turned_as_declared(tmp_path: Path, axes: str, expected: tuple[int, int]) -> None:
+def test_images_are_rotated_as_declared(tmp_path: Path, axes: str, expected: tuple[int, int]) -> None:
     pixels = np.zeros((4, 6), np.uint8)
     pixels[0, 5] = 200
     Image.fromarray(pixels).save(tmp_path / "slice.png")
@@ -89,7 +82,7 @@ def test_pictures_are_turned_as_declared(tmp_path: Path, axes: str, expected: tu
 
 
 @pytest.mark.parametrize("axes", ["LL", "LR", "P", "XY", "LPS"])
-def test_impossible_picture_axes_are_refused(axes: str) -> None:
+def test_impossible_image_axes_are_refused(axes: str) -> None:
     with pytest.raises(ValueError, match="Upright is 'PL'"):
         picture_affine(axes)
 
@@ -105,7 +98,7 @@ def test_truncated_nifti_names_the_file(tmp_path: Path, hu: np.ndarray) -> None:
         read(path)
 
 
-def test_unreadable_pictures_are_refused_with_the_reason(tmp_path: Path) -> None:
+def test_unreadable_images_are_refused_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
     with pytest.raises(
         ValueError, match=r"text\.png: .* must hold a png, jpeg, bmp, tiff or webp image, got other content"
@@ -125,47 +118,3 @@ def test_four_dimensional_volumes_are_refused(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4, 2), np.int16), np.eye(4)), tmp_path / "perfusion.nii.gz")
     with pytest.raises(ValueError, match=r"perfusion\.nii\.gz: a scan has three axes, got shape \(4, 4, 4, 2\)"):
         read(tmp_path / "perfusion.nii.gz")
-
-
-def test_missing_and_empty_folders_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"No such folder: .*--dataset_dir"):
-        inference_cases(tmp_path / "nothing")
-    (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(FileNotFoundError, match=r"No scan in .*: 1 files, 0 of them scans"):
-        inference_cases(tmp_path)
-
-
-def test_a_mixed_folder_is_listed_case_by_case(tmp_path: Path, hu: np.ndarray) -> None:
-    nibabel.save(nibabel.Nifti1Image(hu, np.eye(4)), tmp_path / "a.nii.gz")
-    nibabel.save(nibabel.Nifti1Image(hu, np.eye(4)), tmp_path / "a_mask.nii.gz")
-    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png")
-    write_series(tmp_path / "patient" / "scan", hu)
-    write_dicom(tmp_path / "single.dcm", hu[0], series="1.2.9", z=0, instance=1)
-    write_dicom(tmp_path / "other", hu[0], series="1.2.10", z=0, instance=1)  # PACS exports often have no suffix
-    write_dicom(tmp_path / "patient" / "plan.dcm", hu[0], series="1.2.8", z=0, instance=1, modality="RTSTRUCT")
-    (tmp_path / "notes.txt").write_text("")
-    cases = inference_cases(tmp_path, exclude="*mask*")
-    assert [case["case"] for case in cases] == sorted(["a", "a_png", "patient/scan", "single", "other"])
-    assert {case["case"]: case["intensity"] for case in cases}["a_png"] == "8bit"
-    assert {case["case"]: len(case["image"]) for case in cases}["patient/scan"] == 4
-
-
-def test_of_two_series_in_one_folder_the_longer_is_taken_and_the_other_named(
-    tmp_path: Path, hu: np.ndarray, caplog: pytest.LogCaptureFixture
-) -> None:
-    write_series(tmp_path / "both", hu, series="1.2.5")
-    for index, pixels in enumerate(hu[:2]):
-        write_dicom(tmp_path / "both" / f"b{index}.dcm", pixels, series="1.2.6", z=2.5 * index, instance=index)
-    with caplog.at_level("INFO"):
-        (case,) = inference_cases(tmp_path)
-    assert case["case"] == "both" and len(case["image"]) == 4
-    assert "series used: 'chest' (4 slices, 2.50 mm); left out: 'chest' (2 slices): covers 5 of 10 mm." in caplog.text
-    assert {case["case"] for case in inference_cases(tmp_path, series="all")} == {"both_1.2.5", "both_1.2.6"}
-
-
-def test_an_unreadable_dicom_file_leaves_the_others(tmp_path: Path, hu: np.ndarray) -> None:
-    write_dicom(tmp_path / "good.dcm", hu[0], series="1.2.9", z=0, instance=1)
-    (tmp_path / "bad.dcm").write_text("no DICOM")
-    cases = {case["case"].rsplit("/")[-1]: case for case in inference_cases(tmp_path)}
-    assert "error" not in cases["good"]
-    assert "bad.dcm: cannot be read" in cases["bad"]["error"]

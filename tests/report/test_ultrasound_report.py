@@ -40,7 +40,7 @@ def test_colours_mix_with_grey_where_the_class_is_and_nowhere_else() -> None:
     assert painted(pixels, mask, STYLES).tolist() == [[[0, 0, 97], [100] * 3], [[124, 124, 221], [255] * 3]]
 
 
-def test_a_clip_leaves_masks_of_its_frames_an_overlay_clip_and_a_sheet(tmp_path: Path) -> None:
+def test_a_clip_gives_masks_of_its_frames_an_overlay_clip_and_a_figure(tmp_path: Path) -> None:
     report = ReportFramesd("pred", tmp_path, METADATA, NAMES)
     for number in range(20):
         report(frame("sub/clip", number, last=number == 19))
@@ -61,7 +61,7 @@ def test_a_clip_leaves_masks_of_its_frames_an_overlay_clip_and_a_sheet(tmp_path:
         assert [row["frames"] for row in csv.DictReader(file)] == ["20"]
 
 
-def test_a_clip_that_breaks_off_leaves_nothing_and_the_next_one_is_whole(tmp_path: Path) -> None:
+def test_a_clip_that_breaks_off_leaves_no_file_and_the_next_one_is_complete(tmp_path: Path) -> None:
     report = ReportFramesd("pred", tmp_path, METADATA, NAMES)
     for number in range(3):
         report(frame("broken", number, last=False))
@@ -90,7 +90,7 @@ def test_a_clip_has_the_diagnosis_of_its_mean_probability(tmp_path: Path) -> Non
     assert row["diagnosis"] == "COVID-19" and float(row["probability_COVID-19"]) == pytest.approx(0.6)
 
 
-def test_frames_come_in_batches_of_one_case_and_the_last_says_so(tmp_path: Path) -> None:
+def test_a_batch_holds_frames_of_one_case_and_the_last_frame_is_marked(tmp_path: Path) -> None:
     for name, count in (("a", 5), ("b", 1), ("c", 4)):
         pictures = [Image.fromarray(np.full((8, 8), 50 * index, np.uint8)) for index in range(count)]
         if count > 1:

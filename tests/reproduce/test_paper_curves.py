@@ -32,7 +32,7 @@ def finish(root: Path, variant: str, points: str) -> None:
     (folder / "eval" / "pr_curve.csv").write_text(points)
 
 
-def test_a_papers_curves_are_drawn_of_the_variants_that_are_done(
+def test_a_papers_curves_show_the_finished_variants(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configs = tmp_path / "bundles" / "fake" / "configs"
@@ -71,7 +71,7 @@ def test_mistakes_in_curves_are_named(changes: dict[str, Any], rule: str) -> Non
         read_curves({**PLAN["curves"][0], **changes}, ["ours", "cam"], ["seed0"])
 
 
-def test_a_file_without_the_column_is_named_with_those_that_it_has(tmp_path: Path) -> None:
+def test_a_file_without_the_column_is_named_with_its_columns(tmp_path: Path) -> None:
     (tmp_path / "curve.csv").write_text("threshold,recall\n0.5,1\n")
     curves = read_curves(PLAN["curves"][0], ["ours"], ["seed0"])
     with pytest.raises(ValueError, match=r"no column is named 'precision'. Its columns: threshold, recall\."):

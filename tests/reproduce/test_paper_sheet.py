@@ -1,4 +1,4 @@
-"""Chosen slices are those that were asked for, and a paper's sheet of them is of one and the same data."""
+"""A paper's figure of slices shows the same slices of every variant."""
 
 from __future__ import annotations
 
@@ -9,81 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
-from monai.engines import SupervisedEvaluator
 from PIL import Image
 
-from common.handlers.chosen_slices import ChosenSlices
 from common.reproduce.command import main
 from common.reproduce.sheet import PaperSheet, read_sheet
 
 COLOUR = (255, 176, 0)
-
-
-def samples(areas: dict[str, list[int]]) -> list[dict[str, Any]]:
-    """Slices of 4 x 5 pixels of each case, with so many positive ones; their numbers start at 3."""
-    made = []
-    for case, slices in areas.items():
-        for index, area in enumerate(slices):
-            label = torch.zeros(20)
-            label[:area] = 1
-            image = torch.full((2, 4, 5), index / 8)
-            made.append({"image": image, "label": label.reshape(1, 4, 5), "case": case, "slice": index + 3})
-    return made
-
-
-def chosen(folder: Path, data: list[dict[str, Any]], **options: Any) -> dict[str, np.ndarray]:
-    """What is kept of an evaluation that predicts the image, in batches that reach across cases."""
-    SupervisedEvaluator(
-        device=torch.device("cpu"),
-        val_data_loader=torch.utils.data.DataLoader(data, batch_size=4),
-        network=torch.nn.Identity(),
-        val_handlers=[ChosenSlices(folder, **options)],
-    ).run()
-    with np.load(folder / "chosen_slices.npz", allow_pickle=False) as file:
-        return dict(file)
-
-
-AREAS = {"a": [9, 0, 0], "b": [0, 2, 9, 3, 0, 0, 0], "c": [1, 1, 5]}  # 9, 14 and 7 positive pixels
-
-
-def test_slices_of_the_case_with_most_infection_are_spread_evenly(tmp_path: Path) -> None:
-    kept = chosen(tmp_path, samples(AREAS), count=4)
-    assert kept["titles"].tolist() == [f"b, slice {number}" for number in (3, 5, 7, 9)]
-    assert kept["truths"].sum((1, 2)).tolist() == [0, 9, 0, 0]
-    assert kept["images"][:, 0, 0].tolist() == [0, 0.25, 0.5, 0.75]
-    assert kept["predictions"].sum((1, 2)).tolist() == [0, 0, 0, 20], "above 0.5"
-    assert {key: (kept[key].dtype.name, kept[key].shape) for key in ("images", "truths", "predictions")} == {
-        "images": ("float16", (4, 4, 5)), "truths": ("uint8", (4, 4, 5)), "predictions": ("uint8", (4, 4, 5))
-    }  # fmt: skip
-    assert [path.name for path in tmp_path.iterdir()] == ["chosen_slices.npz"]
-
-
-def test_slices_are_chosen_by_number_and_case(tmp_path: Path) -> None:
-    kept = chosen(tmp_path, samples(AREAS), case="c", slices=[5, 3])
-    assert kept["titles"].tolist() == ["c, slice 5", "c, slice 3"]
-    assert kept["truths"].sum((1, 2)).tolist() == [5, 1]
-    assert chosen(tmp_path, samples(AREAS), case="c")["titles"].tolist() == [f"c, slice {n}" for n in (3, 4, 5)]
-
-
-@pytest.mark.parametrize(
-    ("options", "rule"),
-    [
-        ({"case": "d"}, "No case 'd' was evaluated. Give one of a, b, c."),
-        ({"slices": [4, 2]}, "b has no slice 2. Choose from its 7 slices, with numbers from 3 to 9."),
-        ({"count": 0}, "At least one slice must be saved, got count=0."),
-    ],
-)
-def test_what_is_not_there_is_refused_with_what_is(tmp_path: Path, options: dict[str, Any], rule: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(rule)):
-        chosen(tmp_path, samples(AREAS), **options)
-
-
-def test_cases_whose_slices_are_mixed_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="a: its slices must follow one another, got c between them"):
-        chosen(tmp_path, samples(AREAS) + samples({"a": [1]}))
-
 
 PLAN: dict[str, Any] = {
     "steps": {"evaluating": ["train.yaml"]},
@@ -134,7 +66,7 @@ def panels(path: Path, rows: int) -> list[np.ndarray]:
     return [np.flatnonzero(row.any(0)) / row.shape[1] for row in np.array_split(seen, rows)]
 
 
-def test_a_sheet_has_a_row_for_each_variant(bundles: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_figure_has_one_row_per_variant(bundles: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finish(bundles, "unet", slice(4, 16))
     finish(bundles, "vgg19", slice(24, 36))
     assert reproduce(bundles) == 0
@@ -146,7 +78,7 @@ def test_a_sheet_has_a_row_for_each_variant(bundles: Path, capsys: pytest.Captur
     assert (vgg19.min(), vgg19.max()) == pytest.approx((0.6, 0.9), abs=0.02)
 
 
-def test_a_variant_that_is_not_done_is_left_out_and_named(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfinished_variant_is_left_out_and_named(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     monkeypatch.setattr("common.report.canvas.write", lambda *given: written.append(given[3]))
     finish(bundles, "vgg19", slice(4, 16))
@@ -186,7 +118,7 @@ def test_files_without_slices_are_named(bundles: Path) -> None:
         reproduce(bundles)
 
 
-def test_a_sheet_shows_the_first_run_of_all_variants_unless_told_otherwise() -> None:
+def test_the_figure_shows_the_first_run_of_all_variants_by_default() -> None:
     sheet = read_sheet({"name": "figure_10", "classes": ["infection"]}, ["unet", "vgg19"], ["seed0", "seed1"])
     variants, slices = ["unet", "vgg19"], "chosen_slices.npz"
     assert sheet == PaperSheet("figure_10", "figure_10", variants, "seed0", slices, ["infection"], None)
@@ -211,7 +143,7 @@ def test_a_sheet_shows_the_first_run_of_all_variants_unless_told_otherwise() -> 
         ({"name": 10}, "each sheet must be a mapping with a name"),
     ],
 )
-def test_mistakes_in_a_sheet_are_named(changes: dict[str, Any], rule: str) -> None:
+def test_mistakes_in_the_plan_of_a_figure_are_named(changes: dict[str, Any], rule: str) -> None:
     entry = {"name": "figure_10", "classes": ["infection"], **changes}
     with pytest.raises(ValueError, match=re.escape(rule)):
         read_sheet(entry, ["unet", "vgg19"], ["seed0", "seed1"])

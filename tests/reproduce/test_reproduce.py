@@ -21,6 +21,7 @@ from csv_rows import rows
 
 from common.reproduce.command import main
 
+pytestmark = pytest.mark.usefixtures("prepared_processes")
 TRAIN = {
     "bundle_root": ".",
     "dataset_dir": "phantom",
@@ -124,7 +125,9 @@ def trainings(folder: Path) -> dict[str, int]:
     }
 
 
-def test_a_table_holds_hand_worked_means_beside_the_papers(bundles: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_holds_hand_worked_means_beside_the_papers_numbers(
+    bundles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert reproduce(bundles, "--jobs", 2, "--only", "sparse") == 0
     assert reproduce(bundles, "--jobs", 2, "--only", "dense/fold[01]") == 0
     folder = bundles.parent / "out" / "fake"
@@ -159,7 +162,7 @@ def test_a_table_holds_hand_worked_means_beside_the_papers(bundles: Path, capsys
     assert "$ python -m monai.bundle run training --config_file" in (folder / "sparse/fold0/log.txt").read_text()
 
 
-def test_what_is_done_is_not_run_again_and_changed_settings_are_refused(
+def test_finished_experiments_are_not_run_again_and_changed_settings_are_refused(
     bundles: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert reproduce(bundles, "--only", "*/fold0", "--epochs", 3) == 0
@@ -176,7 +179,7 @@ def test_what_is_done_is_not_run_again_and_changed_settings_are_refused(
     assert sum(trainings(folder).values()) == 4
 
 
-def test_quick_is_kept_apart_and_takes_the_first_run_unless_others_are_named(bundles: Path) -> None:
+def test_quick_runs_lie_in_a_folder_of_their_own_and_take_the_first_run_by_default(bundles: Path) -> None:
     assert reproduce(bundles, "--quick", "--only", "d*") == 0
     out = bundles.parent / "out"
     quick = out / "quick" / "fake"
@@ -195,7 +198,7 @@ def test_quick_is_kept_apart_and_takes_the_first_run_unless_others_are_named(bun
 
 
 @pytest.mark.parametrize(("visible", "devices"), [(None, {"0", "1"}), ("5,7", {"5", "7"})])
-def test_where_there_are_several_gpus_each_experiment_has_one_of_its_own(
+def test_with_several_gpus_each_experiment_has_its_own(
     bundles: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, devices: set[str]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -207,15 +210,13 @@ def test_where_there_are_several_gpus_each_experiment_has_one_of_its_own(
     assert {path.read_text().split()[-1] for path in folder.glob("*/models/trained.txt")} == devices
 
 
-def test_data_of_ones_own_stand_above_the_table(bundles: Path) -> None:
+def test_the_table_names_the_users_own_data(bundles: Path) -> None:
     (bundles.parent / "data").mkdir()
     assert reproduce(bundles, "--only", "dense/fold0", "--dataset_dir", bundles.parent / "data") == 0
     assert f"Data: {bundles.parent / 'data'}." in (bundles.parent / "out/fake/table_1.md").read_text()
 
 
-def test_a_failing_experiment_is_named_and_the_others_are_done(
-    bundles: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failing_experiment_is_named_and_the_others_finish(bundles: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_bundle(bundles, variants={"broken": {"labels": "broken"}, "dense": {"labels": "dense"}}, folds=[0], tables=[{
         "name": "table_1", "columns": {"IoU": {"row": "mean", "column": "iou"}, "F1": {"row": "mean", "column": "f1"}}
     }])  # fmt: skip
@@ -232,7 +233,7 @@ def test_a_failing_experiment_is_named_and_the_others_are_done(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["the command", "all its processes"])
-def test_a_killed_call_takes_its_experiment_with_it_and_the_next_one_goes_on(
+def test_killing_the_command_ends_its_experiment_and_the_next_call_resumes(
     bundles: Path, kill: Callable[[int, int], None]
 ) -> None:
     write_bundle(bundles, variants={"dense": {"labels": "dense"}, "slow": {"labels": "slow"}}, folds=[0], tables=[{
@@ -344,7 +345,7 @@ def test_mistakes_in_the_file_are_named(bundles: Path, changes: dict[str, Any], 
     assert "reproduce.yaml" in str(caught.value)
 
 
-def test_files_that_are_not_there_are_named(bundles: Path) -> None:
+def test_missing_files_are_named(bundles: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"No such folder: nodata\. Give the data of fake, or phantom"):
         reproduce(bundles, "--dataset_dir", "nodata")
     with pytest.raises(FileNotFoundError, match=r"No bundle 'fakes' in .*can be reproduced: fake\."):
@@ -394,7 +395,7 @@ def test_a_variant_may_have_its_own_steps_and_a_table_may_be_a_curve(bundles: Pa
             reproduce(bundles)
 
 
-def test_what_only_some_variants_set_may_be_given_for_the_others(
+def test_a_setting_of_some_variants_may_be_given_for_the_others(
     bundles: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     variants = {"own": {"labels": "sparse"}, "other": {}}

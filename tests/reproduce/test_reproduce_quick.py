@@ -13,7 +13,7 @@ from csv_rows import rows_by_name
 from common.reproduce.command import main
 from common.reproduce.plan import read_plan, run_name
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_phantoms")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prepared_processes", "small_phantoms")]
 BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/configs/"))
 SETTINGS = {"mosmed_encoders": {"batch_size": 12}}  # its costs are measured on a batch
 
@@ -71,7 +71,7 @@ def test_one_command_writes_all_tables_and_figures_of_a_bundle(
     assert "starts; log in" not in capsys.readouterr().out
 
 
-def test_the_diagnosis_starts_from_the_weights_of_the_labels_that_it_names(output: Path) -> None:
+def test_the_diagnosis_starts_from_the_weights_of_its_labels(output: Path) -> None:
     folder = reproduce("us_reverse_transfer", output)
     for labels in ("dense", "sparse"):
         log = (folder / labels / "fold0" / "log.txt").read_text()

@@ -39,7 +39,7 @@ def test_booleans_in_small_letters_are_refused() -> None:
         check("--amp", "false", amp="false")
 
 
-def test_words_for_numbers_are_refused() -> None:
+def test_text_in_place_of_numbers_is_refused() -> None:
     with pytest.raises(ValueError, match="--epochs must be a number such as 30, got 'many'"):
         check("--epochs", "many", epochs="many")
 
@@ -49,13 +49,13 @@ def test_a_number_for_a_list_is_refused() -> None:
         check("--size", "128", size=128)
 
 
-def test_what_runs_is_told_from_the_command_line() -> None:
+def test_the_step_is_read_from_the_command_line() -> None:
     assert run_id(["run", "training", "--config_file", TRAIN]) == "training"
     assert run_id(["run", "--config_file", TRAIN]) == "run"
     assert run_id(["run", "--run_id", "evaluating", "--config_file", TRAIN]) == "evaluating"
 
 
-def test_a_run_records_what_it_takes_to_repeat_it(tmp_path: Path) -> None:
+def test_a_run_records_everything_needed_to_repeat_it(tmp_path: Path) -> None:
     record(tmp_path, "training", 7, {"epochs": 3})
     facts = json.loads((tmp_path / "run_training.json").read_text())
     assert facts["seed"] == 7 and {"command", "commit", "started", "versions"} <= facts.keys()

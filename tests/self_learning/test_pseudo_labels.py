@@ -75,7 +75,7 @@ def test_the_disk_of_radius_6_is_the_euclidean_one_without_its_four_tips() -> No
 
 
 @pytest.mark.parametrize("radius", range(3, 16))
-def test_a_disk_is_what_lines_in_four_directions_dilate_a_pixel_to(radius: int) -> None:
+def test_a_disk_is_a_pixel_dilated_by_lines_in_four_directions(radius: int) -> None:
     def dilated(points: set[tuple[int, int]], step: tuple[int, int], reach: int) -> set[tuple[int, int]]:
         return {(x + k * step[0], y + k * step[1]) for x, y in points for k in range(-reach, reach + 1)}
 
@@ -168,7 +168,7 @@ def test_regions_hold_together_at_corners_and_holes_do_not_leak_through_them() -
     np.testing.assert_array_equal(lung_of(plane), expected)
 
 
-def test_of_equally_large_regions_the_first_along_x_counts() -> None:
+def test_of_two_regions_of_the_same_size_the_first_along_x_counts() -> None:
     plane = np.full((40, 30), TISSUE)
     plane[2:12, 2:12] = plane[26:36, 2:12] = plane[14:24, 16:26] = LUNG
     lung = lung_of(plane)
@@ -176,7 +176,7 @@ def test_of_equally_large_regions_the_first_along_x_counts() -> None:
     assert not lung[26:36].any()
 
 
-def test_a_lung_that_the_border_cuts_is_no_air_around_the_body() -> None:
+def test_a_lung_cut_by_the_border_is_not_air_around_the_body() -> None:
     plane = chest()[8:]  # within the right lung
     lung = lung_of(plane)
     assert lung[:8, 6:24].all() and lung[16:26, 6:24].all()
@@ -255,7 +255,7 @@ def test_a_volume_of_five_slices_has_no_p_minus_3() -> None:
         MiddleSlicesd("image")({"image": volume(np.zeros((4, 4, 5))), "case": "a"})
 
 
-def test_the_command_labels_a_folder_as_training_reads_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_labels_a_folder_that_training_can_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_radiopaedia(tmp_path / "phantoms", patients=2, size=(128, 128), slices=24, seed=11)
     (root / "rp_im" / "broken.nii.gz").write_bytes(b"no scan")
     out = tmp_path / "out"

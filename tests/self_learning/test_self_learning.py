@@ -75,7 +75,7 @@ def finished(studies: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return folder, calls
 
 
-def test_stages_come_in_order_and_leave_labels_scores_and_weights(finished: tuple[Path, list[str]]) -> None:
+def test_stages_run_in_order_and_write_labels_scores_and_weights(finished: tuple[Path, list[str]]) -> None:
     folder, calls = finished
     assert calls == [
         *("training level_1", "evaluating level_1", "inference masks"),
@@ -98,7 +98,7 @@ def test_stages_come_in_order_and_leave_labels_scores_and_weights(finished: tupl
     assert all(torch.equal(last[key], kept[key]) for key in last)
 
 
-def test_held_out_volumes_and_the_truth_are_in_no_training_and_further_ones_from_level_2_on(
+def test_training_never_sees_held_out_volumes_or_ground_truth_and_further_volumes_join_at_level_2(
     finished: tuple[Path, list[str]],
 ) -> None:
     folder, _ = finished
@@ -113,7 +113,7 @@ def test_held_out_volumes_and_the_truth_are_in_no_training_and_further_ones_from
         assert "truth" not in config["dataset_dir"] and "masks" not in json.dumps(config["datalist"])
 
 
-def test_the_first_two_layers_stay_bit_by_bit_and_all_others_learn(finished: tuple[Path, list[str]]) -> None:
+def test_the_first_two_layers_do_not_change_and_all_others_learn(finished: tuple[Path, list[str]]) -> None:
     folder, _ = finished
     before, after = (weights(folder / f"level_{number}" / "models" / "last.pt")["network"] for number in (1, 2))
     start = weights(folder / "level_1" / "models" / "model.pt")  # which level 2 began with
@@ -145,7 +145,7 @@ def test_a_frozen_batch_norm_normalises_by_what_it_has_learned() -> None:
     assert [parameter.requires_grad for parameter in network.parameters()] == [False] * 4 + [True] * 4
 
 
-def test_a_run_that_was_stopped_between_stages_goes_on_to_the_same_weights(
+def test_a_run_stopped_between_stages_resumes_to_the_same_weights(
     studies: Path, finished: tuple[Path, list[str]], tmp_path: Path
 ) -> None:
     calls: list[str] = []
@@ -159,7 +159,7 @@ def test_a_run_that_was_stopped_between_stages_goes_on_to_the_same_weights(
     assert (tmp_path / "run" / "scores.csv").read_text() == (finished[0] / "scores.csv").read_text()
 
 
-def test_a_run_that_was_stopped_inside_stages_goes_on_to_the_same_weights(
+def test_a_run_stopped_inside_stages_resumes_to_the_same_weights(
     studies: Path, finished: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved: list[int] = []
@@ -215,7 +215,7 @@ def test_a_third_level_can_be_added_to_a_finished_run_and_other_settings_cannot(
     assert not list(folder.glob("level_*")), "nothing of the earlier run is left to be mistaken for this one's"
 
 
-def test_a_bad_volume_is_named_in_the_end_and_the_others_go_on_without_truth_too(
+def test_a_bad_volume_is_named_at_the_end_and_the_others_finish_without_ground_truth_as_well(
     studies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number, path in enumerate(sorted((studies / "studies").rglob("*.nii.gz"))[:4]):
@@ -280,7 +280,7 @@ def test_sets_are_disjoint_complete_and_the_same_for_any_order() -> None:
         ({"starting": 1.5}, "--starting must be a share of the volumes above 0, .* got 1.5"),
     ],
 )
-def test_bad_words_are_refused_before_any_work(
+def test_bad_options_are_refused_before_any_work(
     studies: Path, tmp_path: Path, words: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -312,7 +312,7 @@ def test_masks_in_one_folder_are_found_for_studies_in_several(studies: Path, tmp
         scans(tmp_path / "scans", partners={"label": str(tmp_path / "masks")})
 
 
-def test_synthetic_studies_bring_their_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_synthetic_studies_come_with_their_ground_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "common.datasets.ct.folder.UNSEEN_STUDIES", {"patients": 3, "size": (64, 64), "slices": 4, "seed": 2140}
     )

@@ -33,7 +33,7 @@ def phantom_case() -> dict[str, Any]:
     return {"case": "ward/1", "pred": pred, "scan": scan, "label": truth}
 
 
-def test_a_case_leaves_its_tables_its_volume_and_its_picture(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_case_gives_its_tables_its_volume_and_its_figure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     item = phantom_case()
     with caplog.at_level(logging.INFO):
         View3Dd("pred", tmp_path, METADATA, CLASSES)(item)
@@ -66,7 +66,9 @@ def test_a_case_without_truth_has_one_panel(tmp_path: Path, monkeypatch: pytest.
     assert 100 < len((tmp_path / "ward" / "1_lung.csv").read_text().splitlines()) <= 501
 
 
-def test_a_network_without_lung_gets_it_by_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lung_is_found_by_threshold_if_the_network_gives_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     item = phantom_case()
     whole = int((item["pred"] > 0).sum())
     item["pred"][item["pred"] == 3] = 0
@@ -79,7 +81,7 @@ def test_a_network_without_lung_gets_it_by_threshold(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(("slices", "known", "reason"), [(20, False, "spacing is unknown"), (1, True, "single slice")])
-def test_what_has_no_depth_is_left_out_with_a_word(
+def test_scans_without_depth_are_left_out_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, slices: int, known: bool, reason: str
 ) -> None:
     item = phantom_case()
@@ -90,7 +92,7 @@ def test_what_has_no_depth_is_left_out_with_a_word(
     assert reason in caplog.text and len(caplog.records) == 1 and not list(tmp_path.iterdir())
 
 
-def test_tables_outlast_a_picture_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_are_kept_if_drawing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> list[np.ndarray]:
         raise ValueError(off_screen.NO_OPENGL)
 

@@ -17,7 +17,9 @@ AFFINES = pytest.mark.parametrize("affine", [OBLIQUE, SHEARED], ids=["oblique", 
 
 
 @AFFINES
-def test_points_lie_where_nibabel_puts_voxels(tmp_path: Path, affine: np.ndarray, rng: np.random.Generator) -> None:
+def test_points_have_the_coordinates_that_nibabel_gives(
+    tmp_path: Path, affine: np.ndarray, rng: np.random.Generator
+) -> None:
     mask = rng.random((7, 8, 9)) < 0.4
     hu = rng.integers(-1024, 3071, mask.shape).astype(np.int16)
     path = tmp_path / "new" / "points.csv"
@@ -40,7 +42,7 @@ def test_points_of_a_mask_alone_have_the_value_1(tmp_path: Path) -> None:
     assert (tmp_path / "points.csv").read_text() == "x,y,z,value\n"
 
 
-def test_a_limit_of_points_keeps_a_regular_grid_of_about_equal_steps(tmp_path: Path) -> None:
+def test_limited_points_lie_on_a_regular_grid(tmp_path: Path) -> None:
     # 1 x 1 x 4 mm: every fourth voxel along x and y makes 4 mm along all axes, and 10 x 10 x 10 points
     mask, affine = np.ones((40, 40, 10), bool), np.diag([1.0, 1.0, 4.0, 1.0])
     assert point_table(tmp_path / "points.csv", mask, affine, most=1000) == 1000
@@ -53,7 +55,7 @@ def test_a_limit_of_points_keeps_a_regular_grid_of_about_equal_steps(tmp_path: P
         point_table(tmp_path / "points.csv", mask, affine, most=0)
 
 
-def test_a_table_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
+def test_a_table_that_fails_keeps_the_previous_one(tmp_path: Path) -> None:
     mask = np.ones((2, 2, 2), bool)
     point_table(tmp_path / "points.csv", mask, np.eye(4))
     before = (tmp_path / "points.csv").read_text()

@@ -110,7 +110,7 @@ def test_panels_share_a_scale_and_where_aligned_a_camera(tmp_path: Path) -> None
         assert offset == pytest.approx(0 if aligned else sizes[0][0] / 4, abs=4)
 
 
-def test_nothing_to_draw_is_drawn_empty(tmp_path: Path) -> None:
+def test_a_panel_without_parts_is_drawn_empty(tmp_path: Path) -> None:
     render(tmp_path / "view.png", [Panel("nothing", [])])
     assert not amber(pixels(tmp_path / "view.png")).any()
     with pytest.raises(ValueError, match="at least one panel"):

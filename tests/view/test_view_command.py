@@ -71,7 +71,7 @@ def test_follow_up_leaves_percent_blank_without_a_first(tmp_path: Path, monkeypa
         assert (tmp_path / "follow_up.csv").read_text().splitlines()[-1].split(",") == change
 
 
-def test_values_mean_what_the_command_says(tmp_path: Path) -> None:
+def test_the_metadata_and_options_decide_what_values_mean(tmp_path: Path) -> None:
     path = save(tmp_path / "a.nii", chest((slice(10, 20), slice(10, 20), slice(10, 20))), CHEST_AFFINE)
     study = read_study(path, str(METADATA), 3)
     assert [style.name for style in study.styles] == CLASSES and study.lesion.sum() == 1000
@@ -81,7 +81,7 @@ def test_values_mean_what_the_command_says(tmp_path: Path) -> None:
     assert (read_mask(tmp_path / "float.nii.gz")[0] == to_lps(chest(), CHEST_AFFINE)[0]).all()
 
 
-def test_the_command_refuses_what_it_cannot_show(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_files_that_cannot_be_shown_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     mask = save(tmp_path / "a.nii.gz", chest(), CHEST_AFFINE)
     (tmp_path / "text.nii.gz").write_text("no image")
     wrong = {

@@ -21,7 +21,7 @@ def scores(folder: Path, heats: Any, truths: Any, **options: Any) -> dict[str, d
     return {name: {key: float(v) if v else None for key, v in row.items()} for name, row in found.items()}
 
 
-def test_areas_and_dice_agree_with_scikit_learn_on_random_heat(rng: np.random.Generator, tmp_path: Path) -> None:
+def test_areas_and_dice_agree_with_scikit_learn_on_random_heatmaps(rng: np.random.Generator, tmp_path: Path) -> None:
     truths = rng.random((5, 40, 40)) < 0.1
     truths[3:] = False
     heats = np.clip(rng.normal(0.2 + 0.4 * truths, 0.25), 0, 1).astype(np.float32)
@@ -63,7 +63,7 @@ def test_dice_at_a_threshold_is_worked_by_hand(tmp_path: Path) -> None:
     assert scores(tmp_path, heats, truths, threshold=0.39)["pooled pixels"]["dice_at_threshold"] == pytest.approx(0.8)
 
 
-def test_heat_that_is_the_truth_scores_one_and_its_inverse_the_prevalence(tmp_path: Path) -> None:
+def test_a_heatmap_equal_to_the_ground_truth_scores_one_and_its_inverse_the_prevalence(tmp_path: Path) -> None:
     truth = np.zeros((2, 10, 10))
     truth[0, :2, :5] = 1
     perfect = scores(tmp_path, truth, truth)
@@ -72,7 +72,7 @@ def test_heat_that_is_the_truth_scores_one_and_its_inverse_the_prevalence(tmp_pa
     assert (inverted["pr_area"], inverted["dice_at_threshold"]) == (pytest.approx(10 / 200), 0)
 
 
-def test_heat_of_zero_finds_nothing_and_of_one_half_everything(tmp_path: Path) -> None:
+def test_a_heatmap_of_zeros_finds_nothing_and_one_of_one_half_everything(tmp_path: Path) -> None:
     truth = np.zeros((1, 10, 10))
     truth[0, :2] = 1
     for heat, dice, precision in ((0.0, 0, ""), (0.5, 2 * 20 / (20 + 100), "0.200000")):
@@ -96,7 +96,7 @@ def test_without_lesions_there_are_no_scores(tmp_path: Path, capsys: pytest.Capt
     assert (tmp_path / "localisation.png").is_file()
 
 
-def test_heat_beyond_its_range_is_refused_with_its_slice(tmp_path: Path) -> None:
+def test_a_heatmap_out_of_range_is_refused_with_its_slice(tmp_path: Path) -> None:
     heats = np.zeros((3, 4, 4))
     for value in (-0.5, 1.5, np.nan):
         heats[2, 0, 0] = value

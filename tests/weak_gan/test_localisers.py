@@ -83,7 +83,7 @@ def test_maps_are_last_feature_maps_weighted_by_the_last_layer(method: str, targ
 
 
 @pytest.mark.parametrize("method", ["cam", "gradcam"])
-def test_where_nothing_speaks_for_the_class_there_is_no_heat(method: str) -> None:
+def test_the_heatmap_is_zero_if_nothing_speaks_for_the_class(method: str) -> None:
     network = lesion_classifier(filters=4)
     nn.init.constant_(network.fc.weight, -1.0)  # type: ignore[union-attr]
     assert CamInferer(method)(torch.randn(2, 1, 64, 64), network).unique().tolist() == [0]
@@ -91,7 +91,7 @@ def test_where_nothing_speaks_for_the_class_there_is_no_heat(method: str) -> Non
 
 @pytest.mark.parametrize("method", ["cam", "gradcam"])
 @pytest.mark.parametrize("around", [torch.enable_grad, torch.no_grad, torch.inference_mode])
-def test_maps_do_not_depend_on_the_mode_around_and_leave_the_classifier_as_it_was(
+def test_maps_do_not_depend_on_the_mode_and_do_not_change_the_classifier(
     classifier: nn.Module, method: str, around: Any
 ) -> None:
     x = stacked(Slices(2, 64))[0]
@@ -129,7 +129,7 @@ def test_unknown_methods_and_layers_are_refused() -> None:
         CamInferer(layer="layer5")(torch.zeros(1, 1, 32, 32), lesion_classifier(filters=2))
 
 
-def test_volumes_have_the_heat_of_their_slices(classifier: nn.Module) -> None:
+def test_the_heatmap_of_a_volume_is_that_of_its_slices(classifier: nn.Module) -> None:
     torch.manual_seed(0)
     volume = torch.rand(2, 1, 32, 48, 3) * 2 - 1
     for inferer, network in (
@@ -142,7 +142,7 @@ def test_volumes_have_the_heat_of_their_slices(classifier: nn.Module) -> None:
         torch.testing.assert_close(whole, single, atol=1e-4, rtol=1e-4)
 
 
-def test_heat_is_what_is_positive_in_the_lesions_with_the_normal_version_beside_it() -> None:
+def test_the_heatmap_is_the_positive_part_of_the_lesions_beside_the_normal_version() -> None:
     outputs = torch.tensor([[-0.9, 0.1, 0.2, 0.3], [-0.5, 0.0, 0.4, 1.5]]).view(1, 2, 2, 2)  # VA-GAN's may exceed 1
     heat, normal_version = HeatmapInferer()(torch.zeros(1, 1, 2, 2), lambda x: outputs)[0]
     torch.testing.assert_close(heat.flatten(), torch.tensor([0.0, 0.0, 0.4, 1.0]))
@@ -156,7 +156,7 @@ def test_normal_version_and_lesions_of_a_map_give_the_slice() -> None:
     torch.testing.assert_close(both.sum(1, keepdim=True), x)
 
 
-def test_the_terms_of_a_map_count_slices_with_lesions_alone() -> None:
+def test_the_terms_of_a_map_count_only_slices_with_lesions() -> None:
     x, lesions = torch.zeros(3, 1, 2, 2), torch.zeros(3, 1, 2, 2)
     lesions[0], lesions[1], lesions[2, 0, 0, 0] = 0.5, 0.9, -0.4  # mean sizes 0.5, 0.9, 0.1
     is_normal, critic_score = torch.tensor([False, True, False]), torch.tensor([1.0, 50.0, 3.0])
@@ -182,7 +182,7 @@ def test_the_terms_of_biomarker_localisation_are_worked_by_hand() -> None:
     )
 
 
-def test_biomarker_localisation_teaches_generator_and_critic_and_leaves_the_classifier_bitwise_the_same(
+def test_biomarker_localisation_trains_generator_and_critic_but_not_the_classifier(
     classifier: nn.Module,
 ) -> None:
     frozen = copy.deepcopy(classifier).requires_grad_(True).train()
@@ -195,7 +195,7 @@ def test_biomarker_localisation_teaches_generator_and_critic_and_leaves_the_clas
     assert all(parameter.grad is None for parameter in frozen.parameters())
 
 
-def test_the_classifier_tells_the_generator_where_the_lesion_is(classifier: nn.Module) -> None:
+def test_the_classifier_shows_the_generator_where_the_lesion_is(classifier: nn.Module) -> None:
     images, labels = stacked(Slices(2, 64))
     lesion = images[labels == 1].requires_grad_()
     loss = BiomarkerLoss(copy.deepcopy(classifier), closeness=0.0)
@@ -204,7 +204,7 @@ def test_the_classifier_tells_the_generator_where_the_lesion_is(classifier: nn.M
     assert gradient[8:16, 8:16].mean() > 2 * gradient.mean() > 0
 
 
-def test_va_gan_makes_normal_versions_of_slices_with_lesions_alone() -> None:
+def test_va_gan_makes_normal_versions_only_of_slices_with_lesions() -> None:
     engine = trainer(separator=MapNetwork(filters=4), loss=MapLoss(), made_from="lesions", critic_steps=2)
     taught = watch(engine)
     seen: list[torch.Tensor] = []
@@ -217,7 +217,7 @@ def test_va_gan_makes_normal_versions_of_slices_with_lesions_alone() -> None:
     assert set(engine.state.output[0]) == {"critic", "gradient penalty", "map", "adversarial", "loss"}  # type: ignore
 
 
-def test_a_batch_without_lesions_teaches_va_gan_nothing() -> None:
+def test_va_gan_learns_nothing_from_a_batch_without_lesions() -> None:
     normal = DataLoader(Slices().items[::2], batch_size=4)  # type: ignore[arg-type]
     engine = trainer(separator=MapNetwork(filters=4), loss=MapLoss(), made_from="lesions", train_data_loader=normal)
     taught = watch(engine)
@@ -225,6 +225,6 @@ def test_a_batch_without_lesions_teaches_va_gan_nothing() -> None:
     assert taught == [] and engine.state.output == [{"loss": 0}]
 
 
-def test_what_normal_versions_are_made_from_is_one_of_two_words() -> None:
+def test_normal_versions_are_made_from_one_of_two_sets_of_slices() -> None:
     with pytest.raises(ValueError, match=r"made_from must be 'all' or 'lesions', got 'normal'"):
         trainer(made_from="normal")

@@ -61,13 +61,13 @@ def test_gradient_penalty_is_float32_under_mixed_precision() -> None:
 
 
 @pytest.mark.parametrize("norm", [1, 2])
-def test_a_normal_slice_that_is_parted_perfectly_costs_nothing(norm: int) -> None:
+def test_a_perfectly_separated_normal_slice_has_no_loss(norm: int) -> None:
     x = torch.rand(2, 1, 4, 4) * 2 - 1
     terms = SeparationLoss(norm=norm)(x, x, torch.zeros_like(x), torch.tensor([True, True]))
     assert float(sum(terms.values())) == pytest.approx(0.0, abs=2e-4)
 
 
-def test_the_separators_terms_are_weighted_as_the_text_says() -> None:
+def test_the_separators_loss_terms_have_the_papers_weights() -> None:
     x, normal, lesions = torch.full((2, 1, 2, 2), 0.5), torch.full((2, 1, 2, 2), 0.2), torch.zeros(2, 1, 2, 2)
     is_normal, critic_score = torch.tensor([True, False]), torch.tensor([1.0, 3.0])
     terms = SeparationLoss()(x, normal, lesions, is_normal, critic_score)
@@ -79,7 +79,7 @@ def test_the_separators_terms_are_weighted_as_the_text_says() -> None:
     assert distance(x, normal, 2).tolist() == pytest.approx([0.3, 0.3])
 
 
-def test_networks_have_the_texts_shapes_and_ranges() -> None:
+def test_networks_have_the_papers_shapes_and_ranges() -> None:
     x = torch.rand(2, 1, 32, 48) * 2 - 1
     both = LesionSeparator(filters=4)(x)
     assert both.shape == (2, 2, 32, 48) and both.abs().max() <= 1
@@ -91,7 +91,7 @@ def test_networks_have_the_texts_shapes_and_ranges() -> None:
     assert critic.decision.in_features == 4 + 8 + 16  # the averages of all three down-sampled maps
 
 
-def test_each_step_teaches_one_network_and_leaves_the_other_bitwise_the_same() -> None:
+def test_each_step_trains_one_network_and_does_not_change_the_other() -> None:
     engine = trainer()
     taught = watch(engine)
     engine.run()
@@ -111,7 +111,7 @@ def test_mixed_precision_leaves_the_penalty_in_float32(monkeypatch: pytest.Monke
     assert seen[:4] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.bfloat16]
 
 
-def test_without_critic_there_are_no_terms_of_it() -> None:
+def test_without_critic_the_loss_has_no_adversarial_terms() -> None:
     engine = trainer(critic=False)
     engine.run()
     assert set(engine.state.output[0]) == {"reconstruction", "fidelity", "loss"}  # type: ignore[arg-type]

@@ -95,10 +95,12 @@ def one_device(device: int, folder: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def devices(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def devices(tmp_path_factory: pytest.TempPathFactory, prepared_processes: None) -> list[dict[str, Any]]:
     """What both have recorded."""
     folder = tmp_path_factory.mktemp("devices")
-    processes = multiprocessing.spawn(one_device, (str(folder),), nprocs=DEVICES, join=False)
+    processes = multiprocessing.start_processes(
+        one_device, (str(folder),), nprocs=DEVICES, join=False, start_method="forkserver"
+    )
     limit = time.monotonic() + PATIENCE
     try:
         while not processes.join(timeout=1):
@@ -115,7 +117,7 @@ def same(one: Weights, other: Weights) -> bool:
 
 @pytest.mark.parametrize("name", LABELS)
 @pytest.mark.parametrize("network", ["separator", "critic"])
-def test_devices_hold_bitwise_the_same_weights_though_their_slices_differ(
+def test_devices_hold_the_same_weights_bit_by_bit_although_their_slices_differ(
     network: str, name: str, devices: list[dict[str, Any]]
 ) -> None:
     one, other = ([weights[network] for weights in runs[name]["weights"]] for runs in devices)
@@ -123,7 +125,7 @@ def test_devices_hold_bitwise_the_same_weights_though_their_slices_differ(
     assert not same(one[0], one[1]), "it learns"
 
 
-def test_a_step_on_two_devices_is_that_of_one_on_the_slices_of_both(devices: list[dict[str, Any]]) -> None:
+def test_a_step_on_two_devices_equals_one_on_the_slices_of_both(devices: list[dict[str, Any]]) -> None:
     """For means over slices, with as many normal ones on each, and without penalty, whose points are random."""
     name = "without penalty"
     halves = [slices(name, device) for device in range(DEVICES)]
@@ -138,7 +140,7 @@ def test_a_step_on_two_devices_is_that_of_one_on_the_slices_of_both(devices: lis
         assert error < 1e-3 * missed, network  # beside what leaving the other device out would change
 
 
-def test_where_one_device_has_no_normal_slice_no_critic_is_taught(devices: list[dict[str, Any]]) -> None:
+def test_no_critic_is_trained_if_one_device_has_no_normal_slice(devices: list[dict[str, Any]]) -> None:
     for runs in devices:
         run = runs["no normal slice on one"]
         separators, critics = ([weights[key] for weights in run["weights"]] for key in ("separator", "critic"))
@@ -147,7 +149,7 @@ def test_where_one_device_has_no_normal_slice_no_critic_is_taught(devices: list[
         assert ["critic" in terms for terms in run["terms"]] == [True, False, True]
 
 
-def test_where_one_device_has_no_lesions_to_remove_none_takes_a_step(devices: list[dict[str, Any]]) -> None:
+def test_no_device_takes_a_step_if_one_has_no_lesions_to_remove(devices: list[dict[str, Any]]) -> None:
     for runs in devices:
         run = runs["no lesions on one"]
         for network in ("separator", "critic"):

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
-from pydicom.pixels import apply_color_lut, iter_pixels
 
 from ..dicom import check_pydicom
+from ..dicom import pixels as pydicom_pixels
 from ..reasons import cause
 from ..refused import Refused
 from ..sniff import is_dicom
@@ -126,14 +126,15 @@ def _decoded(path: Path, header: Any, count: int) -> Iterator[np.ndarray]:
     """Yield frames of uint8 or uint16 in the file's colours, YBR converted to RGB; one at a time is in memory."""
     syntax = header.file_meta.TransferSyntaxUID
     if syntax == pydicom.uid.DeflatedExplicitVRLittleEndian:
-        yield from iter_pixels(pydicom.dcmread(path))  # must be inflated at once
+        yield from pydicom_pixels.iter_pixels(pydicom.dcmread(path))  # must be inflated at once
     elif not header.preamble:
-        yield from iter_pixels(with_syntax(pydicom.dcmread(path, force=True)))  # pydicom opens no such path
+        # pydicom opens no such path
+        yield from pydicom_pixels.iter_pixels(with_syntax(pydicom.dcmread(path, force=True)))
     elif header.get("PhotometricInterpretation") == "YBR_FULL_422" and not syntax.is_encapsulated:
         for index in range(count):  # one decoder per frame: pydicom reads the second frame as YBR_FULL
-            yield from iter_pixels(path, indices=[index])
+            yield from pydicom_pixels.iter_pixels(path, indices=[index])
     else:
-        yield from iter_pixels(path)
+        yield from pydicom_pixels.iter_pixels(path)
 
 
 @contextmanager
@@ -174,7 +175,7 @@ def _colours(pixels: np.ndarray, header: Any) -> np.ndarray:
     """
     interpretation = header.get("PhotometricInterpretation", "MONOCHROME2")
     if interpretation == "PALETTE COLOR":
-        pixels = apply_color_lut(pixels, header)
+        pixels = pydicom_pixels.apply_color_lut(pixels, header)
         if pixels.dtype == np.uint16:
             pixels = pixels >> 8
     pixels = pixels.astype(np.uint8, copy=False)  # 8 bits stored in 16 allocated

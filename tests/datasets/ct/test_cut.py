@@ -28,7 +28,7 @@ def cut_phantoms(root: Path, output_dir: Path, *words: str) -> list[dict[str, st
         return list(csv.DictReader(file))
 
 
-def test_cut_slices_are_upright_windowed_and_chosen_by_their_lesions(tmp_path: Path) -> None:
+def test_slices_are_upright_windowed_and_chosen_by_their_lesions(tmp_path: Path) -> None:
     root, out = write_radiopaedia(tmp_path / "data", patients=2, size=(64, 48), slices=12), tmp_path / "mix"
     volumes = {  # (Z, Y, X): rows run to posterior, columns to the left
         (number, name): np.asarray(nibabel.as_closest_canonical(nibabel.load(path)).dataobj)[::-1, ::-1].T
@@ -58,7 +58,7 @@ def test_cut_slices_are_upright_windowed_and_chosen_by_their_lesions(tmp_path: P
     assert len(image_labels(out, "table")) == len(rows)
 
 
-def test_pictures_that_lie_otherwise_are_turned_and_keep_their_grey(tmp_path: Path) -> None:
+def test_rotated_images_become_upright_and_keep_their_grey_levels(tmp_path: Path) -> None:
     root = write_medseg_pictures(tmp_path / "data", slices=3, size=(64, 64))
     words = ["--picture_axes", "LP", "--label", "1", "--source", "s", "--patients", "unknown"]
     main(["--dataset_dir", str(root / "Imgs"), "--output_dir", str(tmp_path / "mix"), *words])
@@ -69,7 +69,7 @@ def test_pictures_that_lie_otherwise_are_turned_and_keep_their_grey(tmp_path: Pa
             np.testing.assert_array_equal(np.asarray(after), np.asarray(before.convert("L")).T)
 
 
-def test_what_cannot_be_cut_is_refused(tmp_path: Path) -> None:
+def test_volumes_that_cannot_be_cut_are_refused(tmp_path: Path) -> None:
     root = write_radiopaedia(tmp_path / "data", patients=2, size=(64, 64), slices=4)
     with pytest.raises(ValueError, match=r"the window from low to high; got 0, 0, 'scan', \(150\.0, -1350\.0\)"):
         cut_phantoms(root, tmp_path, "--label", "0", "--source", "s", "--window", "150", "-1350")

@@ -352,3 +352,47 @@ def test_files_of_other_modalities_are_no_cases(tmp_path: Path) -> None:
     save_slice(other, root / "mr.dcm")
     cases, run = listed(root)
     assert list(cases) == ["ct"] and run["not_read"] == {"mr.dcm": "modality MR is not CT"}
+
+
+def test_missing_and_empty_folders_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"No such folder: .*--dataset_dir"):
+        inference_cases(tmp_path / "nothing")
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(FileNotFoundError, match=r"No scan in .*: 1 files, 0 of them scans"):
+        inference_cases(tmp_path)
+
+
+def test_a_mixed_folder_is_listed_case_by_case(tmp_path: Path, hu: np.ndarray) -> None:
+    nibabel.save(nibabel.Nifti1Image(hu, np.eye(4)), tmp_path / "a.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(hu, np.eye(4)), tmp_path / "a_mask.nii.gz")
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png")
+    write_series(tmp_path / "patient" / "scan", hu)
+    write_dicom(tmp_path / "single.dcm", hu[0], series="1.2.9", z=0, instance=1)
+    write_dicom(tmp_path / "other", hu[0], series="1.2.10", z=0, instance=1)  # PACS exports often have no suffix
+    write_dicom(tmp_path / "patient" / "plan.dcm", hu[0], series="1.2.8", z=0, instance=1, modality="RTSTRUCT")
+    (tmp_path / "notes.txt").write_text("")
+    cases = inference_cases(tmp_path, exclude="*mask*")
+    assert [case["case"] for case in cases] == sorted(["a", "a_png", "patient/scan", "single", "other"])
+    assert {case["case"]: case["intensity"] for case in cases}["a_png"] == "8bit"
+    assert {case["case"]: len(case["image"]) for case in cases}["patient/scan"] == 4
+
+
+def test_of_two_series_in_one_folder_the_longer_is_taken_and_the_other_named(
+    tmp_path: Path, hu: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_series(tmp_path / "both", hu, series="1.2.5")
+    for index, pixels in enumerate(hu[:2]):
+        write_dicom(tmp_path / "both" / f"b{index}.dcm", pixels, series="1.2.6", z=2.5 * index, instance=index)
+    with caplog.at_level("INFO"):
+        (case,) = inference_cases(tmp_path)
+    assert case["case"] == "both" and len(case["image"]) == 4
+    assert "series used: 'chest' (4 slices, 2.50 mm); left out: 'chest' (2 slices): covers 5 of 10 mm." in caplog.text
+    assert {case["case"] for case in inference_cases(tmp_path, series="all")} == {"both_1.2.5", "both_1.2.6"}
+
+
+def test_an_unreadable_dicom_file_affects_no_other(tmp_path: Path, hu: np.ndarray) -> None:
+    write_dicom(tmp_path / "good.dcm", hu[0], series="1.2.9", z=0, instance=1)
+    (tmp_path / "bad.dcm").write_text("no DICOM")
+    cases = {case["case"].rsplit("/")[-1]: case for case in inference_cases(tmp_path)}
+    assert "error" not in cases["good"]
+    assert "bad.dcm: cannot be read" in cases["bad"]["error"]

@@ -87,14 +87,14 @@ def test_slices_with_lung_are_labelled_by_the_mask_and_split_by_patient() -> Non
             assert labels == {0: 1, 1: 1, 2: 0, 3: 0, 4: 0, 5: 0, 6: 0}
 
 
-def test_slices_in_doubt_are_tested_but_not_trained_on() -> None:
+def test_doubtful_slices_are_tested_but_not_trained_on() -> None:
     sets = image_label_sets(volumes(content="1131121110"), masks, smallest_lesion=4, normal_gap=1)
     taken = {name: {item["slice"]: item["label"] for item in items} for name, items in sets.items()}
     assert taken["training"] == taken["validation"] == {0: 0, 2: 1, 7: 0, 8: 0}
     assert taken["test"] == {0: 0, 1: 0, 2: 1, 3: 0, 4: 0, 5: 1, 6: 0, 7: 0, 8: 0}
 
 
-def test_pictures_and_volumes_go_together_and_truth_is_of_volumes_alone(tmp_path: Path) -> None:
+def test_images_and_volumes_mix_and_only_volumes_have_ground_truth(tmp_path: Path) -> None:
     cases = [*volumes(20), *pictures(tmp_path, {f"p{number}": [0, 1] for number in range(20)})]
     sets = image_label_sets(cases, masks)
     assert {item["source"] for item in sets["test"]} == {"a", "made"}
@@ -116,7 +116,7 @@ def test_pictures_and_volumes_go_together_and_truth_is_of_volumes_alone(tmp_path
         ({"smallest_lesion": 5}, "got 35 slices and no slices with lesions. Add patients"),
     ],
 )
-def test_sets_that_cannot_be(settings: dict[str, Any], message: str) -> None:
+def test_impossible_sets_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         image_label_sets(volumes(), masks, **settings)
 
@@ -127,7 +127,7 @@ def drawn(numbers: tuple[int | None, int | None] | None, seed: int = 0, **settin
     return {name: [(item["patient"], item["slice"], item["label"]) for item in items] for name, items in sets.items()}
 
 
-def test_as_many_slices_are_drawn_to_train_on_as_are_asked_for_and_the_others_stay(
+def test_the_requested_number_of_training_slices_is_drawn_and_other_sets_do_not_change(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.INFO):
@@ -142,7 +142,7 @@ def test_as_many_slices_are_drawn_to_train_on_as_are_asked_for_and_the_others_st
     assert drawn((1000, 1000)) == everything, "no more than there are"
 
 
-def test_the_draw_is_the_seeds_and_every_patient_gives_its_part() -> None:
+def test_the_seed_decides_the_draw_and_every_patient_is_in_it() -> None:
     for label, number, part in ((0, 72, {10, 11}), (1, 10, {1, 2})):  # of seven patients
         slices = [(patient, index) for patient, index, each in drawn((72, 10))["training"] if each == label]
         assert len(slices) == number
@@ -151,11 +151,11 @@ def test_the_draw_is_the_seeds_and_every_patient_gives_its_part() -> None:
     assert drawn((72, 10))["training"] != drawn((72, 10), seed=1)["training"]
 
 
-def test_slices_in_doubt_are_not_drawn() -> None:
+def test_doubtful_slices_are_not_drawn() -> None:
     assert not {index for _, index, _ in drawn((1000, 1000), normal_gap=5)["training"]} & set(range(25, 30))
 
 
-def test_pictures_without_lung_are_left_out_of_all_sets_and_told_of_once(
+def test_images_without_lung_are_left_out_of_all_sets_and_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cases = pictures(tmp_path, {f"p{number}": [0, 1, 0] for number in range(10)})
@@ -178,7 +178,7 @@ def test_pictures_without_lung_are_left_out_of_all_sets_and_told_of_once(
         image_label_sets(bare, masks)
 
 
-def test_a_lung_mask_that_is_given_decides_whether_a_picture_holds_lung(tmp_path: Path) -> None:
+def test_a_given_lung_mask_decides_whether_an_image_contains_lung(tmp_path: Path) -> None:
     cases = pictures(tmp_path, {f"p{number}": [0, 1] for number in range(10)})
     full, empty = (tmp_path / name for name in ("full.png", "empty.png"))
     for path, value in ((full, 255), (empty, 0)):
@@ -189,9 +189,7 @@ def test_a_lung_mask_that_is_given_decides_whether_a_picture_holds_lung(tmp_path
     assert taken == {case["case"] for case in cases} - {cases[1]["case"]}
 
 
-def test_lung_is_looked_for_in_no_more_pictures_than_a_draw_takes(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_lung_is_searched_only_in_images_that_are_drawn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cases = pictures(tmp_path, {f"p{number}": [0, 1] * 5 for number in range(10)})
     for number, case in enumerate(cases[::5]):
         picture(case["image"], number, lungs=False)
@@ -203,7 +201,7 @@ def test_lung_is_looked_for_in_no_more_pictures_than_a_draw_takes(
     assert looked == 12 + 30 + bare - 6, "what was drawn, 10 and 20 to validate and test with 2 and 4 without, no more"
 
 
-def test_pictures_that_cannot_be_read_are_named_before_training(tmp_path: Path) -> None:
+def test_unreadable_images_are_named_before_training(tmp_path: Path) -> None:
     cases = pictures(tmp_path, {f"p{number}": [0, 1] for number in range(10)})
     for number in (3, 8):
         cases[number]["image"].write_bytes(b"no picture %d" % number)
@@ -220,14 +218,14 @@ def test_labels_are_zero_or_one(label: Any, tmp_path: Path) -> None:
         image_label_sets(cases, masks)
 
 
-def test_the_same_picture_with_two_labels_is_refused_with_both_files(tmp_path: Path) -> None:
+def test_the_same_image_with_two_labels_is_refused_with_both_files(tmp_path: Path) -> None:
     cases = pictures(tmp_path, {name: [0, 1] for name in "pqrst"})
     cases[3]["image"].write_bytes(cases[0]["image"].read_bytes())
     with pytest.raises(ValueError, match=r"1 have two: .*a_p_0\.png has 0, .*a_q_1\.png has 1\. Remove one of each"):
         image_label_sets(cases, masks)
 
 
-def test_copies_of_a_picture_under_another_patient_are_left_out(
+def test_copies_of_an_image_under_another_patient_are_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cases = pictures(tmp_path, {name: [0, 1, 1] for name in "pqrst"})
@@ -239,7 +237,7 @@ def test_copies_of_a_picture_under_another_patient_are_left_out(
     assert "2 images are copies of others and are left out" in caplog.text
 
 
-def test_pictures_without_patient_count_as_one_each_with_a_warning(
+def test_images_without_patient_count_as_one_patient_each_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cases = [{**case, "patient": None} for case in pictures(tmp_path, {"p": [0, 1] * 10})]
@@ -249,7 +247,7 @@ def test_pictures_without_patient_count_as_one_each_with_a_warning(
     assert len(warned) == 1 and warned[0].startswith("20 cases name no patient (a_p_0, a_p_1, a_p_2, ...)")
 
 
-def test_sources_that_coincide_with_labels_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_warning_names_sources_that_coincide_with_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     normal = pictures(tmp_path, {f"n{number}": [0, 0] for number in range(20)}, source="north")
     ill = pictures(tmp_path, {f"i{number}": [1, 1] for number in range(20)}, source="south")
     mixed = pictures(tmp_path, {f"m{number}": [0, 1] for number in range(20)}, source="south")
@@ -264,7 +262,7 @@ def test_sources_that_coincide_with_labels_are_warned_of(tmp_path: Path, caplog:
 
 
 @pytest.mark.parametrize("key", ["lung", "image"])
-def test_a_lesion_mask_does_not_come_into_training_by_another_name(key: str) -> None:
+def test_a_lesion_mask_cannot_enter_training_under_another_name(key: str) -> None:
     cases = volumes()
     cases[4][key] = cases[4]["label"]
     with pytest.raises(

@@ -21,7 +21,7 @@ def write_consortium(root: Path) -> Path:
     return root
 
 
-def test_a_table_gives_its_pictures_with_what_it_knows_of_them(tmp_path: Path) -> None:
+def test_a_table_lists_images_with_label_patient_lung_and_source(tmp_path: Path) -> None:
     for name in ("a/1.png", "a/2.jpg", "lungs/1.png"):
         picture(tmp_path / name)
     write_table(tmp_path, ["a/1.png,0,p,lungs/1.png,north", "a/2.jpg, 1 ,,,"], "image,label,patient,lung,source")
@@ -66,7 +66,7 @@ def test_a_table_needs_its_columns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("heading", [[], ["imgpath"]])
 @pytest.mark.parametrize("before", ["", "data/CC-CCII/", "D:\\CC-CCII\\"])
-def test_slices_of_covid_without_lesions_are_not_taken(before: str, heading: list[str], tmp_path: Path) -> None:
+def test_slices_of_covid_patients_without_lesions_are_left_out(before: str, heading: list[str], tmp_path: Path) -> None:
     listed = ["NCP/3/100/0001.jpg", "NCP/4/100/0000.png", "CP/4/100/0002.jpg", "NCP/999/1/0000.png"]
     lines = [before + (name.replace("/", "\\") if "\\" in before else name) for name in listed]
     (write_consortium(tmp_path) / "lesions_slices.csv").write_text("\n".join([*heading, *lines]))
@@ -77,7 +77,7 @@ def test_slices_of_covid_without_lesions_are_not_taken(before: str, heading: lis
     assert {case["picture_axes"] for case in found} == {"PL"} and {case["source"] for case in found} == {"cc_ccii"}
 
 
-def test_without_a_list_every_slice_of_covid_counts_and_a_warning_says_so(
+def test_without_a_list_all_slices_of_covid_patients_count_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):

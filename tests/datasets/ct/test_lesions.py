@@ -77,14 +77,14 @@ def lesions_cropped(label: torch.Tensor) -> torch.Tensor:
     return label[0, low[0] : high[0], low[1] : high[1]].clamp(max=2)  # lung and background are one in pictures
 
 
-def test_pictures_lie_as_the_volumes_do(layouts: dict[str, Path]) -> None:
+def test_images_have_the_orientation_of_the_volumes(layouts: dict[str, Path]) -> None:
     nifti = SliceDataset(lesions(layouts["medseg"]), preprocessing())
     pictures = SliceDataset(lesions(layouts["pictures"]), preprocessing())
     for volume, picture in zip(nifti, pictures, strict=True):
         assert torch.equal(lesions_cropped(volume["label"]), lesions_cropped(picture["label"]))
 
 
-def test_real_pictures_lie_as_declared(real_data: Callable[[str], Path]) -> None:
+def test_real_images_have_the_declared_orientation(real_data: Callable[[str], Path]) -> None:
     """The spine is posterior: the brightest pixels of most chest slices lie in the posterior half."""
     root = real_data("ct_medseg_slices") / "train"
     data = SliceDataset(lesions(root), preprocessing())
@@ -112,7 +112,7 @@ def test_every_file_is_decoded_once(layouts: dict[str, Path], monkeypatch: pytes
     assert len(reads) == 3 and len(set(reads)) == 3  # image, mask, lung
 
 
-def test_files_are_read_side_by_side_and_planes_keep_their_order() -> None:
+def test_files_are_read_in_parallel_and_slices_keep_their_order() -> None:
     threads, calls, most = torch.get_num_threads(), 0, 0
     meeting, lock = threading.Barrier(3, timeout=20), threading.Lock()
 
@@ -150,7 +150,7 @@ def test_volumes_give_all_their_slices_in_one_orientation(layouts: dict[str, Pat
         assert bone[:, 1].median() > 32, "the spine is posterior in every slice"
 
 
-def test_no_patient_is_on_both_sides(layouts: dict[str, Path]) -> None:
+def test_no_patient_is_in_both_training_and_validation(layouts: dict[str, Path]) -> None:
     cases = lesions(layouts["radiopaedia"])
     held_out: list[str] = []
     for fold in range(5):
@@ -200,7 +200,7 @@ def test_impossible_splits_are_refused(layouts: dict[str, Path], settings: dict[
         split(lesions(layouts["radiopaedia"]), **settings)
 
 
-def test_missing_partners_are_all_named(tmp_path: Path) -> None:
+def test_all_images_without_a_mask_are_named(tmp_path: Path) -> None:
     write_radiopaedia(tmp_path / "data", patients=2, size=(64, 64), slices=2)
     (tmp_path / "data" / "rp_msk" / "1.nii.gz").rename(tmp_path / "data" / "rp_msk" / "3.nii.gz")
     with pytest.raises(
@@ -219,7 +219,7 @@ def test_unknown_layouts_list_the_known_ones(tmp_path: Path) -> None:
         lesions(tmp_path / "nothing")
 
 
-def test_every_bad_case_is_reported_not_just_the_first(tmp_path: Path) -> None:
+def test_all_bad_cases_are_reported(tmp_path: Path) -> None:
     root = tmp_path / "data"
     write_radiopaedia(root, patients=5, size=(64, 64), slices=3)
 

@@ -42,7 +42,7 @@ def sizes(patients: int, **settings: Any) -> list[int]:
     return [len(members) for members in three_way_split(cases(patients), **settings).values()]
 
 
-def test_severity_is_the_folders_class_and_none_in_other_places(tmp_path: Path) -> None:
+def test_severity_is_the_class_of_the_folder_if_it_has_one(tmp_path: Path) -> None:
     places = {"study_1": "CT-4", "study_2": "ours", "study_3": "."}
     found = mosmed_studies(lay_out(tmp_path, places, list(places)))
     assert {case["patient"]: case["severity"] for case in found} == {
@@ -70,7 +70,7 @@ def test_studies_without_mask_are_named_in_the_log(
     assert line in [record.getMessage() for record in caplog.records]
 
 
-def test_nothing_is_said_where_every_study_has_a_mask(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_logged_if_every_study_has_a_mask(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         mosmed_studies(lay_out(tmp_path, {"study_1": "."}, ["study_1"]))
     assert "without mask" not in caplog.text
@@ -88,7 +88,7 @@ def test_studies_without_any_mask_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("copy", ["CT-2/study_1.nii.gz", "study_1.nii.gz", "CT-1/study_1.nii"])
-def test_a_study_that_is_there_twice_is_refused_with_both_files(copy: str, tmp_path: Path) -> None:
+def test_a_duplicate_study_is_refused_with_both_files(copy: str, tmp_path: Path) -> None:
     studies = lay_out(tmp_path, {"study_1": "CT-1", "study_2": "CT-2"}, ["study_1"]) / "studies"
     shutil.copy(studies / "CT-1" / "study_1.nii.gz", studies / copy)
     with pytest.raises(ValueError, match="Every study needs a unique name, 1 names occur twice") as error:
@@ -151,7 +151,7 @@ def test_no_set_is_empty_and_no_patient_lost_for_any_shares(rng: np.random.Gener
         ([{"case": "a", "patient": None}, *cases(5)], (35, 5, 10), r"needs a patient for every case.*1 cases \(a"),
     ],
 )
-def test_splits_that_cannot_be(datalist: list[dict[str, Any]], shares: tuple[float, ...], message: str) -> None:
+def test_impossible_splits_are_refused(datalist: list[dict[str, Any]], shares: tuple[float, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         three_way_split(datalist, shares)
 

@@ -61,7 +61,7 @@ def test_patients_lie_on_one_side_and_half_of_the_slices_hold_infection() -> Non
     assert all(case["slice"] < 110 for members in sets.values() for case in members), "slices without lung are left out"
 
 
-def test_the_texts_split_has_the_texts_numbers() -> None:
+def test_the_papers_split_has_the_papers_numbers() -> None:
     """CT 1-9: 713 slices with lung, 373 with infection, table 1: 440, 60, and 213 to test (printed 214)."""
     last = {**cases(1, 373 - 8 * 41, 340 - 8 * 37)[0], "patient": "8", "image": "8.nii.gz"}
     volumes = [*cases(8, 41, 37), last]
@@ -72,7 +72,7 @@ def test_the_texts_split_has_the_texts_numbers() -> None:
     assert {case["patient"] for case in sets["training"]} & {case["patient"] for case in sets["test"]}, "it leaks"
 
 
-def test_fewer_training_slices_are_part_of_more_and_are_tested_alike() -> None:
+def test_fewer_training_slices_are_a_subset_of_more_with_the_same_test_set() -> None:
     few, more = (slice_sets(cases(10, 60, 50), masks, training=count) for count in (50, 200))
     assert names(few["training"]) < names(more["training"]) and len(few["training"]) == 50
     assert names(few["test"]) == names(more["test"]) and names(few["validation"]) == names(more["validation"])
@@ -83,13 +83,13 @@ def test_every_patient_is_tested_once_over_the_folds() -> None:
     assert sorted(patient for each in tested for patient in each) == sorted(str(number) for number in range(10))
 
 
-def test_where_a_kind_runs_short_the_other_fills_up() -> None:
+def test_slices_of_one_kind_replace_missing_slices_of_the_other() -> None:
     sets = slice_sets(cases(5, with_infection=20, without=2), masks, training=40, validation=10)
     assert len(sets["training"]) == 40
     assert sum(not case["infected"] for case in sets["training"]) == 6
 
 
-def test_too_few_slices_are_dealt_in_the_texts_proportions() -> None:
+def test_too_few_slices_are_split_in_the_papers_proportions() -> None:
     sets = slice_sets(cases(3, with_infection=40, without=20), masks, kind="paper")
     assert [len(sets[name]) for name in sets] == [120 * 440 // 714 + 60 * 440 // 714, 10 + 5, 180 - 109 - 15]
 
@@ -104,7 +104,7 @@ def test_too_few_slices_are_dealt_in_the_texts_proportions() -> None:
         ({"fold": 5}, "fold 5"),
     ],
 )
-def test_splits_that_cannot_be(settings: dict[str, Any], message: str) -> None:
+def test_impossible_splits_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         slice_sets(cases(10, 4, 4), masks, **settings)
 
@@ -121,9 +121,7 @@ def test_split_all_is_for_evaluating(tmp_path: Path) -> None:
         record_sets(sets, tmp_path)
 
 
-def test_coronacases_are_taken_and_grey_levels_refused_by_name(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_coronacases_are_read_and_grey_levels_refused_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = write_coronacases(tmp_path / "data", patients=3, size=(64, 64), slices=4)
     for folder in ("COVID-19-CT-Seg_20cases", "Infection_Mask", "Lung_Mask"):
         shutil.copy(root / folder / "coronacases_001.nii.gz", root / folder / "radiopaedia_4_85506_1.nii.gz")
@@ -159,7 +157,7 @@ def test_mosmed_gives_the_studies_with_masks_and_their_lungs_are_found(tmp_path:
         ("/data", "phantom", "The source phantom needs no folder, got /data"),
     ],
 )
-def test_sources_that_do_not_fit_their_folder(root: str, source: str, message: str) -> None:
+def test_sources_that_do_not_fit_their_folder_are_refused(root: str, source: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         infection(root, source)
 

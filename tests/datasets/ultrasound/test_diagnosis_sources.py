@@ -36,7 +36,7 @@ def pocus(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_pocus_names_give_diagnosis_and_its_table_the_patient(pocus: Path) -> None:
+def test_file_names_of_pocus_give_the_diagnosis_and_its_table_the_patient(pocus: Path) -> None:
     cases = diagnoses(pocus)
     assert Counter(case["label"] for case in cases) == {"normal": 8, "pneumonia": 16, "COVID-19": 9}
     alone = [case for case in cases if case["patient"] is None]
@@ -62,7 +62,7 @@ def test_folds_of_diagnoses_keep_patients_or_clips_together(pocus: Path, fold: i
     assert 2 <= counts["normal"] <= 3 and 5 <= counts["pneumonia"] <= 6 and 2 <= counts["COVID-19"] <= 3
 
 
-def test_all_frames_of_a_clip_are_in_one_fold_and_sampled_as_told(pocus: Path) -> None:
+def test_all_frames_of_a_clip_are_in_one_fold_and_sampled_at_the_given_rate(pocus: Path) -> None:
     sides = split(diagnoses(pocus), "paper", folds=3, stratify="label")
     transform = Compose([LoadFramed("image"), NameIndexd("label", ["normal", "pneumonia", "COVID-19"])])
     frames = [
@@ -76,7 +76,7 @@ def test_all_frames_of_a_clip_are_in_one_fold_and_sampled_as_told(pocus: Path) -
     assert [float(item["image"].mean()) for item in first] == pytest.approx([0, 40, 80], abs=3)
 
 
-def test_folders_named_by_class(tmp_path: Path) -> None:
+def test_folders_may_be_named_by_class(tmp_path: Path) -> None:
     save_clip(tmp_path / "normal" / "anna" / "left.mp4")
     save_image(tmp_path / "normal" / "anna" / "right.png", np.zeros((8, 8)))
     save_clip(tmp_path / "COVID-19" / "clip.mp4")
@@ -92,7 +92,7 @@ def test_folders_named_by_class(tmp_path: Path) -> None:
     }
 
 
-def test_a_manifest_is_held_to_its_files_and_words(tmp_path: Path) -> None:
+def test_a_manifest_is_checked_for_missing_files_labels_and_columns(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png", np.zeros((4, 4)))
     table = tmp_path / "manifest.csv"
     table.write_text("file,label,patient\na.png,covid,7\nb.png,regular,8\n")
@@ -119,7 +119,7 @@ def test_a_class_with_too_few_patients_is_named(tmp_path: Path) -> None:
         split(diagnoses(tmp_path), "patient", folds=3, stratify="label")
 
 
-def test_a_folder_of_no_known_layout_says_which_are_known(tmp_path: Path) -> None:
+def test_an_unknown_layout_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
     for dataset, known in ((pixel_labels, "images/<patient>_"), (diagnoses, "manifest.csv with")):
         with pytest.raises(FileNotFoundError, match=rf"none of the known layouts: .*{re.escape(known)}.*holds: scans"):

@@ -49,7 +49,7 @@ def test_152_images_become_912_in_three_sets_of_304(semantic_lung: Path) -> None
 
 
 @pytest.mark.parametrize("fold", [0, 1, 2])
-def test_no_patient_is_on_both_sides_unless_the_text_is_followed(semantic_lung: Path, fold: int) -> None:
+def test_only_the_papers_split_has_patients_on_both_sides(semantic_lung: Path, fold: int) -> None:
     cases = pixel_labels(semantic_lung)
     sides = split_augmented(cases, "patient", fold=fold)
     patients = [{case["patient"] for case in sides[side]} for side in ("training", "validation")]

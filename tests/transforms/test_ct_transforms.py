@@ -1,17 +1,13 @@
-"""Intensities are held to their declaration, normalisation to the slice, labels to the classes."""
+"""Intensities are checked against their declaration; each slice is normalised by itself."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
 from monai.transforms import NormalizeIntensity
 
 from common.transforms.ct import NormalizeSlicesd, WindowCTd, check_intensity
-from common.transforms.masks import ClassIndexd
-
-MEDSEG = ["ground-glass", "consolidation", "lung", "background"]
 
 
 def test_hounsfield_units_are_clipped_to_the_window() -> None:
@@ -19,7 +15,7 @@ def test_hounsfield_units_are_clipped_to_the_window() -> None:
     assert item["image"].tolist() == [-1000.0, -1000.0, -300.0, 100.0, 100.0]
 
 
-def test_grey_levels_are_spread_over_the_window() -> None:
+def test_grey_levels_are_mapped_to_the_window() -> None:
     item = WindowCTd("image", (-1000, 100))({"image": torch.tensor([0.0, 51.0, 255.0]), "intensity": "8bit"})
     assert item["image"].tolist() == pytest.approx([-1000.0, -780.0, 100.0])  # 51 / 255 is a fifth of 1100 HU
 
@@ -50,7 +46,7 @@ def test_unknown_intensity_is_refused() -> None:
         check_intensity(torch.zeros(2), "raw", "scan_7")
 
 
-def test_each_slice_is_normalised_as_if_alone(rng: np.random.Generator) -> None:
+def test_each_slice_is_normalised_by_itself(rng: np.random.Generator) -> None:
     volume = torch.from_numpy(rng.normal(-500, 200, (1, 7, 9, 3)).astype(np.float32))
     expected = [NormalizeIntensity()(volume[..., index]) for index in range(3)]  # MONAI's, on single slices
     whole = NormalizeSlicesd("image")({"image": volume.clone()})["image"]
@@ -62,37 +58,3 @@ def test_each_slice_is_normalised_as_if_alone(rng: np.random.Generator) -> None:
 
 def test_a_constant_slice_becomes_zeros() -> None:
     assert NormalizeSlicesd("image")({"image": torch.full((1, 4, 4, 1), -1000.0)})["image"].abs().max() == 0
-
-
-def compose(lesions: list[float], lung: list[float] | None, classes: list[str]) -> list[int]:
-    item = {
-        "image": MetaTensor(torch.zeros(1, len(lesions), 1, 1)),
-        "label": MetaTensor(torch.tensor(lesions)[None, :, None, None]),
-    }
-    if lung is not None:
-        item["lung"] = MetaTensor(torch.tensor(lung)[None, :, None, None])
-    return ClassIndexd("label", classes)(item)["label"].flatten().tolist()
-
-
-def test_lesions_win_over_lung_and_effusion_is_background() -> None:
-    #                                none, lung, ggo outside lung mask, ggo, consolidation, effusion
-    assert compose([0, 0, 1, 1, 2, 3], [0, 2, 0, 1, 1, 0], MEDSEG) == [3, 2, 0, 0, 1, 3]
-
-
-def test_three_classes_count_consolidation_as_ground_glass() -> None:
-    assert compose([0, 0, 1, 2], [0, 1, 1, 1], ["ground-glass", "lung", "background"]) == [2, 1, 0, 0]
-
-
-def test_without_a_lung_mask_lung_stays_background() -> None:
-    assert compose([0, 1, 2], None, MEDSEG) == [3, 0, 1]
-
-
-def test_unknown_label_values_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"0, 1 \(ground-glass\), 2 \(consolidation\), 3 \(effusion\), got 0, 7\."):
-        compose([0, 7], None, MEDSEG)
-
-
-def test_masks_of_another_shape_are_refused() -> None:
-    item = {"image": MetaTensor(torch.zeros(1, 4, 4, 2)), "label": MetaTensor(torch.zeros(1, 4, 4, 3))}
-    with pytest.raises(ValueError, match=r"lesion mask must have the image's shape \(4, 4, 2\), got \(4, 4, 3\)"):
-        ClassIndexd("label", MEDSEG)(item)

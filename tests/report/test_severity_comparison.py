@@ -49,7 +49,7 @@ def read(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_tables_hold_what_was_counted_by_hand(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_tables_agree_with_counts_by_hand(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_lesions(tmp_path, STUDIES)
     with caplog.at_level(logging.INFO):
         compare_with_folders(tmp_path)
@@ -72,7 +72,7 @@ def test_tables_hold_what_was_counted_by_hand(tmp_path: Path, caplog: pytest.Log
 
 
 @pytest.mark.parametrize("studies", [{}, {"study_0255": 0.1, "CT-5/study_1": 0.1, "x/CT-1": 0.1, "CT-1_b/a": None}])
-def test_nothing_is_written_or_said_without_class_folders(
+def test_nothing_is_written_or_logged_without_class_folders(
     studies: dict[str, float | None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_lesions(tmp_path, studies)
@@ -81,7 +81,7 @@ def test_nothing_is_written_or_said_without_class_folders(
     assert [path.name for path in tmp_path.iterdir()] == ["lesions.csv"] and not caplog.records
 
 
-def test_studies_without_lung_alone_are_named_and_leave_no_table(
+def test_if_all_studies_lack_lung_they_are_named_and_no_table_is_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_lesions(tmp_path, {"CT-3/study_0350": None})
@@ -101,7 +101,8 @@ def test_a_missing_table_is_an_error(tmp_path: Path) -> None:
         compare_with_folders(tmp_path)
 
 
-def test_a_configs_run_list_compares_what_the_step_before_it_wrote(tmp_path: Path) -> None:
+def test_a_config_can_compare_the_table_of_its_previous_step(tmp_path: Path) -> None:
+    """The step after it finds the result."""
     compare = {"_target_": "common.report.severity_comparison.compare_with_folders", "output_dir": str(tmp_path)}
     parser = ConfigParser({"write": write_lesions, "folder": tmp_path, "found": tmp_path / "severity.csv"})
     parser["run"] = ["$@write(@folder, {'CT-1/study_1': 0.1})", compare, "$@found.rename(@found.with_name('kept'))"]

@@ -1,0 +1,70 @@
+"""Masks: labels become classes; pixels outside the lungs are set to one value."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from common.transforms.masks import ClassIndexd, OutsideLungd
+
+MEDSEG = ["ground-glass", "consolidation", "lung", "background"]
+
+
+def compose(lesions: list[float], lung: list[float] | None, classes: list[str]) -> list[int]:
+    item = {
+        "image": MetaTensor(torch.zeros(1, len(lesions), 1, 1)),
+        "label": MetaTensor(torch.tensor(lesions)[None, :, None, None]),
+    }
+    if lung is not None:
+        item["lung"] = MetaTensor(torch.tensor(lung)[None, :, None, None])
+    return ClassIndexd("label", classes)(item)["label"].flatten().tolist()
+
+
+def test_lesions_take_precedence_over_lung_and_effusion_is_background() -> None:
+    #                                none, lung, ggo outside lung mask, ggo, consolidation, effusion
+    assert compose([0, 0, 1, 1, 2, 3], [0, 2, 0, 1, 1, 0], MEDSEG) == [3, 2, 0, 0, 1, 3]
+
+
+def test_three_classes_count_consolidation_as_ground_glass() -> None:
+    assert compose([0, 0, 1, 2], [0, 1, 1, 1], ["ground-glass", "lung", "background"]) == [2, 1, 0, 0]
+
+
+def test_without_a_lung_mask_lung_stays_background() -> None:
+    assert compose([0, 1, 2], None, MEDSEG) == [3, 0, 1]
+
+
+def test_unknown_label_values_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"0, 1 \(ground-glass\), 2 \(consolidation\), 3 \(effusion\), got 0, 7\."):
+        compose([0, 7], None, MEDSEG)
+
+
+def test_masks_of_another_shape_are_refused() -> None:
+    item = {"image": MetaTensor(torch.zeros(1, 4, 4, 2)), "label": MetaTensor(torch.zeros(1, 4, 4, 3))}
+    with pytest.raises(ValueError, match=r"lesion mask must have the image's shape \(4, 4, 2\), got \(4, 4, 3\)"):
+        ClassIndexd("label", MEDSEG)(item)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 2), (1, 2, 2, 3)])
+def test_pixels_outside_the_lung_take_one_value_and_those_inside_do_not_change(shape: tuple[int, ...]) -> None:
+    image = torch.rand(shape)
+    lung = torch.zeros(shape, dtype=torch.uint8)
+    lung[0, 1] = 1
+    item = OutsideLungd(keys="image", value=-3.0)({"image": image, "lung": lung})
+    assert torch.equal(item["image"][0, 1], image[0, 1]) and (item["image"][0, 0] == -3).all()
+    assert (image >= 0).all(), "what came in is as it was"
+
+
+@pytest.mark.parametrize(
+    ("lung", "message"),
+    [
+        (
+            torch.zeros(1, 4, 4),
+            r"study_7: the lung mask must be positive in the lung, got only zeros, shape \(1, 4, 4\)",
+        ),
+        (torch.ones(1, 2, 2), r"study_7: the lung mask must have the image's shape \(1, 4, 4\), got \(1, 2, 2\)"),
+    ],
+)
+def test_an_empty_lung_mask_and_one_of_another_shape_are_refused(lung: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OutsideLungd(keys="image")({"image": torch.ones(1, 4, 4), "lung": lung, "case": "study_7"})
