@@ -78,7 +78,7 @@ def test_burden_rejects_wrong_arguments() -> None:
 
 def test_the_table_keeps_finished_cases_and_can_start_again(tmp_path: Path) -> None:
     path = tmp_path / "out" / "lesions.csv"
-    for _ in range(2):  # the second run starts the file anew
+    for _ in range(2):  # the second run starts the file again
         table = BurdenTable(path, VALUES)
         table.append("a/1", lesion_burden(*block(), VALUES, 0.01), "network")
         table.append("b, c", lesion_burden(*block(), VALUES, None), "threshold")

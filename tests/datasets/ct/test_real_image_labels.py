@@ -1,4 +1,4 @@
-"""Real pictures with lesions and real normal slices are mixed by three commands, trained on and segmented."""
+"""Real images with lesions and real normal slices: mixed by three commands, trained on and segmented."""
 
 from __future__ import annotations
 
