@@ -1,4 +1,4 @@
-"""Images with a label for the slice as a whole, for tests."""
+"""Images with one label per slice, for tests."""
 
 from __future__ import annotations
 

@@ -119,7 +119,8 @@ def commit_copy(folder: Path) -> Path:
     left_out = shutil.ignore_patterns("__pycache__", "models", "eval", ".*")
     for name in ("common", "bundles"):
         shutil.copytree(ROOT / name, folder / name, ignore=left_out)
-    shutil.copy(ROOT / "LICENSE", folder)
+    for name in ("LICENSE", ".gitignore"):
+        shutil.copy(ROOT / name, folder)
     git(folder, "init", "--quiet")
     git(folder, "add", ".")
     git(folder, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message", "As it is now")

@@ -1,4 +1,4 @@
-"""Inferers give what the network alone gives, faster."""
+"""Inferers give the same results as the network alone, faster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lung mask by threshold: synthetic bodies whose lungs are known, and real scans."""
+"""Lung mask by threshold, on synthetic bodies with known lungs and on real scans."""
 
 from __future__ import annotations
 

@@ -10,23 +10,23 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score, precision_s
 from common.metrics import accuracy, confusion, merged, pairs, per_class
 
 
-def matrix_of(truth: np.ndarray, told: np.ndarray, classes: int) -> torch.Tensor:
+def matrix_of(truth: np.ndarray, predicted: np.ndarray, classes: int) -> torch.Tensor:
     counts = torch.zeros(classes, classes, dtype=torch.long)
-    np.add.at(counts.numpy(), (truth.ravel(), told.ravel()), 1)
+    np.add.at(counts.numpy(), (truth.ravel(), predicted.ravel()), 1)
     return counts
 
 
 def test_scores_agree_with_scikit_learn(rng: np.random.Generator) -> None:
-    truth, told = rng.integers(0, 5, (2, 400))
-    counts = matrix_of(truth, told, 5)
+    truth, predicted = rng.integers(0, 5, (2, 400))
+    counts = matrix_of(truth, predicted, 5)
     references = {"iou": jaccard_score, "precision": precision_score, "recall": recall_score, "f1": f1_score}
     for score, reference in references.items():
-        assert per_class(counts, score).tolist() == pytest.approx(reference(truth, told, average=None)), score
-    assert float(accuracy(counts)) == pytest.approx(accuracy_score(truth, told))
+        assert per_class(counts, score).tolist() == pytest.approx(reference(truth, predicted, average=None)), score
+    assert float(accuracy(counts)) == pytest.approx(accuracy_score(truth, predicted))
 
 
 def test_a_class_absent_from_the_ground_truth_has_no_score_and_one_never_predicted_scores_zero() -> None:
-    counts = torch.tensor([[3, 0, 1], [2, 0, 0], [0, 0, 0]])  # truth: 4, 2, 0; told: 5, 0, 1
+    counts = torch.tensor([[3, 0, 1], [2, 0, 0], [0, 0, 0]])  # truth: 4, 2, 0; predicted: 5, 0, 1
     assert per_class(counts, "iou").tolist() == pytest.approx([3 / 6, 0.0, float("nan")], nan_ok=True)
     assert per_class(counts, "precision").tolist() == pytest.approx([3 / 5, 0.0, float("nan")], nan_ok=True)
     with pytest.raises(ValueError, match="Unknown score 'dice'"):
@@ -35,17 +35,17 @@ def test_a_class_absent_from_the_ground_truth_has_no_score_and_one_never_predict
 
 def test_merging_classes_of_the_matrix_equals_merging_the_labels(rng: np.random.Generator) -> None:
     groups = [0, 1, 2, 2, 3, 3, 3]  # dense to sparse
-    truth, told = rng.integers(0, 7, (2, 300))
+    truth, predicted = rng.integers(0, 7, (2, 300))
     table = np.array(groups)
-    assert torch.equal(merged(matrix_of(truth, told, 7), groups), matrix_of(table[truth], table[told], 4))
+    assert torch.equal(merged(matrix_of(truth, predicted, 7), groups), matrix_of(table[truth], table[predicted], 4))
 
 
 def test_one_hot_and_index_labels_fill_the_same_matrix(rng: np.random.Generator) -> None:
-    truth, told = (torch.from_numpy(rng.integers(0, 3, (6, 8))) for _ in range(2))
+    truth, predicted = (torch.from_numpy(rng.integers(0, 3, (6, 8))) for _ in range(2))
     onehot = torch.nn.functional.one_hot
-    pixels = [{"pred": onehot(told, 3).movedim(-1, 0).float(), "label": onehot(truth, 3).movedim(-1, 0)}]
-    frames = [{"pred": onehot(a, 3).float(), "label": b} for a, b in zip(told.ravel(), truth.ravel(), strict=True)]
-    expected = matrix_of(truth.numpy(), told.numpy(), 3)
+    pixels = [{"pred": onehot(predicted, 3).movedim(-1, 0).float(), "label": onehot(truth, 3).movedim(-1, 0)}]
+    frames = [{"pred": onehot(a, 3).float(), "label": b} for a, b in zip(predicted.ravel(), truth.ravel(), strict=True)]
+    expected = matrix_of(truth.numpy(), predicted.numpy(), 3)
     for output in (pixels, frames):
         metric = confusion(3)
         metric.update(pairs(output))

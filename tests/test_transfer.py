@@ -1,4 +1,4 @@
-"""Weights load whole or not at all, and never as code."""
+"""Weights load completely or not at all, and never as code."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def save(path: Path, array: np.ndarray, affine: np.ndarray) -> str:
 
 
 def chest(lesion: tuple[slice, slice, slice] | None = None) -> np.ndarray:
-    """Two blocks of lung, 3, in LPS order, voxels of 4 mm; a lesion, 1, where it is asked for."""
+    """Two blocks of lung, 3, in LPS order, voxels of 4 mm; with a lesion, 1, if one is given."""
     mask = np.zeros((60, 40, 50), np.uint8)
     mask[5:27, 5:35, 5:45] = mask[33:55, 5:35, 5:45] = 3
     if lesion:

@@ -36,7 +36,7 @@ class Slices:
 
 def trainer(critic: bool = True, epochs: int = 1, rate: float = 2e-4, **settings: Any) -> SeparationTrainer:
     torch.manual_seed(0)
-    separator, judge = settings.pop("separator", None) or LesionSeparator(filters=4), Critic(filters=4)
+    separator, critic_network = settings.pop("separator", None) or LesionSeparator(filters=4), Critic(filters=4)
     defaults = {
         "train_data_loader": DataLoader(Slices(), batch_size=4),  # type: ignore[arg-type]
         "loss": SeparationLoss(),
@@ -46,15 +46,15 @@ def trainer(critic: bool = True, epochs: int = 1, rate: float = 2e-4, **settings
         max_epochs=epochs,
         separator=separator,
         optimizer=torch.optim.Adam(separator.parameters(), rate),
-        critic=judge if critic else None,
-        critic_optimizer=torch.optim.Adam(judge.parameters(), rate),
+        critic=critic_network if critic else None,
+        critic_optimizer=torch.optim.Adam(critic_network.parameters(), rate),
         critic_loss=CriticLoss(),
         **(defaults | settings),
     )
 
 
 def watch(engine: SeparationTrainer) -> list[nn.Module]:
-    """The networks in the order in which they are taught; each step is held to leave the other bitwise the same."""
+    """The networks in the order of their steps; each step is checked to change only one of them."""
     taught: list[nn.Module] = []
     original = engine.step
 

@@ -1,4 +1,4 @@
-"""Annotation audit by hand-worked numbers, on phantoms and by pixels of its sheet."""
+"""Annotation audit by hand-worked numbers, on phantoms and by pixels of its figure."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 
 def pixels(folder: Path) -> np.ndarray:
-    """The sheet without its legend, (rows, columns, 3)."""
+    """The figure without its legend, (rows, columns, 3)."""
     with Image.open(folder / "audit.png") as picture:
         return np.asarray(picture.convert("RGB")).astype(int)[:-40]
 

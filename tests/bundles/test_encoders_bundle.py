@@ -1,4 +1,4 @@
-"""Four encoders on MosMedData: train, evaluate and infer; what the network sees; severity; what a user gets wrong."""
+"""Four encoders on MosMedData: train, evaluate and infer; what the network sees; severity; mistakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks come back on the input's own grid, and one bad case loses no other."""
+"""Masks lie on the input's own grid, and one bad case affects no other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TISSUE, AIR = 200, -1000  # HU
 
 
 class BrightNetwork(torch.nn.Module):
-    """Labels pixels above the mean of their slice as ground-glass, all others as background."""
+    """Classifies pixels above the slice's mean as ground-glass, all others as background, so that its mask is known."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) to logits (B, 4, H, W)."""
@@ -140,7 +140,7 @@ def test_in_a_mixed_folder_only_the_bad_files_have_no_mask(tmp_path: Path) -> No
     assert rows.keys() == {"good", "slice", "series", "one/alone"}
     voxel_ml = 0.7 * 0.8 * 5.0 / 1000
     assert float(rows["good"]["ground_glass_ml"]) == pytest.approx((values == TISSUE).sum() * voxel_ml, abs=0.001)
-    assert rows["slice"]["ground_glass_ml"] == "", "no file tells a picture's pixel size"
+    assert rows["slice"]["ground_glass_ml"] == "", "files of images record no pixel size"
     assert all((out / f"{case}_overlay.png").stat().st_size > 1000 for case in rows)
     mask = np.asarray(Image.open(out / "slice_mask.png"))
     np.testing.assert_array_equal(mask, (values[:, :, 1].T == TISSUE))
@@ -164,7 +164,7 @@ def test_real_slices_and_metaimage_complete(tmp_path: Path, real_data: Callable[
 
 def test_a_rotated_image_gives_a_mask_with_the_same_rotation(tmp_path: Path) -> None:
     values = np.clip((scan((64, 64, 5))[:, :, 1] + 1000) / 8, 0, 255).astype(np.uint8)
-    Image.fromarray(values).save(tmp_path / "side.png")  # rows run to the patient's left, as MedSeg's pictures
+    Image.fromarray(values).save(tmp_path / "side.png")  # rows run to the patient's left, as in MedSeg's images
     infer(tmp_path / "side.png", tmp_path / "out", picture_axes="LP")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "side_mask.png")), values > 0)
 

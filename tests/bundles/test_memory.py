@@ -1,4 +1,4 @@
-"""Whole volumes and long clips fit into an ordinary computer."""
+"""Complete volumes and long clips fit into the memory of an ordinary computer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training by MONAI's own runner: it learns, resumes to the same weights, and answers mistakes in one line."""
+"""Training by MONAI's own runner: it learns, resumes to the same weights, and reports mistakes in one line."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_the_audit_finds_planted_errors_and_nothing_in_a_clean_case(tmp_path: Pa
 
 @pytest.mark.slow
 def test_real_scans_go_through_inference_view_and_audit(tmp_path: Path, real_data: Callable[[str], Path]) -> None:
-    """A hemithorax with a tumour mask as truth, and a chest whose lung mask is known."""
+    """A hemithorax with a tumour mask as ground truth, and a chest whose lung mask is known."""
     pytest.importorskip("itk")
     ibsi, elastix = real_data("ct_ibsi_lung") / "nifti", real_data("ct_elastix_lung")
     for folder, name, words in (

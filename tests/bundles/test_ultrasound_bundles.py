@@ -1,4 +1,4 @@
-"""Both ultrasound bundles by MONAI's own runner: train, evaluate, hand weights over, infer, answer mistakes."""
+"""Both ultrasound bundles by MONAI's own runner: train, evaluate, transfer weights, infer, report mistakes."""
 
 from __future__ import annotations
 
@@ -141,12 +141,12 @@ def by_hand(weights: Path, clip: Path, pretraining: str) -> list[list[float]]:
     preprocessing, network = (parser.get_parsed_content(key) for key in ("train::preprocessing", "network_def"))
     network.load_state_dict(read_state_dict(weights))
     network.eval()
-    told = []
+    probabilities = []
     with torch.no_grad():
         for frame in frames(clip, 3):
             image = preprocessing({"image": frame.pixels, "label": "normal"})["image"].as_tensor().float()
-            told.append(network(image[None]).softmax(1)[0].tolist())
-    return told
+            probabilities.append(network(image[None]).softmax(1)[0].tolist())
+    return probabilities
 
 
 @pytest.mark.parametrize("configs", [SEGMENT, DIAGNOSE])

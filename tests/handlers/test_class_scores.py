@@ -19,7 +19,7 @@ from common.handlers.class_scores import ClassScores
 CLASSES = ["ground-glass", "consolidation", "lung", "background"]
 
 
-class Told(torch.nn.Module):
+class Predicted(torch.nn.Module):
     """Predicts the class that the image's value says."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -27,17 +27,17 @@ class Told(torch.nn.Module):
         return 20.0 * torch.nn.functional.one_hot(x[:, 0].long(), 4).movedim(-1, 1).float()
 
 
-def scores(told: np.ndarray, truth: np.ndarray, folder: Path) -> dict[str, dict[str, str]]:
+def scores(predicted: np.ndarray, truth: np.ndarray, folder: Path) -> dict[str, dict[str, str]]:
     """Evaluate as evaluate.yaml does; class maps (N, H, W)."""
     data = [
         {"image": torch.tensor(a)[None].float(), "label": torch.tensor(b)[None], "case": str(index), "slice": index}
-        for index, (a, b) in enumerate(zip(told, truth, strict=True))
+        for index, (a, b) in enumerate(zip(predicted, truth, strict=True))
     ]
     pair = from_engine(["pred", "label"])
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
         val_data_loader=DataLoader(Dataset(data), batch_size=2),
-        network=Told(),
+        network=Predicted(),
         postprocessing=Compose(
             [
                 Activationsd("pred", softmax=True),
@@ -57,28 +57,28 @@ def scores(told: np.ndarray, truth: np.ndarray, folder: Path) -> dict[str, dict[
 
 
 def test_pooled_f1_agrees_with_scikit_learn(tmp_path: Path, rng: np.random.Generator) -> None:
-    told, truth = rng.integers(0, 4, (2, 5, 16, 16))
-    found = scores(told, truth, tmp_path)
-    reference = f1_score(truth.ravel(), told.ravel(), average=None)
+    predicted, truth = rng.integers(0, 4, (2, 5, 16, 16))
+    found = scores(predicted, truth, tmp_path)
+    reference = f1_score(truth.ravel(), predicted.ravel(), average=None)
     assert [float(found[name]["f1"]) for name in CLASSES] == pytest.approx(reference, abs=1e-4)
     assert float(found["mean"]["f1"]) == pytest.approx(reference.mean(), abs=1e-4)
 
 
 def test_dice_and_iou_are_means_over_slices(tmp_path: Path, rng: np.random.Generator) -> None:
-    told, truth = rng.integers(0, 4, (2, 5, 16, 16))
-    found = scores(told, truth, tmp_path)
+    predicted, truth = rng.integers(0, 4, (2, 5, 16, 16))
+    found = scores(predicted, truth, tmp_path)
     for score, reference in (("dice", f1_score), ("iou", jaccard_score)):
-        values = [reference(b.ravel(), a.ravel(), average=None) for a, b in zip(told, truth, strict=True)]
+        values = [reference(b.ravel(), a.ravel(), average=None) for a, b in zip(predicted, truth, strict=True)]
         expected = np.mean(values, axis=0)
         assert [float(found[name][score]) for name in CLASSES] == pytest.approx(expected, abs=1e-4)
 
 
 def test_slices_without_a_class_count_in_f1_but_not_in_dice(tmp_path: Path) -> None:
     truth = np.full((2, 2, 2), 3)
-    told = truth.copy()
-    truth[0, 0] = told[0, 0] = 0  # two pixels of ground-glass, found
-    told[1, 0] = 0  # two pixels of ground-glass, where there are none
-    found = scores(told, truth, tmp_path)
+    predicted = truth.copy()
+    truth[0, 0] = predicted[0, 0] = 0  # two pixels of ground-glass, found
+    predicted[1, 0] = 0  # two pixels of ground-glass, where there are none
+    found = scores(predicted, truth, tmp_path)
     assert found["ground-glass"] == {
         "class": "ground-glass",
         "dice": "1.0000",

@@ -34,11 +34,11 @@ def test_scores_per_frame_agree_with_scikit_learn(tmp_path: Path, rng: np.random
     probabilities = rng.dirichlet([1, 1, 1], 60)
     truth = [index % 3 for index in range(60)]
     found = diagnosis_scores(probabilities, truth, [f"clip {index // 4}" for index in range(60)], tmp_path)
-    told = probabilities.argmax(1)
-    reference = precision_recall_fscore_support(truth, told, average=None, zero_division=0)
+    predicted = probabilities.argmax(1)
+    reference = precision_recall_fscore_support(truth, predicted, average=None, zero_division=0)
     for score, values in zip(("precision", "recall", "f1"), reference, strict=False):
         assert [float(found[name][f"frame_{score}"]) for name in DIAGNOSES] == pytest.approx(values, abs=1e-4)
-    assert float(found["mean"]["frame_accuracy"]) == pytest.approx(accuracy_score(truth, told), abs=1e-4)
+    assert float(found["mean"]["frame_accuracy"]) == pytest.approx(accuracy_score(truth, predicted), abs=1e-4)
     assert (tmp_path / "confusion.png").stat().st_size > 5000
 
 

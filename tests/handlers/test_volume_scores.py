@@ -16,7 +16,7 @@ PIXELS = 16
 
 
 def plane(hit: int, extra: int, missed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prediction and truth (1, PIXELS, 1) with these true positive, false positive and false negative pixels."""
+    """Prediction and ground truth (1, PIXELS, 1) with these true positive, false positive and false negative pixels."""
     pred, truth = torch.zeros(2, PIXELS)
     pred[: hit + extra] = 1
     truth[:hit] = truth[hit + extra : hit + extra + missed] = 1
@@ -53,7 +53,7 @@ def evaluate(volumes: dict[str, list[tuple[int, int, int]]], folder: Path) -> di
 
 
 def test_the_dice_of_a_volume_is_that_of_its_pooled_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # a: Dice 6/9, 0/4 and, of nothing, 1; pooled 3 hit, 1 extra, 6 missed: 6/13. b holds nothing and is told so.
+    # a: Dice 6/9, 0/4 and 1 for the empty slice; pooled 3 hit, 1 extra, 6 missed: 6/13. b: empty, as predicted.
     tables = evaluate({"a": [(3, 1, 2), (0, 0, 4), (0, 0, 0)], "b": [(0, 0, 0), (0, 0, 0)]}, tmp_path)
     assert tables["scores"] == [
         ["volumes", "0.730769", "1.000000", "0.461538", "2"],

@@ -36,7 +36,7 @@ def pytest_runtest_makereport() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def packages(request: pytest.FixtureRequest) -> Path:
-    """Packages of all bundles, a scan and a picture, each with its label map."""
+    """Packages of all bundles, a scan and an image, each with its label map."""
     folder: Path = request.config.getoption("--packages")
     return folder.resolve()
 

@@ -47,7 +47,7 @@ def python(*arguments: object, cwd: Path) -> str:
 
 
 def unzip(package: Path, models: Path, name: str = "") -> Path:
-    """Unpack a bundle among the app's models, if asked under another name; its folder."""
+    """Unpack a bundle among the app's models, possibly under another name, and return its folder."""
     with zipfile.ZipFile(package) as archive:
         archive.extractall(models)
     folder = models / package.name.partition("_v")[0]

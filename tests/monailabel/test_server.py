@@ -140,7 +140,7 @@ def test_uncertainty_is_scored_and_the_most_uncertain_scan_comes_next(server: Se
 
 
 def entropy_of(server: Server, image: str) -> float:
-    """The server reads what scoring has written when it is told that the file has changed."""
+    """The server reads the scores again after a request that says the file has changed."""
     for _ in range(50):
         info = server.ask("GET", f"datastore/image/info?image={image}").json()
         if "epistemic_entropy" in info:

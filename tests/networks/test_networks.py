@@ -1,4 +1,4 @@
-"""The networks are those of the texts."""
+"""The networks are those of the papers."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_logits_depend_only_on_the_averages_of_the_maps() -> None:
     by_hand = maps.mean((2, 3)) @ network.classifier.weight.T + network.classifier.bias
     torch.testing.assert_close(network.decide(maps), by_hand, atol=1e-6, rtol=0)
 
-    # Two pictures whose maps have one average get one diagnosis, whatever else differs: nothing goes round the maps
+    # Two images whose maps have equal averages get the same diagnosis: nothing bypasses the maps
     class Given(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x

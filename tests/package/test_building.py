@@ -113,8 +113,8 @@ def test_the_data_of_people_must_be_named(packages: Packages, tmp_path: Path) ->
     files = files_of(package("us_dense_seg", tmp_path / "dist", tmp_path, data="Clinic, 9 patients", allow_dirty=True))
     origin = json.loads(files["configs/metadata.json"])["weights"]["origin"]
     assert re.fullmatch(r"Trained \d{4}-\d\d-\d\d on Clinic, 9 patients\.", origin)
-    told = json.loads(files["configs/inference.json"])["initialize"][-1]
-    assert told["origin"] == origin and told["warn"] is False, "no warning where no phantoms were"
+    step = json.loads(files["configs/inference.json"])["initialize"][-1]
+    assert step["origin"] == origin and step["warn"] is False, "no warning where no phantoms were"
     assert not [name for name, content in files.items() if b"/data/clinic" in content]
 
 

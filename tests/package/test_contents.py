@@ -48,7 +48,7 @@ def test_a_package_names_no_machine_and_needs_nothing_of_this_repository(package
         assert not any(place in content for place in own) and not MACHINE.search(content), file
     configs = {file: content.decode() for file, content in files.items() if re.match(r"configs/.*\.json", file)}
     assert {f"configs/{step}.json" for step in ("train", "evaluate", "inference", "metadata")} <= configs.keys()
-    del configs["configs/metadata.json"]  # tells the command of the training, which was the repository's
+    del configs["configs/metadata.json"]  # holds the command of the training, which ran in the repository
     assert [file for file, text in configs.items() if re.search(r"\bcommon\.|\.yaml|bundles/", text)] == []
     targets = set(re.findall(r'"scripts\.([\w.]+)"', "".join(configs.values())))
     assert len(targets) > 10
@@ -139,8 +139,8 @@ def test_networks_load_in_python_and_export_to_torchscript_and_onnx(
     script, onnx = str(tmp_path / "exported.ts"), str(tmp_path / "model.onnx")
     monai.bundle.ckpt_export("network_def", filepath=script, meta_file="configs/metadata.json", **files)
     monai.bundle.onnx_export("network_def", filepath=onnx, meta_file="configs/metadata.json", **files)
-    packaged, told, _ = monai.bundle.load(bundle.name, bundle_dir="..", load_ts_module=True, device="cpu")
-    assert told["weights"] == metadata["weights"], "model.ts holds the metadata"
+    packaged, packaged_metadata, _ = monai.bundle.load(bundle.name, bundle_dir="..", load_ts_module=True, device="cpu")
+    assert packaged_metadata["weights"] == metadata["weights"], "model.ts holds the metadata"
     exported = torch.jit.load(script)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:No hash value provided"),
 ]
 
-TOLD = "These weights: Trained"
+ORIGIN = "These weights: Trained"
 
 # Steps by MONAI's command line in one process; between bundles MONAI Label forgets the modules of the one before.
 STEPS = """
@@ -96,7 +96,7 @@ def site(packages: Packages) -> Iterator[str]:
 def test_a_downloaded_package_is_verified_and_trains_evaluates_and_infers_in_its_folder(
     packages: Packages, site: str, data: Path, tmp_path: Path
 ) -> None:
-    """The commands of its page, as they stand there."""
+    """The commands of its page, unchanged."""
     name, images = "us_dense_seg", data / "labels" / "images"
     monai.bundle.download(name=name, url=f"{site}/{name}_{VERSION}.zip", bundle_dir=str(tmp_path))
     root, info = tmp_path / name, packages.dist / "model_info.json"
@@ -111,12 +111,12 @@ def test_a_downloaded_package_is_verified_and_trains_evaluates_and_infers_in_its
     inference, training, evaluating = (shlex.split(commands[number]) for number in (0, 2, 3))
     assert (training[0], evaluating[0]) == ("training", "evaluating")
     (log,) = run_steps([(root, inference)])
-    assert TOLD in log, "weights trained on phantoms are named as such"
+    assert ORIGIN in log, "weights trained on phantoms are named as such"
     assert verify(root, info).endswith(f"for {name}_{VERSION}."), "inference changes nothing of the package"
     assert len(list((root / "out").glob("*_mask.png"))) == len(list(images.iterdir()))
 
     log = run_steps([(root, [*training, "--epochs", "1"]), (root, evaluating), (root, inference)])[-1]
-    assert TOLD not in log, "the package's description does not apply to weights that were trained here"
+    assert ORIGIN not in log, "the package's description does not apply to weights that were trained here"
     assert (root / "eval" / "scores.csv").is_file()
     with pytest.raises(ValueError, match=r"us_dense_seg: models/model\.pt was changed: its sha256 must be"):
         verify(root, info)
@@ -143,10 +143,10 @@ def test_a_package_trains_evaluates_and_infers_beside_its_folder_and_elsewhere(
             (folder, ["--config_file", files["inference"], *infer]),
         ]
     logs = run_steps(steps)
-    assert TOLD not in "".join(logs), "it does not apply to weights that were trained here, nor to one's own"
+    assert ORIGIN not in "".join(logs), "it does not apply to weights that were trained here, nor to one's own"
     for root, folder in zip(roots, places, strict=True):
         written = {path.name for path in folder.iterdir()} - {"us_dense_seg"}
-        assert written == {"out"}, "all else is written to the bundle's folder"
+        assert written == {"out"}, "all other files are written to the bundle's folder"
         assert (root / "eval" / "scores.csv").is_file() and list((folder / "out").glob("*_mask.png"))
 
 
@@ -161,7 +161,7 @@ def test_every_package_infers_from_elsewhere_with_its_own_scripts(
         steps.append((tmp_path, ["inference", "--config_file", config, *words, "--output_dir", str(tmp_path / name)]))
     logs = run_steps(steps)
     for name, log in zip(TINY, logs, strict=True):
-        assert log.endswith(f"scripts of {packages.unpacked / name}") and log.count(TOLD) == 1
+        assert log.endswith(f"scripts of {packages.unpacked / name}") and log.count(ORIGIN) == 1
         masks = "*_mask.png" if name.startswith("us_") else "*_mask.nii.gz"
         assert list((tmp_path / name).rglob(masks)), name
         verify(packages.unpacked / name, packages.dist / "model_info.json")

@@ -214,7 +214,7 @@ def test_phantom_dir_makes_once(
 
 
 def test_the_figure_shows_labels_in_colour_below_the_image(tmp_path: Path) -> None:
-    picture = np.asarray(Image.open(draw_ct_phantoms(tmp_path / "sheet.png", patients=1, seed=1)))
+    picture = np.asarray(Image.open(draw_ct_phantoms(tmp_path / "figure.png", patients=1, seed=1)))
     assert picture.ndim == 3 and picture.shape[2] == 3
     top, bottom = np.split(picture, 2)
     assert (top[..., 0] == top[..., 1]).all() and (bottom[..., 0] != bottom[..., 2]).any()

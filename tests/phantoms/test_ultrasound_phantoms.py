@@ -1,4 +1,4 @@
-"""Tests of the synthetic lung ultrasound: reproducible, labels that agree with the picture, diagnoses that overlap."""
+"""Tests of the synthetic lung ultrasound: reproducible, labels that agree with the image, diagnoses that overlap."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def random_frames(rng: np.random.Generator, probe: str, count: int) -> list[Ultr
 
 
 def runs(column: NDArray[np.bool_]) -> list[float]:
-    """The middles of the runs of true values in a column, in rows counted from the upper edge of the picture."""
+    """The middles of the runs of true values in a column, in rows counted from the upper edge of the image."""
     pieces, count = label(column)
     return [float(np.flatnonzero(pieces == k).mean()) + 0.5 for k in range(1, count + 1)]
 
@@ -165,7 +165,7 @@ def test_a_convex_image_is_a_fan() -> None:
 
 
 def test_diagnosis_changes_nothing_above_the_pleura() -> None:
-    """Chest wall, gain, depth and speckle are those of the patient, so that only the lung tells the diagnosis."""
+    """Chest wall, gain, depth and speckle are those of the patient, so only the lung shows the diagnosis."""
     for seed in range(5):
         normal, *others = (lung_ultrasound(seed, 1, diagnosis, "linear", SMALL) for diagnosis in DIAGNOSES)
         for other in others:
@@ -226,7 +226,7 @@ def test_lung_slides_beneath_a_resting_chest_wall() -> None:
         clip = lung_ultrasound_clip(seed, 0, "covid-19", "linear", SMALL, seconds=1.5, rate=10)
         probe = PROBES["linear"]
         view = make_view(make_patient(seed), 0, probe)
-        # The first tenth of the picture is chest wall in every patient.
+        # The first tenth of the image is chest wall in every patient.
         walls = [frame.image[:23].astype(float).ravel() for frame in clip]
         assert np.corrcoef(walls[0], walls[1])[0, 1] > 0.95
         assert np.corrcoef(walls[0], walls[-1])[0, 1] > 0.6
@@ -317,7 +317,7 @@ def test_mp4_keeps_the_frames(tmp_path: Path) -> None:
 
 
 def test_mp4_keeps_bright_and_dark_pixels(tmp_path: Path) -> None:
-    """Neither end of the grey scale is cut off or compressed by the range of video."""
+    """The range of video neither clips nor compresses the grey scale."""
     from common.phantoms.ultrasound.clip_file import write_mp4
 
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None], 64, axis=0)
@@ -379,12 +379,12 @@ def test_phantom_dir_knows_the_layouts(
 
 
 def test_the_figure_shows_both_probes(tmp_path: Path) -> None:
-    picture = np.asarray(Image.open(draw_ultrasound_phantoms(tmp_path / "sheet.png", seed=1)))
+    picture = np.asarray(Image.open(draw_ultrasound_phantoms(tmp_path / "figure.png", seed=1)))
     top, bottom = np.split(picture, 2)
     assert (top[..., 0] == top[..., 2]).all()
     columns = np.split(bottom.astype(int), 6, axis=1)
     assert all(np.ptp(column, axis=2).max() > 60 for column in columns)
-    # Only the three convex pictures have black corners.
+    # Only the three convex images have black corners.
     assert [int(column[0, 0].sum()) == 0 for column in np.split(top.astype(int), 6, axis=1)] == [False] * 3 + [True] * 3
 
 

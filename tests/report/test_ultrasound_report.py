@@ -1,4 +1,4 @@
-"""What ultrasound inference leaves: whole files or none, frames in their places."""
+"""Outputs of ultrasound inference: complete files or none, frames in their places."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def test_a_clip_that_breaks_off_leaves_no_file_and_the_next_one_is_complete(tmp_
 def test_a_clip_has_the_diagnosis_of_its_mean_probability(tmp_path: Path) -> None:
     diagnoses = ["normal", "pneumonia", "COVID-19"]
     report = ReportFramesd("pred", tmp_path, METADATA, NAMES, diagnoses)
-    told = [[0.5, 0.1, 0.4], [0.5, 0.1, 0.4], [0.0, 0.0, 1.0]]
-    for number, probabilities in enumerate(told):
+    frames = [[0.5, 0.1, 0.4], [0.5, 0.1, 0.4], [0.0, 0.0, 1.0]]
+    for number, probabilities in enumerate(frames):
         item = frame("clip", number, last=number == 2)
         names = (f"probability_{name}" for name in diagnoses)
         item["measures"] |= dict(zip(names, probabilities, strict=True))

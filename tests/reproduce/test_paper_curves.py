@@ -23,7 +23,7 @@ PLAN: dict[str, Any] = {
 
 
 def finish(root: Path, variant: str, points: str) -> None:
-    """Leave what a finished experiment leaves."""
+    """Write the files of a finished experiment."""
     folder = root / "out" / "fake" / variant / "seed0"
     (folder / "eval").mkdir(parents=True)
     record = {"finished": ["evaluating"], "settings": {"dataset_dir": "phantom"}, "seconds": 1.0, "commit": "1"}

@@ -40,7 +40,7 @@ def bundles(tmp_path: Path) -> Path:
 
 
 def finish(bundles: Path, variant: str, area: slice, **changes: np.ndarray) -> None:
-    """Leave what a finished experiment leaves, whose prediction is this part of each slice's first axis."""
+    """Write the files of a finished experiment whose prediction is this part of each slice's first axis."""
     folder = bundles.parent / "out" / "fake" / variant / "seed0"
     (folder / "eval").mkdir(parents=True, exist_ok=True)
     record = {"finished": ["evaluating"], "settings": {"dataset_dir": "phantom"}, "seconds": 1.0, "commit": "1"}
@@ -58,7 +58,7 @@ def reproduce(bundles: Path) -> int:
 
 
 def panels(path: Path, rows: int) -> list[np.ndarray]:
-    """Where in each row of the sheet's first column the class is seen, from 0 at the left to 1."""
+    """Where in each row of the figure's first column the class is seen, from 0 at the left to 1."""
     with Image.open(path) as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     first = pixels[88:-46, 32 : 32 + (pixels.shape[1] - 50) // 3]

@@ -1,4 +1,4 @@
-"""The command line is held to the config, and errors are told in one line."""
+"""The command line is checked against the config, and errors are printed in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Self-learning: stages in order, resumed to the same weights, nobody's truth in training, bad volumes and words."""
+"""Self-learning: order of the stages, resuming, no ground truth in training, bad volumes and options."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def finished(studies: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A whole run of two levels, and the steps that it took."""
+    """A complete run of two levels, and its steps."""
     folder, calls = tmp_path_factory.mktemp("whole") / "run", list[str]()
     steps(learner(studies, folder), calls).run()
     return folder, calls
@@ -303,7 +303,7 @@ def test_masks_in_one_folder_are_found_for_studies_in_several(studies: Path, tmp
     assert all("/" in case["case"] for case in cases)
     found = {case["case"]: case["label"].name for case in cases if "label" in case}
     assert found == {name: f"{Path(name).name}_mask.nii.gz" for name in found} and len(found) == 5
-    for folder in ("a", "b"):  # called alike: a mask without folder could be either's
+    for folder in ("a", "b"):  # the same name twice: a mask without folder could belong to either
         (tmp_path / "scans" / folder).mkdir(parents=True)
         (tmp_path / "scans" / folder / "1.nii.gz").touch()
     (tmp_path / "masks").mkdir()

@@ -21,7 +21,7 @@ from common.view.export import View3Dd
 
 
 def phantom_case() -> dict[str, Any]:
-    """Mask in RAS order, scan and truth in LPS order, as inference hands them over."""
+    """Mask in RAS order, scan and ground truth in LPS order, as inference passes them on."""
     ct = chest_ct(seed=2, size=(96, 96), slices=20)
     affine = lps_affine(ct.image.shape, ct.spacing)
     labels = np.where(ct.lesion > 0, ct.lesion, 3 * (ct.lung > 0)).astype(np.uint8)

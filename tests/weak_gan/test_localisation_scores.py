@@ -54,10 +54,10 @@ def test_dice_at_a_threshold_is_worked_by_hand(tmp_path: Path) -> None:
     assert found["pooled pixels"]["dice_at_threshold"] == pytest.approx(2 * 3 / (4 + 4), abs=1e-6)
     averaged = found["mean over slices with lesions"]
     assert averaged["dice_at_threshold"] == pytest.approx((2 * 2 / (3 + 3) + 1) / 2, abs=1e-6)
-    # Above 0.35, all 4 lesion pixels and 2 others: 8 / 10. The first of equal thresholds is told.
+    # Above 0.35, all 4 lesion pixels and 2 others: 8 / 10. The first of equal thresholds is reported.
     assert found["pooled pixels"]["best_dice"] == pytest.approx(0.8, abs=1e-6)
     assert found["pooled pixels"]["best_threshold"] == pytest.approx(0.05)
-    # Hottest first: 1.0 and 0.9 hit, 0.6 misses, 0.5 hits, both of 0.4 come together.
+    # In the order of the heatmap: 1.0 and 0.9 hit, 0.6 misses, 0.5 hits, both of 0.4 come together.
     area = (1 + 1 + 3 / 4 + 4 / 6) / 4
     assert found["pooled pixels"]["pr_area"] == pytest.approx(area, abs=1e-6)
     assert scores(tmp_path, heats, truths, threshold=0.39)["pooled pixels"]["dice_at_threshold"] == pytest.approx(0.8)

@@ -68,7 +68,7 @@ def test_maps_are_last_feature_maps_weighted_by_the_last_layer(method: str, targ
     torch.manual_seed(1)
     network = lesion_classifier(filters=4).eval()
     nn.init.normal_(network.fc.weight)  # type: ignore[union-attr]
-    network.fc.bias.data[:] = 100.0  # type: ignore[union-attr]  # CAM leaves it out
+    network.fc.bias.data[:] = 100.0  # type: ignore[union-attr]  # CAM ignores it
     x = torch.randn(2, 1, 128, 96)
     features: list[torch.Tensor] = []
     with network.layer4.register_forward_hook(lambda *each: features.append(each[2])), torch.no_grad():

@@ -1,4 +1,4 @@
-"""The training engine of the weak GAN on several devices, for which two processes on the CPU stand."""
+"""The training engine of the weak GAN on two devices, simulated by two processes on the CPU."""
 
 from __future__ import annotations
 

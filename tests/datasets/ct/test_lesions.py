@@ -71,10 +71,10 @@ def test_nifti_and_arrays_give_the_same_slices(layouts: dict[str, Path]) -> None
 
 
 def lesions_cropped(label: torch.Tensor) -> torch.Tensor:
-    """Class map (1, X, Y) cropped to its lesions: alike for a picture and the slice that it was cut from."""
+    """Class map (1, X, Y) cropped to its lesions, the same for an image and the slice that it was made from."""
     found = torch.argwhere(label[0] < 2)
     low, high = found.min(0).values, found.max(0).values + 1
-    return label[0, low[0] : high[0], low[1] : high[1]].clamp(max=2)  # lung and background are one in pictures
+    return label[0, low[0] : high[0], low[1] : high[1]].clamp(max=2)  # images do not separate lung and background
 
 
 def test_images_have_the_orientation_of_the_volumes(layouts: dict[str, Path]) -> None:

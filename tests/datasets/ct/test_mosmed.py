@@ -1,4 +1,4 @@
-"""MosMedData is read as it is downloaded or as people lay out their own, and split 35/5/10 by patient."""
+"""MosMedData is read as downloaded, or in a layout of one's own, and split 35/5/10 by patient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real pictures with lesions and real normal slices are mixed by three commands, trained on and segmented."""
+"""Real images with lesions and real normal slices: mixed by three commands, trained on and segmented."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(step: str, file: str, **settings: Any) -> None:
 def mixed(real_data: Callable[[str], Path], folder: Path) -> Path:
     """MedSeg's pictures as lesions, and as normal a lung of elastix and what lies far from IBSI's tumour.
 
-    The window of MedSeg's pictures is not known; the volumes are cut by the usual lung window.
+    The window of MedSeg's pictures is not known; the volumes are cut with the usual lung window.
     """
     medseg, elastix, ibsi = (real_data(name) for name in ("ct_medseg_slices", "ct_elastix_lung", "ct_ibsi_lung"))
     lung, tumour = elastix / "3DCT_lung_baseline_mask.mha", ibsi / "nifti" / "mask" / "mask.nii.gz"
@@ -59,7 +59,7 @@ def test_a_mix_of_real_sources_trains_and_segments_and_is_warned_of(
     for line in (
         "Drawn to train on: 20 of 106 normal slices, 20 of 35 with lesions.",
         "Validation: 9 slices of 5 patients, 4 with lesions.",
-        "All normal slices come from elastix, all slices with lesions from medseg. A network can tell these sources",
+        "All normal slices come from elastix, all slices with lesions from medseg. A network may",
     ):
         assert line in caplog.text
     pictures = real_data("ct_medseg_slices") / "train" / "Imgs"

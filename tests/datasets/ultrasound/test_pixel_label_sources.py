@@ -22,7 +22,7 @@ from common.transforms.ultrasound import LabelClassesd, LoadFramed
 
 @pytest.fixture
 def semantic_lung(tmp_path: Path, rng: np.random.Generator) -> Path:
-    """Four patients, A to D, with 38 tiny images each, as the text's data."""
+    """Four patients, A to D, with 38 tiny images each, as in the paper."""
     for patient in "ABCD":
         for view in range(38):
             name = f"{patient}_{view:02d}.png"

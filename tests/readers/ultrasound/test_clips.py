@@ -243,5 +243,5 @@ def test_real_clips_have_the_frames_of_their_manifest(real_data: Callable[[str],
             assert middle is not None
             expected = np.asarray(Image.open(root / row["mid_frame"])).astype(float)
             differences.append(np.abs(middle - expected).mean())
-    # The pictures were made by libav's default conversion, which is up to 1.2 grey levels darker on average
+    # The images were made by libav's default conversion, which is up to 1.2 grey levels darker on average
     assert max(differences) < 1.5
