@@ -1,8 +1,9 @@
-"""Figure of predictions beside the ground truth, drawn at each validation."""
+"""Figures of the slices with the largest lesions, drawn at each validation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,67 @@ from ..report.styles import class_styles
 from ..run.distributed import gathered, is_main
 from .slice_table import decollated
 
+Entry = tuple[float, str, dict[str, Any]]  # size, title and what is drawn of a slice
 
-def largest_of_each_case(parts: Iterable[Mapping[str, tuple[Any, ...]]], count: int) -> dict[str, Any]:
-    """Select the largest entry of each case, for the cases with the largest ones.
+
+class LargestLesions(ABC):
+    """Base of the handlers that draw the slices with the largest lesions, one per case, at each validation.
 
     Args:
-        parts: for each process, entries by case; the first item of an entry is its size.
-        count: number of cases, at most.
+        path: PNG to write.
+        columns: number of slices, at most.
     """
-    best: dict[str, Any] = {}
-    for part in parts:
-        for case, entry in part.items():
-            if case not in best or entry[0] > best[case][0]:
-                best[case] = entry
-    return {case: best[case] for case in sorted(best, key=lambda name: -best[name][0])[:count]}
+
+    def __init__(self, path: str | Path, columns: int) -> None:
+        self.path, self.columns = Path(path), columns
+        self.best: dict[str, Entry] = {}  # by case
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator; the handler says what its output must hold."""
+        engine.add_event_handler(Events.STARTED, lambda _: self.best.clear())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.choose)
+        engine.add_event_handler(Events.COMPLETED, self.draw)
+
+    def choose(self, engine: Engine) -> None:
+        """Keep the largest slice of each case, for the cases with the largest ones."""
+        output: Any = engine.state.output
+        for sample, source in zip(output, decollated(engine), strict=True):
+            sample = {**source, **sample}  # MONAI's output holds only what the network took
+            case, size = str(source["case"]), self.size(sample)
+            if case not in self.best or size > self.best[case][0]:
+                title = f"{case}, slice {int(source['slice'])}" if "slice" in source else case
+                self.best[case] = (size, title, self.kept(sample))
+        self.best = self._largest(self.best)
+
+    def draw(self, engine: Engine) -> None:
+        """Draw the slices of all processes."""
+        best: dict[str, Entry] = {}
+        for part in gathered([self.best]):
+            for case, entry in part.items():
+                if case not in best or entry[0] > best[case][0]:
+                    best[case] = entry
+        self.best = self._largest(best)
+        if is_main():
+            entries = self.best.values()
+            self.draw_slices([title for _, title, _ in entries], [kept for _, _, kept in entries])
+
+    def _largest(self, best: Mapping[str, Entry]) -> dict[str, Entry]:
+        return {case: best[case] for case in sorted(best, key=lambda name: -best[name][0])[: self.columns]}
+
+    @abstractmethod
+    def size(self, sample: Mapping[str, Any]) -> float:
+        """By what slices are compared."""
+
+    @abstractmethod
+    def kept(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """What is kept of a slice, in the memory of the processor."""
+
+    @abstractmethod
+    def draw_slices(self, titles: Sequence[str], samples: Sequence[Mapping[str, Any]]) -> None:
+        """Draw slices, each as ``kept`` returned it."""
 
 
-class ComparisonPicture:
+class ComparisonPicture(LargestLesions):
     """Draw image, ground truth and prediction of the slices with the largest lesions, one per case.
 
     Args:
@@ -51,43 +96,29 @@ class ComparisonPicture:
         columns: int = 6,
         upright: bool = False,
     ) -> None:
-        self.path, self.classes, self.columns, self.upright = Path(path), list(classes), columns, upright
+        super().__init__(path, columns)
+        self.upright = upright
         self.styles = class_styles(metadata, classes)
         self.values = torch.tensor([style.value for style in self.styles])
-        self.best: dict[str, tuple[float, dict[str, Any]]] = {}
+        self.lesions = [index for index, name in enumerate(classes) if name not in ("lung", "background")]
 
-    def attach(self, engine: Engine) -> None:
-        """Attach to an evaluator whose output holds one-hot ``label`` and thresholded ``pred``."""
-        engine.add_event_handler(Events.STARTED, lambda _: self.best.clear())
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.choose)
-        engine.add_event_handler(Events.COMPLETED, self.draw)
+    def size(self, sample: Mapping[str, Any]) -> float:
+        """Pixels of lesions in the ground truth, which is one-hot ``label``."""
+        return float(sample["label"][self.lesions].sum())
 
-    def choose(self, engine: Engine) -> None:
-        """Keep the slice with the largest lesions of each case, for the cases with the largest ones."""
-        lesions = [index for index, name in enumerate(self.classes) if name not in ("lung", "background")]
-        output: Any = engine.state.output
-        for sample, source in zip(output, decollated(engine), strict=True):
-            area, case = float(sample["label"][lesions].sum()), source["case"]
-            if area > self.best.get(case, (-1.0,))[0]:
-                kept = {key: sample[key].detach().float().cpu() for key in ("image", "label", "pred")}
-                title = f"{case}, slice {int(source['slice'])}" if "slice" in source else case
-                self.best[case] = (area, {**kept, "title": title})
-        for case in sorted(self.best, key=lambda name: -self.best[name][0])[self.columns :]:
-            del self.best[case]
+    def kept(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """Image, one-hot label and thresholded prediction."""
+        return {key: sample[key].detach().float().cpu() for key in ("image", "label", "pred")}
 
-    def draw(self, engine: Engine) -> None:
-        """Draw the slices of all processes."""
-        self.best = largest_of_each_case(gathered([self.best]), self.columns)
-        if not is_main():
-            return
-        samples = [sample for _, sample in self.best.values()]
+    def draw_slices(self, titles: Sequence[str], samples: Sequence[Mapping[str, Any]]) -> None:
+        """Draw the figure."""
         draw_comparison(
             self.path,
             [self.in_figure(sample["image"][0].numpy()) for sample in samples],
             [self.in_figure(self.mask(sample["label"])) for sample in samples],
             {"prediction": [self.in_figure(self.mask(sample["pred"])) for sample in samples]},
             self.styles,
-            [sample["title"] for sample in samples],
+            titles,
             sides=not self.upright,
         )
 

@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 COMMON = Path(__file__).resolve().parents[1]
-SECTION = re.compile(
-    r"\s*(Args|Returns|Yields|Raises|Example|Examples):"
-)  # of a docstring; the first ends what is kept
+# Of a docstring; the first ends what is kept
+SECTION = re.compile(r"\s*(Args|Returns|Yields|Raises|Example|Examples):")
 
 
 def scripts(targets: Iterable[str]) -> dict[str, str]:

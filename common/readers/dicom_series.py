@@ -128,10 +128,7 @@ def series_of(slices: Sequence[Slice]) -> tuple[list[Series], list[tuple[Path, s
         else:
             key = each.text("StudyInstanceUID"), each.text("SeriesInstanceUID", str(each.path))
             groups.setdefault(key, []).append(each)
-    found: list[Series] = []
-    for group in groups.values():
-        for volumes in _volumes(group):
-            found.append(volumes)
+    found = [series for group in groups.values() for series in _volumes(group)]
     for series in found:
         omitted += series.omitted
     return found, omitted
@@ -234,10 +231,10 @@ def _phases(slices: Sequence[Slice]) -> list[list[Slice]]:
     places = _places(slices)
     if places is None or len(slices) < 2 or len(np.unique(places.round(2))) in (1, len(slices)):
         return [list(slices)]  # all in one place: no order and no volume, which is told later
-    for names in (("TemporalPositionIdentifier",), ("AcquisitionNumber",), ("AcquisitionTime",), ("ContentTime",)):
-        groups: dict[str, list[Slice]] = {}
+    for name in ("TemporalPositionIdentifier", "AcquisitionNumber", "AcquisitionTime", "ContentTime"):
+        groups: dict[tuple[float, str], list[Slice]] = {}  # as numbers, so that the second comes before the tenth
         for each in slices:
-            groups.setdefault(" ".join(str(each.get(name)) for name in names), []).append(each)
+            groups.setdefault((each.number(name), each.text(name)), []).append(each)
         fits = [len(np.unique(_places(group).round(2))) == len(group) for group in groups.values()]  # type: ignore[union-attr]
         if len(groups) > 1 and all(fits) and all(len(group) > 1 for group in groups.values()):
             return [groups[key] for key in sorted(groups)]

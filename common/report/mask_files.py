@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ..files import complete_file
+from ..readers.nifti import sound
+from ..readers.scan import NIFTI
 from .styles import ClassStyle
 
 
@@ -56,7 +58,7 @@ def source_header(source: Path, affine: np.ndarray) -> Any:
 
     It keeps what says where voxels lie, and nothing else: neither scaling nor texts, which may name the patient.
     """
-    if not source.name.lower().endswith((".nii", ".nii.gz", ".img")):
+    if not source.name.lower().endswith(NIFTI):
         return None
     scan: Any = nibabel.load(source)
     header = scan.header.copy()
@@ -69,7 +71,7 @@ def source_header(source: Path, affine: np.ndarray) -> Any:
         header[name] = np.nan if name.startswith("scl") else 0
     for name in ("sform", "qform"):
         form, code = getattr(header, f"get_{name}")(coded=True)
-        if code > 0 and (form is None or abs(float(np.linalg.det(form[:3, :3]))) < 1e-9):
+        if code > 0 and (form is None or not sound(form)):
             getattr(header, f"set_{name}")(None, 0)  # a broken form, which some programs would still follow
     if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
         header.set_sform(affine, 1)  # the orientation was declared

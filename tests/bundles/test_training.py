@@ -203,7 +203,8 @@ def test_an_unreadable_file_changes_only_the_exit_code(runner: Runner, pictures:
     weights = ["--weights", tmp_path / "models" / "model.pt", "--output_dir", tmp_path / "out", "--size", "[64,64]"]
     result = runner("--config_file", INFER, "--dataset_dir", tmp_path / "in", *weights)
     assert result.returncode == 1
-    assert "text.png" in result.stderr and "must hold a png, jpeg, bmp, tiff or webp image" in result.stderr
+    assert "ERROR  1 of 2 cases failed" in result.stderr
+    assert "text.png: a file of suffix .png must hold a png, jpeg, bmp, tiff or webp image" in result.stderr
     assert "Traceback" not in result.stderr
     assert [path.name for path in (tmp_path / "out").glob("*_mask.*")] == ["good_mask.png"]
 

@@ -115,7 +115,7 @@ def test_bad_masks_and_scans_are_named_and_affect_no_other_case(tmp_path: Path) 
     for part in (
         "shape.nii.gz: the lung mask must have the image's shape (64, 64, 6), got (64, 64, 5)",
         "empty: a lung mask must be positive in the lungs",
-        "the image LPS, and its header places it elsewhere. Save the mask with a header",
+        "turned.nii.gz: the lung mask has the axes RAS, the image LPS, and its header places it elsewhere",
         "grey: declared as HU",
         "solid: declared as HU",
         "legs: lungs are needed, got none by threshold",

@@ -204,6 +204,7 @@ def test_a_tilted_gantry_gives_a_sheared_grid(tmp_path: Path, degrees: float) ->
     "elements",
     [
         ({"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}),
+        ({"AcquisitionNumber": 9}, {"AcquisitionNumber": 10}),
         ({"AcquisitionTime": "101500"}, {"AcquisitionTime": "101530"}),
         ({"TemporalPositionIdentifier": 1}, {"TemporalPositionIdentifier": 2}),
         ({}, {}),

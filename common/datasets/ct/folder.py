@@ -195,24 +195,27 @@ def _case(series: Series, numbered: bool, places: Mapping[Path, Path], gaps: str
     return case
 
 
-def _may_belong(path: Path, series: Series, found: Sequence[Series]) -> bool:
-    """Whether a file that cannot be read may be a slice of a series: it holds its UID, or no UID of those beside it."""
+def _may_hold(path: Path, found: Sequence[Series]) -> list[Series]:
+    """The series beside a file that cannot be read of which it may be a slice: those whose UID it holds, else all."""
+    beside = [each for each in found if any(file.parent == path.parent for file in each.files)]
     try:
         content = path.read_bytes()
     except OSError:
-        return True
-    beside = {each.uid for each in found if any(file.parent == path.parent for file in each.files)}
-    held = {
-        uid for uid in beside if uid and re.search(rb"(?<![\d.])" + re.escape(uid.encode()) + rb"(?![\d.])", content)
-    }
-    return not held or series.uid in held
+        return beside
+    held = [
+        each
+        for each in beside
+        if each.uid and re.search(rb"(?<![\d.])" + re.escape(each.uid.encode()) + rb"(?![\d.])", content)
+    ]
+    return held or beside
 
 
 def _mark_incomplete(found: Sequence[Series], failed: Omitted, broken: Sequence[Path]) -> None:
     """Say of a series that files beside its slices cannot be read or are broken links: it lacks slices, perhaps."""
+    homes = {path: _may_hold(path, found) for path, _ in failed}
     for series in found:
         folders = {path.parent for path in series.files}
-        lost = [path for path, _ in failed if path.parent in folders and _may_belong(path, series, found)]
+        lost = [path for path, members in homes.items() if any(series is each for each in members)]
         links = [path for path in broken if path.parent in folders]
         told = [f"{names(lost)} cannot be read"] if lost else []
         told += [f"{names(links)} {'are broken links' if len(links) > 1 else 'is a broken link'}"] if links else []

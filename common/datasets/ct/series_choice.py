@@ -8,19 +8,18 @@ from fnmatch import fnmatch
 from ...readers.dicom_series import Series
 
 COVERED = 0.9  # of the longest series of a study; shorter ones show a part of the chest alone
-SOFT = ("soft", "stand", "b3", "b2", "b4", "br3", "br4", "fc0", "fc1", "fc2", "a", "b")
-SHARP = ("lung", "bone", "sharp", "b5", "b6", "b7", "b8", "bl", "br5", "br6", "br7", "fc5", "fc8", "yc", "l", "d")
+SOFT = ("soft", "stand", "b3", "b2", "b4", "br3", "br4", "fc0", "fc1", "fc2")
+SHARP = ("lung", "bone", "sharp", "b5", "b6", "b7", "b8", "bl", "br5", "br6", "br7", "fc5", "fc8", "yc")
 KERNELS = ("soft", "lung")
 
 
 def is_sharp(series: Series) -> bool | None:
     """Whether a series was reconstructed with a lung kernel; None if kernel and description do not tell."""
     for text in (series.kernel.lower(), series.description.lower()):
-        words = text.replace("_", " ").split()
-        for word in (text, *words):
-            if any(word.startswith(name) for name in SHARP if len(name) > 1):
+        for word in text.replace("_", " ").split():
+            if word.startswith(SHARP):
                 return True
-            if any(word.startswith(name) for name in SOFT if len(name) > 1):
+            if word.startswith(SOFT):
                 return False
     return None
 
