@@ -120,7 +120,7 @@ docs: export NO_MKDOCS_2_WARNING = 1
 docs: venv ## Build the documentation site into build/site; warnings are errors
 	$(BIN)/mkdocs build --strict
 
-fuzz: venv ## Read 1,000 damaged files of each format beside healthy ones (5 minutes)
+fuzz: venv ## Read 1,000 damaged files of each format beside healthy ones (3 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --count 1000
 
 gpu: ## Measure training and inference on this machine's GPU (8 minutes); without one, a small trial on the CPU
