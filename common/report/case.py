@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import textwrap
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from .overlay import draw_overlay
 from .scan_report import ScanReport, to_lps
 
 logger = logging.getLogger(__name__)
+
+NOTE = 160  # characters of the overlay's second line
 
 
 class SaveMaskd(CaseReport):
@@ -97,7 +100,8 @@ class ReportCased(ScanReport):
     """Overlay and lesion burden of a case: ``<case>_overlay.png``, a row of ``lesions.csv``, a record in the ledger.
 
     It is the last step of a case: the ledger counts the case as done, with all outputs that were written before.
-    ``ScanReport.lung`` decides where the lung comes from; the overlay and the row say so.
+    ``ScanReport.lung`` decides where the lung comes from; the overlay and the row say so. The overlay also states
+    what the reader noted, such as a gantry tilt or bridged gaps.
 
     Args:
         keys: integer masks (1, X, Y, Z) on the input's grid.
@@ -140,7 +144,8 @@ class ReportCased(ScanReport):
             note = f"{line}; lung found by threshold" if lung_from == "threshold" else line
             drawn = np.where((mask == 0) & lung, self.lung_value or 0, mask)
             path = self.path(item, "_overlay.png")
-            draw_overlay(path, scan.hu, drawn, styles, title=printable(case), spacing=scan.spacing, note=note)
+            known = textwrap.shorten("; ".join([note, *filter(None, [item.get("notes")])]), NOTE)
+            draw_overlay(path, scan.hu, drawn, styles, title=printable(case), spacing=scan.spacing, note=known)
             shape = list(item[key].shape[1:])
             grid = {"shape": shape, "affine": affine.tolist(), "spacing_known": scan.spacing_known}
             self.ledger.record(item, {"grid": grid, "volumes": burden, "lung_from": lung_from})

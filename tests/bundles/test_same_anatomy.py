@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import itk
@@ -90,6 +91,10 @@ def test_a_tilted_scan_gives_the_same_mask_in_the_world(tmp_path: Path, degrees:
     infer(tmp_path / "series", tmp_path / "tilted", network=HalfNetwork(), size=[128, 128])
     masks = [nibabel.load(next((tmp_path / name).rglob("*_mask.nii.gz"))) for name in ("upright", "tilted")]
     assert masks[1].shape == shape
+    stated = f"gantry tilt of {abs(degrees):.1f} degrees"
+    (record,) = json.loads((tmp_path / "tilted" / "lesions.json").read_text())["cases"]
+    assert any(stated in warning for warning in record["warnings"])
+    assert stated in (tmp_path / "tilted" / "run.json").read_text()
     np.testing.assert_allclose(LPS @ masks[1].affine, tilted, atol=1e-3)
     # Each voxel of the tilted mask, at the nearest voxel of the upright one
     points = places(tilted, shape)

@@ -69,3 +69,19 @@ def test_volumes_in_another_axis_order_are_turned_with_their_affine() -> None:
     assert np.shares_memory(turned, flipped), "large volumes are not copied"
     tensor = MetaTensor(torch.from_numpy(flipped)[None], affine=torch.from_numpy(ras))
     assert (lps_array(tensor) == array).all()
+
+
+def test_the_overlay_states_what_the_reader_noted(report: ScanReport, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+
+    def draw(path: Path, *_: Any, note: str, **__: Any) -> None:
+        path.touch()
+        notes.append(note)
+
+    monkeypatch.setattr("common.report.case.draw_overlay", draw)
+    pred = MetaTensor(torch.ones(1, 4, 4, 2, dtype=torch.uint8), affine=torch.from_numpy(LPS))
+    for noted in ("gantry tilt of 15.0 degrees", None, "copy of slice.dcm; " * 50):
+        report({"case": "a", "kind": "volume", "pred": pred, "scan": scan_of((4, 4, 2)), "notes": noted})
+    plain = "100.0 % of the lung, CT-4; lung found by threshold"
+    assert notes[:2] == [f"{plain}; gantry tilt of 15.0 degrees", plain]
+    assert notes[2].startswith(f"{plain}; copy of slice.dcm") and len(notes[2]) <= 160

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...phantoms.ct.folder import phantom_dir
 from ...readers.dicom_headers import read_headers
 from ...readers.dicom_series import Series, series_of
@@ -142,6 +144,7 @@ def _dicom_cases(
     omitted += [(each.path, "DICOMDIR") for each in indices]
     cases: list[dict[str, Any]] = []
     _mark_incomplete(found, failed, broken)
+    _note_strays(found)
     homes = {path.parent for series in found if len(series.slices) > 1 for path in series.files}
     omitted += [(path, "broken link") for path in broken]
     for path, why in failed:
@@ -163,14 +166,14 @@ def _dicom_cases(
             used = ", ".join(f"'{one.description}' ({len(one.slices)} slices, {one.spacing:.2f} mm)" for one in chosen)
             choices.append(f"{_home(members[0], places)}: series used: {used or 'none'}; left out: {told}.")
             logger.info(choices[-1])
-        for each in chosen:
-            notes = [*each.notes, *(["missing slices are interpolated"] if each.missing and gaps == "resample" else [])]
-            if notes and not (each.problem and not each.missing):
-                choices.append(f"{_home(each, places)}: {'; '.join(notes)}.")
-                logger.info(choices[-1])
         omitted += [(path, f"series: {why}") for each, why in rejected for path in each.files]
         several = Counter(_home(each, places) for each in chosen if len(each.slices) > 1)
-        cases += [_case(each, several[_home(each, places)] > 1, places, gaps) for each in chosen]
+        for each in chosen:
+            cases.append(_case(each, several[_home(each, places)] > 1, places, gaps))
+            notes = [*each.notes, *(["missing slices are interpolated"] if each.missing and gaps == "resample" else [])]
+            if notes and not (each.problem and not each.missing):
+                choices.append(f"{cases[-1]['case']}: {'; '.join(notes)}.")
+                logger.info(choices[-1])
     return cases, omitted, choices
 
 
@@ -224,3 +227,23 @@ def _mark_incomplete(found: Sequence[Series], failed: Omitted, broken: Sequence[
                 f"the series is incomplete: {' and '.join(told)}. Copy the files again. {series.problem}".strip()
             )
             series.missing = {}
+
+
+def _note_strays(found: Sequence[Series]) -> None:
+    """Note of a series that a single slice lies where its next one would, under another UID: it lacks it, perhaps."""
+    singles = [each for each in found if len(each.slices) == 1 and not each.multiframe]
+    for series in found:
+        places = [each.position for each in series.slices]
+        known = [place for place in places if place is not None]
+        if len(known) < 3 or len(known) < len(places):
+            continue
+        following = 2 * known[0] - known[1], 2 * known[-1] - known[-2]
+        for single in singles:
+            place = single.first.position
+            if place is None or single.study != series.study or single.first.path.parent != series.first.path.parent:
+                continue
+            if min(np.linalg.norm(place - each) for each in following) < series.spacing / 4:
+                series.notes.append(
+                    f"{names(single.files)} lies where the next slice would, but has another SeriesInstanceUID: it is "
+                    "not part of the series"
+                )

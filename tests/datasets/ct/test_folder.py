@@ -322,6 +322,19 @@ def test_a_corrupt_header_loses_no_other_file(tmp_path: Path) -> None:
     assert sorted(cases) == ["bad/one", "good/one"] and "error" not in cases["good/one"]
 
 
+@pytest.mark.parametrize(("stray", "noted"), [(0, True), (5, True), (9, False)])
+def test_a_slice_under_another_uid_is_noted_where_it_would_be_the_next(tmp_path: Path, stray: int, noted: bool) -> None:
+    root = tmp_path / "in"
+    write_series(root / "scan", np.zeros((6, 8, 9), int), series="1.2.1")
+    for index, series in ((0, "1.2.1"), (5, "1.2.1"), (stray, "1.2.7")):
+        pixels = np.zeros((8, 9), int)
+        dataset = ct_slice(pixels, series=series, position=(-100, -80, 2.5 * index), instance=6 - index)
+        save_slice(dataset, root / "scan" / f"{index:03d}.dcm")
+    _, run = listed(root)
+    text = f"{stray:03d}.dcm lies where the next slice would, but has another SeriesInstanceUID"
+    assert any(text in line for line in run.get("series", [])) == noted
+
+
 def test_a_name_too_long_for_its_outputs_is_refused_by_name(tmp_path: Path) -> None:
     volume(tmp_path / "in" / ("n" * 240 + ".nii.gz"))
     volume(tmp_path / "in" / "usual.nii.gz")
