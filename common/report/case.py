@@ -28,6 +28,8 @@ NOTE = 160  # characters of the overlay's second line
 class SaveMaskd(CaseReport):
     """Save a mask on its input's own grid: ``<case>_mask.nii.gz`` for volumes, ``<case>_mask.png`` for images.
 
+    The first mask of a run brings the colour tables of its values (``common.report.colour_tables``) into the folder.
+
     Args:
         keys: integer masks (1, X, Y, Z) in the input's axis order, with its affine.
         output_dir: folder; cases keep their sub-folders.
@@ -44,6 +46,7 @@ class SaveMaskd(CaseReport):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the file, completely or not at all."""
         item = dict(data)
+        self.name_values()
         for key in self.keys:
             mask = label_map(item[key])  # (X, Y, Z)
             if item["kind"] == "picture":

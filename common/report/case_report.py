@@ -13,6 +13,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from .colour_tables import write_colour_tables
 from .styles import class_styles
 
 MARK = len(".part.")  # bytes before or after the name of a file that is being written
@@ -40,6 +41,7 @@ class CaseReport(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.output_dir = Path(output_dir)
         self.styles = [] if metadata is None else class_styles(metadata, classes)
+        self._values_named = False
 
     def path(self, item: dict[Hashable, Any], ending: str) -> Path:
         """Path of ``<case><ending>`` in the output folder, noted in ``item["outputs"]``; its folder is created.
@@ -58,6 +60,12 @@ class CaseReport(MapTransform):
         path.parent.mkdir(parents=True, exist_ok=True)
         item.setdefault("outputs", []).append(path)
         return path
+
+    def name_values(self) -> None:
+        """Write the colour tables of the masks, once per run."""
+        if not self._values_named:
+            write_colour_tables(self.output_dir, self.styles)
+            self._values_named = True
 
 
 def _longest_name(folder: Path) -> int:

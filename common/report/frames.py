@@ -92,7 +92,7 @@ class ReportFramesd(CaseReport):
     ``<case>_overlay.mp4`` and a figure of six frames, ``<case>_overlay.png``. ``frames.csv`` has one row per frame.
     ``cases.csv`` has one row per file: the means over its frames and, for networks with probabilities, the diagnosis
     with the highest mean. The case is then recorded in the ledger. Nothing is written for a clip that cannot be read to
-    its end.
+    its end. The first case of a run brings the colour tables of the masks (``common.report.colour_tables``).
 
     Args:
         keys: mask values (1, rows, columns); the item holds the frame under ``picture``, and ``measures``.
@@ -167,6 +167,7 @@ class ReportFramesd(CaseReport):
         mean |= self.decision(mean)
         line = self.caption(mean) or "nothing found"
         case, count = str(self.item["case"]), len(rows)
+        self.name_values()
         self.progress.finish(printable(case), f"{line}; mean over {count} frames" if count > 1 else line)
         frames = [[_known(row[name]) for name in (*FRAME, *self.columns)] for row in rows]
         grid = {"shape": list(self.progress.shape), "affine": None, "spacing_known": False}

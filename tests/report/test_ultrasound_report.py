@@ -69,7 +69,8 @@ def test_a_clip_that_breaks_off_leaves_no_file_and_the_next_one_is_complete(tmp_
     report(frame("also broken", 0, last=False))
     report.discard()
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ["cases.csv", "cases.json", "frames.csv", "picture_mask.png", "picture_overlay.png"]
+    tables = ["labels.ctbl", "labels_itksnap.txt"]
+    assert left == ["cases.csv", "cases.json", "frames.csv", *tables, "picture_mask.png", "picture_overlay.png"]
     with (tmp_path / "cases.csv").open() as file:
         assert [row["case"] for row in csv.DictReader(file)] == ["picture"]
 
