@@ -27,6 +27,7 @@ class PlaneDataset(Dataset):
         data: cases; those that share an image file are decoded together.
         transform: deterministic, applied to one file; several threads call it.
         augmentation: random transform of one plane, tensors (1, ...).
+        cast: from the types in which planes are held in memory to those that augmentation and network take.
         keys: tensors to keep, the image first.
         when_empty: cases to take where ``data`` has none; MONAI Label validates with none before it has three labels.
 
@@ -41,6 +42,7 @@ class PlaneDataset(Dataset):
         augmentation: Callable[[Case], Case] | None = None,
         keys: Sequence[str] = ("image", "label"),
         when_empty: Sequence[Case] = (),
+        cast: Callable[[Case], Case] | None = None,
     ) -> None:
         if not data and when_empty:
             logger.warning(
@@ -48,7 +50,7 @@ class PlaneDataset(Dataset):
             )
             data = when_empty
         super().__init__(data, augmentation)
-        self.read, self.keys = transform, tuple(keys)
+        self.read, self.keys, self.cast = transform, tuple(keys), cast
         files: dict[str, list[Case]] = {}
         for case in data:
             files.setdefault(str(case["image"]), []).append(case)
@@ -71,5 +73,7 @@ class PlaneDataset(Dataset):
         return len(self.planes)
 
     def _transform(self, index: int) -> Any:
-        item = dict(self.planes[index])
-        return self.transform(item) if self.transform is not None else item
+        item: Case = dict(self.planes[index])
+        for step in (self.cast, self.transform):
+            item = item if step is None else step(item)
+        return item
