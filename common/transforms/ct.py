@@ -31,7 +31,7 @@ class LoadScand(MapTransform):
     ``label``, 0 and 1 under ``lung``. Images of masks keep their indices.
 
     Args:
-        keys: paths.
+        keys: paths; tensors that ``common.readers.ct.read`` gave stay as they are.
         isolated: read in a process of its own, so that a decoder that crashes or hangs loses one case.
         timeout: seconds after which reading one file is stopped, if isolated.
         memory: GiB that reading one file may need, if isolated.
@@ -58,7 +58,9 @@ class LoadScand(MapTransform):
                 item.pop(key, None)
                 continue
             axes = item.get("picture_axes", UPRIGHT)
-            scan = read(item[key], axes, self.reader, indices=key != "image", **options)
+            scan = item[key]
+            if not isinstance(scan, MetaTensor):
+                scan = read(scan, axes, self.reader, indices=key != "image", **options)
             if key == "image":
                 item["notes"] = scan.meta["notes"]
                 if sorted(scan.shape[1:])[1] < SMALLEST:  # slices may lie along any axis of the file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib
 import io
 import json
 import re
@@ -23,6 +24,7 @@ from conftest import ROOT
 from monai.bundle import ConfigWorkflow
 from small_packages import TINY, Packages, files_of, scans, training_data
 
+from common import load
 from common.package.archive import WEIGHTS, size_without_weights
 
 pytest_plugins = ["package_fixtures"]
@@ -119,6 +121,17 @@ def test_monai_verifies_metadata_network_and_properties(bundle: Path, data: Path
         assert isinstance(workflow, ConfigWorkflow) and workflow.check_properties() == []
     schema = ROOT / "tests" / "data" / "meta_schema_20240725.json"
     monai.bundle.verify_metadata(meta_file=files["meta_file"], filepath=shutil.copy(schema, tmp_path / "schema.json"))
+
+
+@each
+def test_a_notebook_loads_a_package_through_its_scripts(bundle: Path, data: Path) -> None:
+    settings = {name: value for name, value in TINY[bundle.name].items() if name in ("size", "filters", "encoder")}
+    path = sorted(path for path in scans(bundle.name, data).rglob("*.*"))[0]
+    found = importlib.import_module("scripts").load(bundle)(path)
+    expected = load(ROOT / "bundles" / bundle.name, bundle / "models" / "model.pt", **settings)(path)
+    assert set(np.unique(found.mask)) <= {0, *found.classes.values()} and len(np.unique(found.mask)) > 1
+    np.testing.assert_array_equal(found.mask, expected.mask)
+    assert found.volumes == expected.volumes
 
 
 @each

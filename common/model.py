@@ -1,0 +1,242 @@
+"""A bundle in a notebook: ``load`` gives a model, which segments arrays, tensors and files as inference does.
+
+All that happens between the scan and the mask is what ``inference.yaml`` says, so results equal the command line's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor, decollate_batch, list_data_collate
+from monai.transforms import Compose
+from nibabel import orientations
+
+from .report.case_report import CaseReport, label_map
+from .run.errors import origin, ours
+from .run.overrides import check_settings
+from .settings import check_names
+from .transfer import load_weights
+
+NAME = "array"  # of a case that is in no file
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a model found in a scan, an image or a clip.
+
+    Args:
+        mask: values as ``metadata.json`` lists them, uint8: (X, Y, Z) on the scan's own grid; (rows, columns) of an
+            ultrasound image; (frames, rows, columns) of a clip.
+        affine: of a CT mask, voxel index to mm, RAS, (4, 4); None for ultrasound.
+        volumes: of CT, the columns of ``lesions.csv``: ml of each class, share of the lung, severity. Of ultrasound,
+            those of ``cases.csv``: shares of the image, probabilities of diagnoses; means over the frames of a clip.
+        classes: value in the mask by class; 0 is background.
+    """
+
+    mask: np.ndarray
+    affine: np.ndarray | None
+    volumes: dict[str, Any]
+    classes: dict[str, int] = field(default_factory=dict)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The mask, so that a segmentation can be given to NumPy and to plotting functions."""
+        return np.array(self.mask, dtype=dtype, copy=copy)
+
+
+class Model:
+    """A bundle's network with all that its inference does before and after it. ``load`` makes it.
+
+    Args:
+        parser: of the bundle's ``inference.yaml``, with all settings.
+        metadata: content of its ``metadata.json``.
+    """
+
+    def __init__(self, parser: ConfigParser, metadata: Mapping[str, Any]) -> None:
+        self.parser = parser
+        self.classes = {label["name"]: int(label["value"]) for label in metadata["labels"]}
+        self.is_ultrasound = metadata["network_data_format"]["inputs"]["image"]["modality"] != "CT"
+        part, listing = parser.get_parsed_content, parser["datalist"]
+        parser["datalist"] = []  # files come with each call
+        load_weights(part("model"), part("weights"), "weights=")  # before a new setting makes the parser start again
+        self.dataset = part("dataset")
+        self.device = torch.device(part("device"))
+        self.network = part("evaluator::network").to(self.device).eval()
+        self.inferer, self.preprocessing = part("inferer"), part("preprocessing")
+        steps = part("postprocessing").transforms
+        self.postprocessing = Compose([step for step in steps if not isinstance(step, CaseReport)])
+        parser["datalist"] = listing
+        self.report: Any = next(step for step in reversed(steps) if isinstance(step, CaseReport))
+
+    def __call__(
+        self,
+        image: Any,
+        spacing: Sequence[float] | None = None,
+        axes: str = "LPS",
+        affine: Any = None,
+        **choices: Any,
+    ) -> Segmentation:
+        """Segment one scan, image or clip.
+
+        Args:
+            image: a path, as ``--dataset_dir`` takes it, which holds one case; or of CT a volume in HU, (X, Y, Z): an
+                array with ``spacing`` or ``affine``, or a MONAI ``MetaTensor`` (1, X, Y, Z) with its affine; or of
+                ultrasound a frame, (rows, columns), grey levels 0..255.
+            spacing: of an array, size of a voxel in mm along X, Y, Z.
+            axes: of an array with ``spacing``: the directions in which X, Y, Z run: L(eft), P(osterior), S(uperior),
+                or their opposites. LPS is DICOM's. SimpleITK's arrays are (Z, Y, X): transpose them first.
+            affine: of an array, in place of ``spacing``: voxel index to mm, RAS, (4, 4), as nibabel gives it.
+            choices: for files, choices of ``inference.yaml`` such as ``series="all"`` or ``intensity="8bit"``.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+            ValueError: when it cannot be read or is not one case, with the reason that inference gives.
+
+        Example:
+            >>> found = load("bundles/ct_drsegunet")("patient_7.nii.gz")
+            >>> found.volumes["severity"]
+        """
+        if choices and not isinstance(image, (str, Path)):
+            raise ValueError(f"{', '.join(choices)}: for files only, got {type(image).__name__}. Leave them out.")
+        try:
+            case = self._file(image, choices) if isinstance(image, (str, Path)) else None
+            if self.is_ultrasound:
+                return self._clip(case or {"case": NAME, "image": _frame(image)})
+            scan = case or {"case": NAME, "image": _scan(image, spacing, axes, affine), "intensity": "HU"}
+            (item,) = self._segment(list_data_collate([self.preprocessing(scan)]))
+        except Exception as error:
+            cause = origin(error)  # MONAI wraps what a transform raises
+            if ours(cause):
+                raise type(cause)(str(cause)) from None
+            raise
+        volumes = self.report.measure(item, "pred").burden
+        return Segmentation(label_map(item["pred"]), np.asarray(item["pred"].affine), dict(volumes), self.classes)
+
+    def _file(self, path: str | Path, choices: Mapping[str, Any]) -> dict[str, Any]:
+        """The case that a path holds."""
+        settings = {"dataset_dir": str(path), "output_dir": ""}
+        listed = {str(value).removeprefix("@") for value in self.parser["datalist"].values()}
+        check_names("choice", choices, sorted(listed & self.parser.get().keys() - settings.keys()), "model")
+        settings |= choices
+        before = {name: self.parser[name] for name in settings}
+        try:
+            self.parser.update(settings)
+            cases = self.parser.get_parsed_content("datalist")
+        finally:
+            self.parser.update(before)
+        if len(cases) != 1:
+            some = ", ".join(str(case["case"]) for case in cases[:5])
+            raise ValueError(
+                f"{path}: a model takes one case at a time, got {len(cases)} ({some}, ...). Give the path of one, or "
+                "choose with include; the command line takes whole folders."
+            )
+        if "error" in cases[0]:
+            raise ValueError(str(cases[0]["error"]))
+        return dict(cases[0])
+
+    def _segment(self, batch: dict[str, Any]) -> list[dict[str, Any]]:
+        """Items of a batch, with the mask under ``pred`` on the grid of their image."""
+        with torch.inference_mode():
+            batch["pred"] = self.inferer(batch["image"].to(self.device), self.network)
+        batch["image"] = batch["image"].to(self.device)
+        return [self.postprocessing(item) for item in decollate_batch(batch)]
+
+    def _clip(self, case: dict[str, Any]) -> Segmentation:
+        """All frames of an image or clip."""
+        if isinstance(case["image"], np.ndarray):
+            batches = [list_data_collate([self.preprocessing({**case, "frame": 0, "seconds": 0.0, "last": True})])]
+        else:
+            batches = self.dataset.items(case)
+        items = [item for batch in batches for item in self._segment(batch)]
+        masks = [label_map(item["pred"]) for item in items]
+        names = items[0]["measures"]
+        means = {name: float(np.mean([item["measures"][name] for item in items])) for name in names}
+        mask = masks[0] if len(masks) == 1 else np.stack(masks)
+        return Segmentation(mask, None, {**means, **self.report.decision(means)}, self.classes)
+
+
+def load(bundle: str | Path, weights: str | Path | None = None, **settings: Any) -> Model:
+    """Load a bundle's network with its weights, ready to segment.
+
+    Args:
+        bundle: folder of a bundle, such as ``bundles/ct_drsegunet``, or of an unpacked package.
+        weights: a checkpoint; by default ``models/model.pt`` of the bundle.
+        settings: other options of ``inference.yaml``, such as ``size=[256, 256]`` or ``device="cuda:1"``.
+
+    Raises:
+        FileNotFoundError: when there is no such bundle, or it has no weights yet.
+        ValueError: for a setting that the bundle does not have, or weights of another network.
+
+    Example:
+        >>> from common import load
+        >>> model = load("bundles/ct_drsegunet")
+        >>> mask = model(array, spacing=(0.7, 0.7, 5.0)).mask
+    """
+    root = Path(bundle)
+    files = [root / "configs" / f"inference.{suffix}" for suffix in ("yaml", "json")]
+    config = next((file for file in files if file.is_file()), None)
+    if config is None:
+        raise FileNotFoundError(f"No bundle at {root}: no configs/inference.yaml. Give its folder.")
+    check_settings(settings, [str(config)], "load")
+    parser = ConfigParser()
+    parser.read_config(str(config))
+    chosen = {"isolated": False, **settings, "bundle_root": str(root), "output_dir": ""}
+    chosen |= {} if weights is None else {"weights": str(weights)}
+    parser.update(chosen)
+    return Model(parser, json.loads((root / "configs" / "metadata.json").read_text()))
+
+
+def _scan(image: Any, spacing: Sequence[float] | None, axes: str, affine: Any) -> MetaTensor:
+    """A volume in HU as the reader of files gives it: float32 (1, X, Y, Z) with its affine and what is known of it."""
+    if isinstance(image, MetaTensor):
+        values, affine = image.as_tensor(), image.affine if affine is None else affine
+        values = values[0] if values.ndim == 4 and len(values) == 1 else values
+    else:
+        array = np.asarray(image)
+        if array.dtype.kind not in "iuf":
+            raise ValueError(f"A CT scan is numbers in HU, got {array.dtype}. Convert it.")
+        values = torch.from_numpy(np.array(array, np.float32))  # a copy: PyTorch takes no reversed axes
+    if values.ndim != 3:
+        raise ValueError(f"A CT scan is (X, Y, Z) in HU, got the shape {tuple(values.shape)}. Give one volume.")
+    if (affine is None) == (spacing is None):
+        raise ValueError("An array needs its spacing in mm, or its affine, and not both. Give one of them.")
+    if affine is None:
+        affine = _affine(spacing or (), axes)
+    matrix = torch.as_tensor(np.asarray(affine, float))
+    meta = {"spacing_known": True, "kind": "array", "file_shape": tuple(values.shape), "notes": ""}
+    meta |= {"filename_or_obj": NAME, "original_affine": matrix.clone()}
+    return MetaTensor(values.float().clone()[None], affine=matrix, meta=meta)
+
+
+def _affine(spacing: Sequence[float], axes: str) -> np.ndarray:
+    """The RAS affine (4, 4) of an array whose axes run in these directions."""
+    codes = tuple(axes.upper())
+    if len(spacing) != 3 or not all(0 < size < float("inf") for size in spacing):
+        raise ValueError(f"The spacing is three sizes of a voxel in mm, along X, Y, Z, got {tuple(spacing)}.")
+    try:
+        turn = orientations.axcodes2ornt(codes)
+        if len(codes) != 3 or np.isnan(turn).any() or len(set(turn[:, 0])) != 3:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"Axes are three letters such as LPS, RAS or LPI, one per direction, got {axes!r}.") from None
+    affine = np.zeros((4, 4))
+    affine[turn[:, 0].astype(int), range(3)] = turn[:, 1] * np.asarray(spacing, float)
+    affine[3, 3] = 1
+    return affine
+
+
+def _frame(image: Any) -> np.ndarray:
+    """An ultrasound frame as uint8 (rows, columns)."""
+    pixels = np.asarray(image)
+    if pixels.ndim != 2 or pixels.dtype.kind not in "ui" or pixels.min() < 0 or pixels.max() > 255:
+        raise ValueError(
+            f"An ultrasound frame is (rows, columns) of whole grey levels 0..255, got {pixels.dtype} of the shape "
+            f"{pixels.shape}. Convert it, or give the path of its file."
+        )
+    return pixels.astype(np.uint8)
