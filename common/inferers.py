@@ -10,7 +10,8 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer, SimpleInferer
 from monai.utils import convert_to_dst_type
 from torch import nn
-from tqdm import tqdm
+
+from .run.progress import progress
 
 LONG = 50  # slices, from which a progress bar is shown
 
@@ -173,7 +174,7 @@ class SlicesInferer(Inferer):
         if self.needed_channel is not None:
             needed = slices[:, self.needed_channel].flatten(1).any(1)
             chosen = needed.nonzero()[:, 0] if needed.any() else chosen[:1]
-        batches = tqdm(chosen.split(self.slices_at_once), desc="Slices", leave=False, disable=len(slices) < LONG)
+        batches = progress(chosen.split(self.slices_at_once), shown=len(slices) >= LONG, desc="Slices")
         decided = torch.cat([self.of_slices(network, slices[batch]) for batch in batches])
         result = decided.new_zeros((len(slices), *decided.shape[1:]))  # (N * Z, channels, H, W)
         result[chosen] = decided

@@ -111,12 +111,12 @@ def check_options(options: Mapping[str, Any], defaults: Mapping[str, Any], liste
         check_names("setting", [top], defaults, where, prefix="--", listed=listed)
         expected = _expected(defaults[top], value)
         if name == top and expected:
-            raise ValueError(f"{where}{': ' if where else ''}--{top} must be {expected}, got {value!r}.")
+            raise ValueError(f"{f'{where}: ' if where else '--'}{top} must be {expected}, got {value!r}.")
 
 
 def _expected(default: Any, value: Any) -> str:
-    """What a value must be, or nothing if it has the type of the default."""
-    if isinstance(value, str) and value.startswith(("$", "@", "%")):
+    """What a value must be, or nothing if it has the type of the default, or is known only when the config runs."""
+    if (isinstance(value, str) and value.startswith(("$", "@", "%"))) or isinstance(value, dict):
         return ""
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else "True or False, in this spelling"

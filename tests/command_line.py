@@ -72,8 +72,11 @@ def _run(words: list[str], environment: dict[str, str], stdout: str, stderr: str
     except SystemExit as end:
         code = end.code
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         code = 1
+        try:
+            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        except SystemExit as end:  # as Python does
+            code = end.code
     if isinstance(code, str):
         print(code, file=sys.stderr)
         code = 1

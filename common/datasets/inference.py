@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from monai.data import IterableDataset
 from monai.transforms import Compose
 
+from ..run.errors import CasesFailed
+
 logger = logging.getLogger(__name__)
 
 FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # no other case could be written either
@@ -116,7 +118,7 @@ class ScanDataset(IterableDataset):
             later: messages of the cases that failed after they were read, by case.
 
         Raises:
-            ValueError: when any case failed, so that the exit code shows it. All other cases are done by then.
+            CasesFailed: when any case failed, so that the exit code shows it. All other cases are done by then.
         """
         failures = {**self.failures, **later}
         if self.ledger is not None:
@@ -124,5 +126,5 @@ class ScanDataset(IterableDataset):
             failures |= {name: f"{name}: it was not completed. Run again." for name in lost if name not in failures}
         if failures:
             listing = "\n".join(f"  {message}" for message in failures.values())
-            raise ValueError(f"{len(failures)} of {self.count} cases failed:\n{listing}")
+            raise CasesFailed(f"{len(failures)} of {self.count} cases failed:\n{listing}")
         logger.info("Done: %d of %d cases.", self.count, self.count)

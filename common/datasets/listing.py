@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import make_names_unique, matches
+from ..run.errors import NothingToDo
 from ..run.record import add_to_record
 from .archives import unpacked
 from .walk import Found, is_mask_beside, summary, walk
@@ -91,7 +92,7 @@ def chosen_cases(
         The chosen cases, sorted by name.
 
     Raises:
-        FileNotFoundError: when none is left.
+        NothingToDo: when none is left.
     """
     wanted = [case for case in cases if matches(case["case"], include) and not matches(case["case"], exclude)]
     line = summary(omitted)
@@ -101,7 +102,7 @@ def chosen_cases(
         not_read = {str(places.get(path, path)): why for path, why in sorted(omitted, key=lambda pair: str(pair[0]))}
         add_to_record(output_dir, {"not_read": not_read, **(facts or {})})
     if not wanted:
-        raise FileNotFoundError(
+        raise NothingToDo(
             f"No {words[0]} in {root}: {len(places)} files, {len(cases)} of them {words[1]}, none left by "
             f"include={include!r} and exclude={exclude!r}. {line + ' ' if line else ''}Formats: {formats}."
         )

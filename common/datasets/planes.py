@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from monai.data import Dataset
-from tqdm import tqdm
 
+from ..run.progress import progress
 from .guards import Failed, refuse_failed, try_each
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class PlaneDataset(Dataset):
         failures: list[Failed] = []
         threads = max(1, min(torch.get_num_threads(), len(files), FILES_AT_ONCE))
         results = try_each(lambda cases: list(self.planes_of(cases)), files.values(), lambda cases: cases[0], threads)
-        for planes in tqdm(results, desc="Reading", total=len(files), unit="file", leave=False):
+        for planes in progress(results, desc="Reading", total=len(files), unit="file"):
             if isinstance(planes, Failed):
                 failures.append(planes)
             else:

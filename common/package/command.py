@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
+from ..run.command import Parser
 from .archive import size_without_weights
 from .build import bundles, package
 from .verify import verify
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> int:
     """Package bundles, or verify packages.
 
     Args:
         arguments: command line without the name of the program.
+
+    Returns:
+        Exit code.
 
     Raises:
         FileNotFoundError, ValueError: see ``common.package.build.package`` and ``common.package.verify.verify``.
     """
     if arguments[:1] == ["verify"]:
         _verify(arguments[1:])
-        return
-    parser = argparse.ArgumentParser(
+        return 0
+    parser = Parser(
         prog="python -m common.package",
         description="Writes bundles as zips that run without this repository; 'verify FILE' checks one.",
     )
@@ -39,12 +42,11 @@ def main(arguments: Sequence[str]) -> None:
         path = package(bundle, given.output_dir, given.models_dir, given.data, given.allow_dirty)
         whole, rest = path.stat().st_size / 1e6, size_without_weights(path) / 1e3
         print(f"{path}: {whole:.1f} MB, of which {rest:.0f} kB are not weights", flush=True)
+    return 0
 
 
 def _verify(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m common.package verify", description="Checks that a package was not changed."
-    )
+    parser = Parser(prog="python -m common.package verify", description="Checks that a package was not changed.")
     parser.add_argument("package", nargs="+", help="zip, or the folder that it was unpacked to")
     parser.add_argument("--model_info", help="the publisher's list (default: model_info.json beside the package)")
     given = parser.parse_args(arguments)

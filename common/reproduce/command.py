@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
+from ..run.command import Parser
+from ..run.errors import CasesFailed, NothingToDo
 from .curves import PaperCurves, write_curves
 from .experiments import Experiment, Options, find_experiments
 from .plan import ROOT, Plan, read_plan, run_name
@@ -101,14 +103,13 @@ def _differences(plan: Plan, records: Records) -> list[str]:
     return [f"Settings other than {' and '.join(names)}'s: {changed}."] if changes else []
 
 
-def _parse(arguments: Sequence[str], bundles: Path) -> tuple[argparse.Namespace, dict[str, dict[str, Any]]]:
+def _parse(arguments: Sequence[str], bundles: Path) -> tuple[Namespace, dict[str, dict[str, Any]]]:
     """The runner's own arguments, and the settings of each bundle."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m common.reproduce",
         description="Runs a bundle's experiments and writes the paper's tables with our numbers beside the paper's.",
         epilog="Any setting of the bundle's train.yaml can be given as --<setting> value, such as --epochs 5; "
         "settings of another bundle whose weights are needed as --<bundle>::<setting> value.",
-        allow_abbrev=False,
     )
     parser.add_argument("bundle", help="folder in bundles/")
     parser.add_argument("--quick", action="store_true", help="a test: all variants, small, only the first fold or seed")
@@ -149,7 +150,7 @@ def main(arguments: Sequence[str], bundles: Path = ROOT / "bundles") -> int:
         bundles: folder of the bundles.
 
     Returns:
-        Exit code: 1 if an experiment failed.
+        Exit code: 2 if an experiment failed, 3 if there is nothing to write yet.
 
     Raises:
         FileNotFoundError: for a bundle that cannot be reproduced.
@@ -172,11 +173,15 @@ def main(arguments: Sequence[str], bundles: Path = ROOT / "bundles") -> int:
             if own_value := [name for name in plan.variants if name in chosen and setting in plan.variants[name]]:
                 print(f"--{setting} has no effect on {', '.join(own_value)}, which set it themselves.")
         failures = run_all(experiments, own.jobs)
+    written = 0
     for path in write_tables(plan, options):
+        written += 1
         if path.suffix == ".md":
             print(f"\n{path.read_text()}\nTable: {path} (beside it: .csv, .png, and the numbers of every run)")
         else:
             print(f"{'Curves' if path.stem in {each.name for each in plan.curves} else 'Sheet'}: {path}")
     for name, reason in failures.items():
         print(f"FAILED  {name}: {reason}", file=sys.stderr)
-    return 1 if failures else 0
+    if failures:
+        return CasesFailed.exit_code
+    return 0 if written else NothingToDo.exit_code

@@ -1,4 +1,4 @@
-"""A user's mistake is printed as one message, any other error as Python does."""
+"""A user's mistake is printed as one message, any other error as Python does; and the exit codes of all commands."""
 
 from __future__ import annotations
 
@@ -11,20 +11,50 @@ from types import TracebackType
 from .distributed import is_main
 
 PATIENCE = 5  # seconds until a process other than the first prints its error
+MISTAKE = 1  # exit code: the call is wrong, or the program failed
+STOPPED = 130  # exit code of a command that Ctrl-C has ended, as shells have it
+_continue = [""]  # what to do after Ctrl-C
+
+
+class CasesFailed(ValueError):
+    """Some cases failed; all others are done."""
+
+    exit_code = 2
+
+
+class NothingToDo(FileNotFoundError):
+    """The input holds nothing that the command works on."""
+
+    exit_code = 3
+
+
+def after_stop(advice: str) -> None:
+    """State what Ctrl-C will print: how to continue."""
+    _continue[0] = advice
 
 
 def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print a user's mistake as one message, and any other error as Python does.
+    """Print a user's mistake as one message, and any other error as Python does; Python's ``sys.excepthook``.
 
     A mistake is a ValueError or OSError raised by this project's own code, even if MONAI wrapped it.
+
+    Raises:
+        SystemExit: with an exit code other than 1, see docs/troubleshooting.md.
     """
     if not is_main():
         time.sleep(PATIENCE)  # all processes make most mistakes: torchrun ends this one when the first one has failed
     cause = origin(error)
-    if ours(cause):
-        print(f"\nERROR  {cause}", file=sys.stderr)
-    else:
+    if isinstance(cause, KeyboardInterrupt):
+        if is_main():
+            print(f"\nStopped. {_continue[0]}".rstrip(), file=sys.stderr)
+        raise SystemExit(STOPPED)
+    if not ours(cause):
         sys.__excepthook__(kind, error, trace)
+        return
+    print(f"\nERROR  {cause}", file=sys.stderr)
+    code = getattr(cause, "exit_code", MISTAKE)
+    if code != MISTAKE:
+        raise SystemExit(code)
 
 
 def origin(error: BaseException) -> BaseException:

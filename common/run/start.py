@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from .distributed import is_main, silence, world_size
-from .errors import report_error
+from .errors import after_stop, report_error
 from .monai_command import given_arguments, running_parser
-from .overrides import check_overrides, run_id
+from .overrides import check_overrides, option_value, run_id
 from .record import record
 
 
@@ -28,7 +28,8 @@ def start_run(output_dir: str | Path, seed: int | None = None) -> None:
         seed: recorded; the config sets it.
 
     Raises:
-        ValueError: for a mistyped option on the command line, or several processes with a config for one.
+        ValueError: for a mistake on the command line or in an overlay (``common.run.overrides``), a bundle that is not
+            found, or several processes with a config for one.
         PermissionError: when ``output_dir`` is not writable.
     """
     sys.excepthook = report_error
@@ -37,13 +38,43 @@ def start_run(output_dir: str | Path, seed: int | None = None) -> None:
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it logs each table that it creates
     parser = running_parser()
     if parser is not None:
+        after_stop(advice(parser.get()))
         check_overrides(given_arguments(), parser.get())
+        check_place(parser.get(), option_value(given_arguments(), "config_file"))
         check_processes(parser.get())
     writable(output_dir)
     if is_main():
         record(Path(output_dir), run_id(given_arguments()), seed, parser.get() if parser is not None else {})
     else:
         silence()
+
+
+def advice(config: Mapping[str, Any]) -> str:
+    """What to do after Ctrl-C, by what a config has."""
+    if "resume" in config:
+        return "The same command with --resume True continues after the last complete epoch."
+    if "again" in config:
+        return "The same command continues with the cases that are left."
+    return ""
+
+
+def check_place(config: Mapping[str, Any], files: str | None) -> None:
+    """Refuse a relative ``bundle_root`` that is not found from the current folder, where outputs would land as well.
+
+    Args:
+        config: the config as run.
+        files: config files as given, for the message.
+
+    Raises:
+        ValueError: if there is no such folder.
+    """
+    root = config.get("bundle_root")
+    if isinstance(root, str) and not root.startswith(("$", "@", "%")) and not Path(root).is_dir():
+        found = Path((files or "").strip("[]").split(",")[0].strip().strip("'\"")).resolve().parents[1]
+        raise ValueError(
+            f"bundle_root is {root}, which is no folder seen from {Path.cwd()}. Add --bundle_root {found}, or run from "
+            "the folder that holds bundles/."
+        )
 
 
 def check_processes(config: Mapping[str, Any]) -> None:

@@ -6,8 +6,7 @@ volume and labels them by threshold, k-means and morphology. Training reads the 
 
 from __future__ import annotations
 
-import argparse
-import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from ..datasets.inference import ScanDataset
 from ..files import make_names_unique
 from ..report.mask_files import save_volume
 from ..report.styles import class_styles
-from ..run.errors import report_error
+from ..run.command import Parser, run_command
 from ..run.start import writable
 from ..tables import GrowingTable, read_csv
 from ..transforms.ct import LoadScand
@@ -152,11 +151,10 @@ def draw(item: Mapping[Any, Any], path: Path, metadata: str | Path) -> None:
     draw_pseudo_labels(path, image, lung, clusters, label, item["centres"], item["slices"], styles, title, aspect)
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+def _parse(arguments: Sequence[str]) -> Namespace:
+    parser = Parser(
         prog="python -m common.self_learning.pseudo_labels",
         description="Labels ground-glass in two slices of each chest CT of a folder, without any annotation.",
-        allow_abbrev=False,
     )
     default = "default: %(default)s"
     parser.add_argument(
@@ -202,5 +200,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.excepthook = report_error
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)

@@ -1,9 +1,6 @@
 """The command ``python -m common.view``."""
 
-import sys
-
-from ..run.errors import report_error
+from ..run.command import run_command
 from .command import main
 
-sys.excepthook = report_error
-sys.exit(main(sys.argv[1:]))
+run_command(main)

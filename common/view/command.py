@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ..run.command import Parser
 from ..tables import aligned, print_table
 from .export import export
 from .follow_up import follow_up
@@ -57,11 +58,10 @@ def _check_grid(study: Study, path: Path, array: np.ndarray, affine: np.ndarray)
         raise ValueError(f"{path} and {study.path} must be on one grid, got {affines}. Give the files of one study.")
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+def _parse(arguments: Sequence[str]) -> Namespace:
+    parser = Parser(
         prog="python -m common.view",
         description="Shows a saved mask in three dimensions, or two studies of one patient side by side.",
-        allow_abbrev=False,
     )
     parser.add_argument("masks", nargs="+", metavar="MASK", help="NIfTI masks: one, or the first and the later study")
     parser.add_argument("--image", help="the scan of a single mask, in HU")

@@ -123,7 +123,7 @@ def test_without_network_the_command_names_both_remedies(
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # answers nothing, so that the test asks no network
     folders = ["--dataset_dir", studies, "--output_dir", tmp_path / "out", "--ckpt_dir", tmp_path]
     done = runner("training", "--config_file", TRAIN, "--encoder", "vgg19", *folders)
-    assert done.returncode != 0
+    assert done.returncode == 1
     message = done.stderr.split("ERROR")[-1]
     assert "vgg19-dcbb9e9d.pth cannot be downloaded" in message and "Traceback" not in done.stderr
     assert "--weights /path/vgg19-dcbb9e9d.pth" in message and "--weights none" in message

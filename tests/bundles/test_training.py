@@ -191,7 +191,7 @@ def test_an_empty_folder_is_an_error_that_lists_the_formats(runner: Runner, pict
     (tmp_path / "empty").mkdir()
     weights = ["--weights", tmp_path / "models" / "model.pt", "--output_dir", tmp_path / "out"]
     result = runner("--config_file", INFER, "--dataset_dir", tmp_path / "empty", *weights)
-    assert result.returncode == 1
+    assert result.returncode == 3
     assert "ERROR  No scan in" in result.stderr and ".nii.gz" in result.stderr
 
 
@@ -202,7 +202,7 @@ def test_an_unreadable_file_changes_only_the_exit_code(runner: Runner, pictures:
     (tmp_path / "in" / "text.png").write_text("hello")
     weights = ["--weights", tmp_path / "models" / "model.pt", "--output_dir", tmp_path / "out", "--size", "[64,64]"]
     result = runner("--config_file", INFER, "--dataset_dir", tmp_path / "in", *weights)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "ERROR  1 of 2 cases failed" in result.stderr
     assert "text.png: a file of suffix .png must hold a png, jpeg, bmp, tiff or webp image" in result.stderr
     assert "Traceback" not in result.stderr

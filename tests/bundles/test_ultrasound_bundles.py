@@ -209,7 +209,7 @@ def test_bad_files_are_named_and_all_others_are_segmented(runner: Runner, segmen
     command = ["--config_file", f"{SEGMENT}/inference.yaml", "--dataset_dir", folder, *SMALL]
     weights = segmentation / "models" / "dense" / "model.pt"
     done = runner(*command, "--weights", weights, "--output_dir", tmp_path / "out")
-    assert done.returncode == 1
+    assert done.returncode == 2
     message = done.stderr[done.stderr.index("ERROR") :]
     assert "5 of 7 cases failed" in message and "Traceback" not in done.stderr
     for name in ("zero.mp4", "cut.mp4", "text.png", "deep.png", "still.gif"):

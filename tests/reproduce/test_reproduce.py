@@ -220,14 +220,14 @@ def test_a_failing_experiment_is_named_and_the_others_finish(bundles: Path, caps
     write_bundle(bundles, variants={"broken": {"labels": "broken"}, "dense": {"labels": "dense"}}, folds=[0], tables=[{
         "name": "table_1", "columns": {"IoU": {"row": "mean", "column": "iou"}, "F1": {"row": "mean", "column": "f1"}}
     }])  # fmt: skip
-    assert reproduce(bundles) == 1
+    assert reproduce(bundles) == 2
     captured = capsys.readouterr()
     assert captured.err == "FAILED  fake/broken/fold0: RuntimeError: no such labels\n"
     folder = bundles.parent / "out" / "fake"
     broken, dense = rows(folder / "table_1.csv")
     assert (broken["folds"], dense["folds"], dense["IoU mean"], broken["IoU mean"]) == ("0 of 1", "1 of 1", "0.6", "")
     assert "No scores.csv has a number in row 'mean', column 'f1' (F1)." in (folder / "table_1.md").read_text()
-    assert reproduce(bundles) == 1
+    assert reproduce(bundles) == 2
     assert trainings(folder) == {"broken/fold0": 1, "dense/fold0": 1}, "a finished training is not repeated"
 
 
@@ -282,7 +282,7 @@ def test_needed_experiments_of_another_bundle_run_first(bundles: Path, capsys: p
 
     write_bundle(bundles, variants={"dense": {"labels": "broken"}}, tables=[{**PLAN["tables"][0], "paper": {}}])
     other = ["--output_dir", str(bundles.parent / "other")]
-    assert reproduce(bundles, *other, bundle="transfer") == 1
+    assert reproduce(bundles, *other, bundle="transfer") == 2
     assert "FAILED  transfer/dense/fold0: it needs fake/dense/fold0" in capsys.readouterr().err
     assert trainings(bundles.parent / "other/transfer") == {"none/fold0": 1}
 
@@ -370,7 +370,9 @@ def test_the_command_answers_mistakes_in_one_line() -> None:
 
 def test_a_variant_may_have_its_own_steps_and_a_table_may_be_a_curve(bundles: Path) -> None:
     files = ["train.yaml", "retrain.yaml"]
-    (bundles / "fake" / "configs" / "retrain.yaml").write_text(yaml.safe_dump({"epochs": 7, "rate": 0.1}))
+    (bundles / "fake" / "configs" / "retrain.yaml").write_text(
+        yaml.safe_dump({"epochs": 7, "rate": 0.1, "run_it": ["$@rate"]})
+    )
     table = {**PLAN["tables"][0], "curve": {"label": "slices", "values": {"sparse": 0, "dense": 50}}}
     steps_of = {"dense": {"training": files, "evaluating": [*files, "evaluate.yaml"]}}
     write_bundle(bundles, steps_of=steps_of, tables=[table], folds=[0])

@@ -6,9 +6,8 @@ with lung of all scans in a folder to ``mix/labels.csv``, which ``--source table
 
 from __future__ import annotations
 
-import argparse
 import csv
-import sys
+from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,11 +16,11 @@ import numpy as np
 from monai.transforms import Compose, Orientationd, ScaleIntensityRanged
 from PIL import Image
 from scipy.ndimage import binary_dilation
-from tqdm import tqdm
 
 from ...files import complete_file
 from ...readers.scan import UPRIGHT
-from ...run.errors import report_error
+from ...run.command import Parser, run_command
+from ...run.progress import progress
 from ...spreadsheets import read_rows
 from ...transforms.ct import LoadScand, WindowCTd
 from ...transforms.masks import LesionMaskd, LungMaskd
@@ -123,8 +122,8 @@ def _listed(path: Path) -> dict[str, tuple[str, ...]]:
     return {row[0]: row for row in rows}
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m common.datasets.ct.cut", description=__doc__)
+def _parse(arguments: Sequence[str]) -> Namespace:
+    parser = Parser(prog="python -m common.datasets.ct.cut", description=__doc__)
     add = parser.add_argument
     add("--dataset_dir", required=True, help="folder of scans of any format, or one file")
     add("--output_dir", required=True, help="folder for images/, lungs/ and labels.csv")
@@ -173,13 +172,12 @@ def main(arguments: Sequence[str]) -> int:
         ]
     )
     dataset = ScanDataset(scans, upright)
-    progress = tqdm(dataset, desc="Cutting", total=len(scans), unit="scan", leave=False)
-    count = cut(progress, own.output_dir, own.label, own.source, own.window, own.gap, own.patients)
+    bar = progress(dataset, desc="Cutting", total=len(scans), unit="scan")
+    count = cut(bar, own.output_dir, own.label, own.source, own.window, own.gap, own.patients)
     print(f"{own.source}: {count} slices of label {own.label} from {len(scans)} scans, in {own.output_dir}/{TABLE}")
     dataset.finish({})
     return 0
 
 
 if __name__ == "__main__":
-    sys.excepthook = report_error
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)

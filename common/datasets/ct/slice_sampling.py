@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from monai.transforms import Orientation
-from tqdm import tqdm
 
 from ...lung_mask import lung_mask
 from ...readers.ct import read
 from ...readers.scan import UPRIGHT
+from ...run.progress import progress
 from ..guards import Failed, refuse_failed, try_each
 from .slice_sets import shuffled
 
@@ -99,7 +99,7 @@ def _first_with_lung(cases: Sequence[Case], number: int, looked: dict[Path, Look
     results = try_each(_look_for_lung, cases, lambda case: case, max(1, torch.get_num_threads()))
     with (
         closing(results),  # drops the images that it has not started
-        tqdm(desc="Looking for images with lung", total=total, unit="slice", leave=False) as progress,
+        progress(desc="Looking for images with lung", total=total, unit="slice") as bar,
     ):
         for case, result in zip(cases, results, strict=True):
             seen = Looked(False, result.message) if isinstance(result, Failed) else result
@@ -107,7 +107,7 @@ def _first_with_lung(cases: Sequence[Case], number: int, looked: dict[Path, Look
                 looked[Path(case["image"])] = seen
             if seen.lung:
                 found.append(case)
-                progress.update()
+                bar.update()
             if len(found) == total:
                 break
     return found

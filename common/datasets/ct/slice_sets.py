@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from monai.data import partition_dataset
-from tqdm import tqdm
 
+from ...run.progress import progress
 from ..guards import Failed, refuse_failed, try_each
 
 logger = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ def lung_slices(datalist: Sequence[Case], masks: Callable[[Case], Mapping[Any, A
         return [(bool(inside), bool(ill)) for inside, ill in zip(lung, infection, strict=True)]
 
     results = try_each(look, datalist, lambda case: case)
-    progress = tqdm(results, desc="Looking for slices with lung", total=len(datalist), unit="volume", leave=False)
-    for case, found in zip(datalist, progress, strict=True):
+    bar = progress(results, desc="Looking for slices with lung", total=len(datalist), unit="volume")
+    for case, found in zip(datalist, bar, strict=True):
         if isinstance(found, Failed):
             failures.append(found)
             continue

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from ...run.progress import progress
 from ...severity import severity_class
 from ..folders import SEED_BLOCK, check_count, check_seed, finished_folder
 from .chest_ct import ChestCT, chest_ct
@@ -42,7 +42,7 @@ def write_volumes(
     check_seed(seed)
     root = Path(root)
     with finished_folder(root) as folder:
-        for number in tqdm(range(1, patients + 1), desc="Generating phantom volumes", leave=False):
+        for number in progress(range(1, patients + 1), desc="Generating phantom volumes"):
             save(folder, number, chest_ct(seed * SEED_BLOCK + number - 1, size, slices, scanner))
     return root
 

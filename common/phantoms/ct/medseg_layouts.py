@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
+from ...run.progress import progress
 from ..folders import SEED_BLOCK, check_count, check_seed, finished_folder
 from .chest_ct import ChestCT, make_patient, scan, slice_heights
 from .nifti_files import save_nifti
@@ -48,11 +48,11 @@ def lesion_slices(slices: int, size: tuple[int, int], scanner: Scanner, seed: in
     check_seed(seed)
     count = 0
     patient_seed = seed * SEED_BLOCK + SLICE_PATIENTS
-    with tqdm(total=slices, desc="Generating phantom slices", leave=False) as progress:
+    with progress(total=slices, desc="Generating phantom slices") as bar:
         while count < slices:
             for ct in slices_of_patient(patient_seed, size, scanner)[: slices - count]:
                 count += 1
-                progress.update()
+                bar.update()
                 yield ct
             patient_seed += 1
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
 
+from ...run.progress import progress
 from ..folders import SEED_BLOCK, check_count, check_seed, finished_folder
 from .clip_file import write_mp4
 from .findings import DIAGNOSES
@@ -62,7 +62,7 @@ def write_semantic_lung(
     with finished_folder(root) as folder:
         for name in ("images", "labels"):
             (folder / name).mkdir()
-        for number in tqdm(range(patients), desc="Generating ultrasound phantoms", leave=False):
+        for number in progress(range(patients), desc="Generating ultrasound phantoms"):
             diagnosis = "normal" if number % PATIENTS_PER_NORMAL == PATIENTS_PER_NORMAL - 1 else "covid-19"
             for view in range(images):
                 frame = lung_ultrasound(seed * SEED_BLOCK + number, view, diagnosis, "linear", size)
@@ -145,7 +145,7 @@ def write_pocus(
         for kind in ("pocus_videos", "pocus_images"):
             for probe in ("convex", "linear"):
                 (folder / kind / probe).mkdir(parents=True)
-        for recording in tqdm(recordings, desc="Generating ultrasound phantoms", leave=False):
+        for recording in progress(recordings, desc="Generating ultrasound phantoms"):
             if recording.still:
                 frame = lung_ultrasound(recording.seed, recording.view, recording.diagnosis, recording.probe, size)
                 Image.fromarray(frame.image).save(folder / "pocus_images" / recording.probe / f"{recording.name}.png")
