@@ -116,7 +116,7 @@ class Training:
             case[key] = str(self.folder / f"{key}.nii.gz")
             save_nifti(Path(case[key]), pixels, made.spacing)
         patients = [{**case, "case": str(number), "patient": str(number)} for number in range(5)]  # one is held out
-        own = {"datalist": patients, "amp": True}
+        own = {"source_cases": patients, "amp": True}
         parser = started(CONFIG, "train", self.folder, {**self.settings, **own})
         return self.engine_rounds(parser.get_parsed_content("train::trainer"))
 

@@ -36,11 +36,14 @@ def complete_file(path: str | Path) -> Iterator[Path]:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's content in hexadecimal digits."""
+    """SHA-256 of the content of a file, or of all files of a folder, in hexadecimal digits."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
+    for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if each.is_dir():
+            continue
+        with each.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
     return digest.hexdigest()
 
 

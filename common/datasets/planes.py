@@ -32,7 +32,7 @@ class PlaneDataset(Dataset):
         when_empty: cases to take where ``data`` has none; MONAI Label validates with none before it has three labels.
 
     Raises:
-        ValueError: naming every case that could not be read, not just the first.
+        ValueError: for no cases, or naming every case that could not be read, not just the first.
     """
 
     def __init__(
@@ -49,6 +49,11 @@ class PlaneDataset(Dataset):
                 "No cases to validate with: the %d of training are taken, whose scores flatter.", len(when_empty)
             )
             data = when_empty
+        if not data:
+            raise ValueError(
+                "No cases: the set to read (test in most evaluations, else training or validation) is empty. Name its "
+                "cases in the column set of --datalist, or change the split."
+            )
         super().__init__(data, augmentation)
         self.read, self.keys, self.cast = transform, tuple(keys), cast
         files: dict[str, list[Case]] = {}

@@ -10,9 +10,9 @@ from typing import Any
 import nibabel
 from monai.data import partition_dataset, partition_dataset_classes
 
-logger = logging.getLogger(__name__)
+from .given_sets import SETS, given_sets
 
-SETS = ("training", "validation", "test")
+logger = logging.getLogger(__name__)
 
 
 def axial_slices(path: Any) -> int:
@@ -50,6 +50,8 @@ def split(
 ) -> dict[str, list[dict[str, Any]]]:
     """Split cases into training and validation: one of ``folds`` random parts is held out.
 
+    Cases that have a ``set`` are in it, whatever the other arguments say; see ``common.datasets.given_sets``.
+
     Args:
         datalist: cases with ``patient`` (None where unknown).
         kind: ``patient`` keeps all cases of a patient on one side. ``slice`` draws single slices, so slices of one
@@ -61,7 +63,7 @@ def split(
         stratify: key of a class that is spread evenly over the folds.
 
     Returns:
-        ``{"training": [...], "validation": [...]}``, disjoint and complete.
+        ``{"training": [...], "validation": [...]}``, disjoint and complete; and ``test``, if cases have sets.
 
     Raises:
         ValueError: for an unknown kind, a fold out of range, missing patients, or fewer groups (of a class, if
@@ -73,6 +75,11 @@ def split(
     """
     if kind not in ("auto", "patient", "slice", "paper"):
         raise ValueError(f"Unknown split {kind!r}. Choose 'auto', 'patient', 'slice' or 'paper'.")
+    given = given_sets(datalist, fold)
+    if given is not None:
+        return given
+    tested = [case for case in datalist if case.get("set") == "test"]
+    datalist = [case for case in datalist if case.get("set") != "test"]
     if folds < 2 or not 0 <= fold < folds:
         raise ValueError(f"Folds are 2 or more and fold is 0 to folds - 1, got fold {fold} of {folds}.")
     unnamed = _unnamed(datalist)
@@ -109,7 +116,7 @@ def split(
         "Split by %s: fold %d of %d held out, %d training and %d validation %ss.",
         *(unit, fold, folds, len(names) - len(held_out), len(held_out), unit),
     )
-    return sides
+    return {**sides, **({"test": tested} if tested else {})}
 
 
 def three_way_split(
@@ -119,6 +126,7 @@ def three_way_split(
 
     No set stays empty: each gets one patient, and each further patient goes to the set that lacks most of its share.
     With shares of 35, 5 and 10, 50 patients are split into exactly these numbers, and 4 patients into 2, 1 and 1.
+    Cases that have a ``set`` are in it; see ``common.datasets.given_sets``.
 
     Args:
         datalist: cases with ``patient``.
@@ -133,6 +141,9 @@ def three_way_split(
     """
     if len(shares) != 3 or not all(0 < share < float("inf") for share in shares):
         raise ValueError(f"Shares are three positive numbers, for training, validation and test, got {shares}.")
+    given = given_sets(datalist, tested=True)
+    if given is not None:
+        return given
     unnamed = _unnamed(datalist)
     if unnamed:
         raise ValueError(

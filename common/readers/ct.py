@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 
 from .isolated import Isolated
 from .scan import UPRIGHT, read_volume
+from .sniff import is_dicom
 
 __all__ = ["read"]
 
@@ -24,7 +25,7 @@ def read(
     """Read a volume, a DICOM series, a single DICOM slice, an array of slices, or an image.
 
     Args:
-        path: a file, or the files of one DICOM series in any order.
+        path: a file, the files of one DICOM series in any order, or the folder that holds them.
         picture_axes: directions of an image's rows and columns; see ``common.readers.scan.picture_affine``.
         isolated: the process that reads it; by default this one.
         options: ``indices``, ``gaps`` and ``orientation`` of ``common.readers.scan.read_volume``.
@@ -43,6 +44,10 @@ def read(
         >>> scan.shape, scan.affine
     """
     paths = [str(path)] if isinstance(path, (str, Path)) else [str(each) for each in path]
+    if len(paths) == 1 and Path(paths[0]).is_dir():
+        paths = [str(file) for file in sorted(Path(paths[0]).rglob("*")) if file.is_file() and is_dicom(file)]
+        if not paths:
+            raise ValueError(f"{path}: a folder must hold the files of one DICOM series, got none. Name a file.")
     options = {"picture_axes": picture_axes, **options}
     if isolated is None:
         values, affine, meta = read_volume(paths, **options)

@@ -14,12 +14,15 @@ from monai.transforms import MapTransform
 from ..readers.ct import read
 from ..readers.isolated import Isolated
 from ..readers.scan import UPRIGHT
+from .grids import resampled
+from .mask_values import translated
 
 AIR = (-1150.0, -500.0)  # HU of lung, airways and the air around the body
 TISSUE = (-200.0, 300.0)  # HU of fat, muscle, blood and consolidation
 LEAST = 0.005  # share of the voxels that a chest CT has of each
 BEYOND = 1e5  # no HU is as large: metal reaches 3,000 to 30,000
 SAMPLE = 500_000  # voxels that are looked at
+KINDS: dict[Hashable, str] = {"label": "lesion", "truth": "lesion", "lung": "lung"}  # of masks, by key
 SMALLEST = 8  # pixels of a slice, each way
 
 
@@ -28,7 +31,9 @@ class LoadScand(MapTransform):
 
     A key that is missing or None is removed from the item, so that sources without lung masks need no other pipeline.
     One-hot arrays (``masks_*.npy`` of MedSeg) are converted to the form of the other layouts: a lesion mask under
-    ``label``, 0 and 1 under ``lung``. Images of masks keep their indices.
+    ``label``, 0 and 1 under ``lung``. Images of masks keep their indices. If the item has ``label_map`` (value: class),
+    the lesion mask gets the values of the public masks, and if a value is the lung, the item a lung mask. If it has
+    ``resample_masks``, masks on another grid than ``image`` are resampled onto it.
 
     Args:
         keys: paths; tensors that ``common.readers.ct.read`` gave stay as they are.
@@ -71,7 +76,21 @@ class LoadScand(MapTransform):
                 values = torch.tensor([1.0, 2.0, 0.0, 0.0] if key == "label" else [1.0, 1.0, 1.0, 0.0])
                 scan = MetaTensor(values[scan.as_tensor().long()], meta=scan.meta)
             item[key] = scan
+        self.own_masks(item)
         return item
+
+    def own_masks(self, item: dict[Hashable, Any]) -> None:
+        """Translate the values of masks by the item's ``label_map``, and resample masks with ``resample_masks``."""
+        masks = [key for key in self.keys if key in KINDS and key in item]
+        for key in masks:
+            if item.get("label_map") and KINDS[key] == "lesion":
+                item[key], lung = translated(item[key], item["label_map"])
+                if lung is not None and "lung" in self.keys and "lung" not in item:
+                    item["lung"] = lung
+                    masks.append("lung")
+        if item.get("resample_masks") and "image" in item:
+            for key in masks:
+                item[key] = resampled(item[key], item["image"], KINDS[key])
 
 
 def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:

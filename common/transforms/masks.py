@@ -11,55 +11,15 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from nibabel.affines import voxel_sizes
-from nibabel.orientations import aff2axcodes
 
 from ..inferers import lesions_first
 from ..lung_mask import lung_mask
 from .ct import check_intensity
+from .grids import check_same_grid
+from .mask_values import snap_to_integers
 
 LESIONS = {"ground-glass": 1, "consolidation": 2}  # values of the public lesion masks
 EFFUSION = 3
-ROUNDING = 1e-3  # how far rescaled or resampled masks may be from integers
-
-
-def check_same_grid(name: str, mask: torch.Tensor, image: torch.Tensor, reference: str = "image") -> None:
-    """Check that a mask has the shape and the axis directions of its image, or of another mask of the same image.
-
-    Masks of other tools in another order of axes are fine if their header places them on the image. With the same axes
-    the origins may differ, because many masks were saved with a careless header.
-
-    Args:
-        name: kind of mask, for the message.
-        mask: mask (1, X, Y, Z), with an affine if it has one.
-        image: image or mask (1, X, Y, Z) that the mask must match.
-        reference: kind of ``image``, for the message.
-
-    Raises:
-        ValueError: if the shape differs, or the axes differ and the header places the mask elsewhere.
-    """
-    file = getattr(mask, "meta", {}).get("filename_or_obj", name)
-    if mask.shape[1:] != image.shape[1:]:
-        raise ValueError(
-            f"{file}: the {name} mask must have the {reference}'s shape {tuple(image.shape[1:])}, got "
-            f"{tuple(mask.shape[1:])}. Give the mask of this {reference}."
-        )
-    if isinstance(mask, MetaTensor) and isinstance(image, MetaTensor):
-        affines = [np.asarray(each.meta.get("original_affine", each.affine)) for each in (mask, image)]
-        axes = ["".join(map(str, aff2axcodes(affine))) for affine in affines]
-        # In another order of axes, the header alone says which voxel is which: it must place the mask on the scan
-        if axes[0] != axes[1] and not _same_place(mask, image):
-            raise ValueError(
-                f"{file}: the {name} mask has the axes {axes[0]}, the {reference} {axes[1]}, and its header places it "
-                f"elsewhere. Save the mask with a header that describes where its voxels lie."
-            )
-
-
-def _same_place(mask: MetaTensor, image: MetaTensor) -> bool:
-    """Whether the corners of both grids, which lie in one order of axes by now, agree within a voxel."""
-    size = np.asarray(image.shape[1:], float) - 1
-    corners = np.array([[x, y, z, 1.0] for x in (0, size[0]) for y in (0, size[1]) for z in (0, size[2])])
-    places = [corners @ np.asarray(each.affine).T for each in (mask, image)]
-    return bool(np.abs(places[0] - places[1]).max() <= voxel_sizes(np.asarray(image.affine)).max())
 
 
 def _is_one_of(mask: torch.Tensor, values: Sequence[float]) -> torch.Tensor:
@@ -83,23 +43,15 @@ def check_lesion_values(mask: MetaTensor) -> None:
         if found == [0, 255]:
             raise ValueError(
                 f"{mask.meta.get('filename_or_obj', 'label')}: a lesion mask must hold 0, 1 (ground-glass), "
-                "2 (consolidation), 3 (effusion), got 0 and 255, as images of masks often do. Replace 255 by the class."
+                "2 (consolidation), 3 (effusion), got 0 and 255, as images of masks often do. Replace 255 by the "
+                'class, or say what it is: --label_map "{255: ground-glass}".'
             )
         raise ValueError(
             f"{mask.meta.get('filename_or_obj', 'label')}: a lesion mask must hold 0, 1 (ground-glass), "
             f"2 (consolidation), 3 (effusion), got {', '.join(f'{value:g}' for value in found[:8])}"
-            f"{', ...' if len(found) > 8 else ''}. Map its values to these."
+            f"{', ...' if len(found) > 8 else ''}. Map its values to these, or say what they are, for example "
+            '--label_map "{1: ground-glass, 5: consolidation}".'
         )
-
-
-def snap_to_integers(values: torch.Tensor) -> None:
-    """Round values that are integers up to rounding errors, such as 0.9999999 and 0.9999, in place."""
-    if not values.is_floating_point():
-        return
-    rounded = values.round()
-    difference = (values - rounded).abs_()
-    if 0 < float(difference.max()) <= ROUNDING:
-        values.copy_(rounded)
 
 
 def mask_like(values: torch.Tensor, reference: MetaTensor) -> MetaTensor:

@@ -73,7 +73,7 @@ class LabelClassesd(MapTransform):
         keys: paths of label images. The item's ``image`` is (1, rows, columns).
         names: class names in channel order.
         values: value of each class in the files. An item of a source with other values has them under
-            ``label_values``.
+            ``label_values``, or the class of each value under ``label_map``, where 0 is background by default.
         merge: for classes that may be missing in ``names``, the class that replaces them.
 
     Raises:
@@ -91,7 +91,7 @@ class LabelClassesd(MapTransform):
         """Replace each path by the class indices."""
         item = dict(data)
         for key in self.keys:
-            path, values = item[key], item.get("label_values", self.values)
+            path, values = item[key], self.stated(item)
             pixels = read_label(path)
             shape = tuple(item["image"].shape[1:])
             if pixels.shape != shape:
@@ -102,27 +102,34 @@ class LabelClassesd(MapTransform):
             table = self.table(values, path)
             unknown = sorted(set(np.unique(pixels).tolist()) - set(table))
             if unknown:
-                known = ", ".join(f"{value} {name}" for name, value in values.items())
+                known = ", ".join(f"{value} {name}" for value, name in values.items())
                 raise ValueError(
                     f"{path}: labels hold {known}; got {', '.join(map(str, unknown))}. Correct the label image, or "
-                    "declare its values, for example --label_values::background 0."
+                    "declare its values: --label_map with a table of your own, else for example "
+                    "--label_values::background 0."
                 )
             lookup = np.zeros(256, np.uint8)
             lookup[list(table)] = list(table.values())
             item[key] = MetaTensor(torch.from_numpy(lookup[pixels])[None], meta={"filename_or_obj": str(path)})
         return item
 
-    def table(self, values: Mapping[str, int], path: Any) -> dict[int, int]:
+    def stated(self, item: Mapping[Hashable, Any]) -> dict[int, str]:
+        """Return the class name of each value in the file."""
+        if item.get("label_map"):
+            return {0: "background", **{int(value): name for value, name in item["label_map"].items()}}
+        return {int(value): name for name, value in item.get("label_values", self.values).items()}
+
+    def table(self, values: Mapping[int, str], path: Any) -> dict[int, int]:
         """Return the class index of each value in the file."""
         table = {}
-        for name, value in values.items():
+        for value, name in values.items():
             target = name if name in self.names else self.merge.get(name, name)
             if target not in self.names:
                 raise ValueError(
-                    f"{path}: this source labels {', '.join(values)}; {name!r} is not one of {', '.join(self.names)}. "
-                    "Train with --labels sparse."
+                    f"{path}: this source labels {', '.join(values.values())}; {name!r} is not one of "
+                    f"{', '.join(self.names)}. Train with --labels sparse."
                 )
-            table[int(value)] = self.names.index(target)
+            table[value] = self.names.index(target)
         return table
 
 

@@ -110,7 +110,7 @@ def test_training_never_sees_held_out_volumes_or_ground_truth_and_further_volume
         before = folder / ("level_1/labels" if number == 2 else "pseudo_labels")
         assert config["dataset_dir"] == str(before)
         assert not set(used) & set(sets["held out"])
-        assert "truth" not in config["dataset_dir"] and "masks" not in json.dumps(config["datalist"])
+        assert "truth" not in config["dataset_dir"] and "truth" not in json.dumps(config["source_cases"])
 
 
 def test_the_first_two_layers_do_not_change_and_all_others_learn(finished: tuple[Path, list[str]]) -> None:

@@ -3,8 +3,11 @@
 Each function lists the cases of a folder as dicts with ``image`` (path), ``label`` (path of the mask, or 0 or 1 for the
 whole image), ``lung`` (path, may be absent), ``case``, ``patient`` (None where the source names none), ``source``,
 ``intensity`` (``HU`` or ``8bit``), and ``slice`` where a case is one slice of a file. ``root`` is the folder that a
-public source was unpacked to, or ``phantom`` for synthetic patients. All raise FileNotFoundError when the folder is
-missing, has another layout, or an image lacks its mask, and ValueError for a source that does not go with the folder.
+public source was unpacked to, or ``phantom`` for synthetic patients. ``datalist`` is a table of your own cases in place
+of the folder (see ``common.datasets.table.own_cases``), ``label_map`` says which value of its masks is which class, and
+``resample_masks`` resamples masks that lie on another grid than their image. All raise FileNotFoundError when the
+folder or the table is missing, the folder has another layout, or an image lacks its mask, and ValueError for a source
+that does not go with the folder, or rows of a table that cannot be used.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any
 from ...phantoms.ct.folder import phantom_dir
 from ..sources import Layout, find_cases
 from . import cc_ccii, coronacases, labels_table, medseg, mosmed, radiopaedia
+from .own import cases_of
 
 RADIOPAEDIA = Layout(radiopaedia.volumes, "rp_im/N.nii.gz, rp_msk/N.nii.gz, rp_lung_msk/N.nii.gz")
 MOSMED = Layout(mosmed.volumes, "studies/CT-1/study_N.nii.gz, masks/study_N_mask.nii.gz")
@@ -43,19 +47,27 @@ IMAGE_LABELS = {
 }
 
 TWENTY = {"layout": "radiopaedia", "patients": 20, "size": (192, 192), "slices": 40}
+LESION_NAMES = ("ground-glass", "consolidation", "effusion", "lung", "background")  # that --label_map may hold
+INFECTION_NAMES = ("infection", *LESION_NAMES)
+IMAGE_LABEL_NAMES = ("lesion", *LESION_NAMES)
 
 
-def lesions(root: str | Path) -> list[dict[str, Any]]:
+def lesions(root: str | Path, **own: Any) -> list[dict[str, Any]]:
     """Ground-glass and consolidation: MedSeg's slices in their three layouts, or nine Radiopaedia volumes.
+
+    Args:
+        root: see above.
+        own: ``datalist``, ``label_map`` and ``resample_masks``, see above.
 
     Example:
         >>> cases = lesions("/data/medseg")
         >>> cases[0]["image"], cases[0]["label"]
     """
-    return find_cases(root, LESIONS, {"phantom": {"layout": "radiopaedia"}}, phantom_dir)
+    phantoms = {"phantom": {"layout": "radiopaedia"}}
+    return cases_of(lambda: find_cases(root, LESIONS, phantoms, phantom_dir), root, LESION_NAMES, **own)
 
 
-def infection(root: str | Path, source: str = "") -> list[dict[str, Any]]:
+def infection(root: str | Path, source: str = "", **own: Any) -> list[dict[str, Any]]:
     """Infection in volumes.
 
     Args:
@@ -63,23 +75,37 @@ def infection(root: str | Path, source: str = "") -> list[dict[str, Any]]:
         source: ``radiopaedia``, ``coronacases`` or ``mosmed``, which one folder may hold together; or, with ``root``
             ``phantom``, ``phantom`` or ``phantom_second_scanner``: other patients, under a scanner with a smoother
             kernel, thicker slices and an offset in HU.
+        own: ``datalist``, ``label_map`` and ``resample_masks``, see above.
     """
     phantoms = {"phantom": {**TWENTY, "seed": 4}, "phantom_second_scanner": {**TWENTY, "seed": 5, "scanner": "second"}}
-    return find_cases(root, INFECTION, phantoms, phantom_dir, source)
+    return cases_of(lambda: find_cases(root, INFECTION, phantoms, phantom_dir, source), root, INFECTION_NAMES, **own)
 
 
-def mosmed_studies(root: str | Path) -> list[dict[str, Any]]:
-    """MosMedData's studies with masks; ``severity`` is the class of the study's folder, CT-0 to CT-4, or None."""
-    phantom = {"layout": "mosmed", "patients": 20, "size": (128, 128), "slices": 24, "seed": 6}
-    return find_cases(root, {"MosMedData": MOSMED}, {"phantom": phantom}, phantom_dir)
+def mosmed_studies(root: str | Path, **own: Any) -> list[dict[str, Any]]:
+    """MosMedData's studies with masks; ``severity`` is the class of the study's folder, CT-0 to CT-4, or None.
+
+    Args:
+        root: see above.
+        own: ``datalist``, ``label_map`` and ``resample_masks``, see above.
+    """
+    phantoms = {"phantom": {"layout": "mosmed", "patients": 20, "size": (128, 128), "slices": 24, "seed": 6}}
+    return cases_of(
+        lambda: find_cases(root, {"MosMedData": MOSMED}, phantoms, phantom_dir), root, INFECTION_NAMES, **own
+    )
 
 
-def image_labels(root: str | Path, source: str = "") -> list[dict[str, Any]]:
+def image_labels(root: str | Path, source: str = "", **own: Any) -> list[dict[str, Any]]:
     """Slices that are normal (0) or have lesions (1), and volumes whose masks say so of each slice.
 
     Args:
         root: see above.
         source: ``table`` (labels.csv), ``cc_ccii``, or one of ``infection``; or ``phantom``.
+        own: ``datalist``, ``label_map`` and ``resample_masks``, see above. In the table, a picture has a ``label``, 0
+            or 1, and a volume a ``mask``.
     """
-    phantom = {"layout": "radiopaedia", "patients": 20, "size": (128, 128), "slices": 24, "seed": 7}
-    return find_cases(root, IMAGE_LABELS, {"phantom": phantom}, phantom_dir, source)
+    phantoms = {"phantom": {"layout": "radiopaedia", "patients": 20, "size": (128, 128), "slices": 24, "seed": 7}}
+    return cases_of(
+        lambda: find_cases(root, IMAGE_LABELS, phantoms, phantom_dir, source),
+        *(root, IMAGE_LABEL_NAMES, "either"),
+        **own,
+    )

@@ -18,7 +18,10 @@ from .slice_sets import lung_slices
 logger = logging.getLogger(__name__)
 
 Case = dict[str, Any]
-KEPT = ("image", "lung", "intensity", "picture_axes", "case", "patient", "source", "slice")  # of a case
+KEPT = (  # of a case
+    *("image", "lung", "intensity", "picture_axes", "case", "patient", "source", "slice"),
+    *("label_map", "resample_masks"),
+)
 NAMED = 5  # files in a message
 
 

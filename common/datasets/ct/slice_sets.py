@@ -11,6 +11,7 @@ import numpy as np
 from monai.data import partition_dataset
 
 from ...run.progress import progress
+from ..given_sets import given_sets
 from ..guards import Failed, refuse_failed, try_each
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def lung_slices(datalist: Sequence[Case], masks: Callable[[Case], Mapping[Any, A
     Args:
         datalist: volumes.
         masks: transform that reads ``label`` and ``lung``, 0 or 1, (1, X, Y, Z) in LPS order. It does not receive the
-            image of a case that has a lung mask.
+            image of a case that has a lung mask, unless masks are resampled.
 
     Returns:
         The cases, with ``slice`` and ``infected``: whether the slice holds infection.
@@ -38,7 +39,13 @@ def lung_slices(datalist: Sequence[Case], masks: Callable[[Case], Mapping[Any, A
     count = 0
 
     def look(case: Case) -> list[tuple[bool, bool]]:
-        item = masks({key: value for key, value in case.items() if key != "image" or not case.get("lung")})
+        item = masks(
+            {
+                key: value
+                for key, value in case.items()
+                if key != "image" or not case.get("lung") or "resample_masks" in case
+            }
+        )
         lung, infection = (np.atleast_1d(np.asarray(item[key]).any(axis=(0, 1, 2))) for key in ("lung", "label"))
         return [(bool(inside), bool(ill)) for inside, ill in zip(lung, infection, strict=True)]
 
@@ -95,7 +102,8 @@ def slice_sets(
     ``patient``: the patients of fold ``fold`` are the test, those of the next fold the validation, all others the
     training. The test is the same for any number of training slices. ``paper``: slices are drawn over all patients, as
     in the paper, so neighbouring slices of one patient are in training and test. Each fold is another draw. If a kind
-    has too few slices, it is divided in the paper's proportions, 440 : 60 : 214. ``all``: every slice is test.
+    has too few slices, it is divided in the paper's proportions, 440 : 60 : 214. ``all``: every slice is test. But for
+    ``all``, cases that have a ``set`` are in it; see ``common.datasets.given_sets``.
 
     Args:
         datalist: volumes, with ``patient``.
@@ -118,8 +126,9 @@ def slice_sets(
         raise ValueError(f"Unknown split {kind!r}. Choose 'patient' or 'paper', or 'all' to evaluate.")
     if training < 1 or validation < 1:
         raise ValueError(f"Training and validation slices are 1 or more, got {training} and {validation}.")
+    given = given_sets(datalist, fold, tested=True) if kind != "all" else None
     patients = sorted({str(case["patient"]) for case in datalist})
-    if kind == "patient" and not (3 <= folds <= len(patients) and 0 <= fold < folds):
+    if given is None and kind == "patient" and not (3 <= folds <= len(patients) and 0 <= fold < folds):
         raise ValueError(
             "Folds are 3 or more, for training, validation and test, and at most as many as patients; fold is below "
             f"them. Got {len(patients)} patients, {folds} folds, fold {fold}. Change --folds, --fold, or add patients."
@@ -128,7 +137,12 @@ def slice_sets(
     if kind == "all":
         return {"training": [], "validation": [], "test": slices}
     wanted = {"training": training, "validation": validation}
-    if kind == "patient":
+    if given is not None:
+        sides = given_sets(slices, fold, tested=True) or {}
+        sets = {
+            name: choose_slices(cases, wanted[name], seed) if name in wanted else cases for name, cases in sides.items()
+        }
+    elif kind == "patient":
         parts = partition_dataset(patients, num_partitions=folds, shuffle=True, seed=seed)
         sets = _by_patient(slices, parts[fold], parts[(fold + 1) % folds], wanted, seed)
     else:

@@ -2,8 +2,9 @@
 
 Each function lists the cases of a folder as dicts with ``image`` (path), ``label``, ``case``, ``patient`` (None where
 the source names none) and ``source``. ``root`` is the folder that a public source was unpacked to, or ``phantom`` for
-synthetic patients. All raise FileNotFoundError when the folder is missing, has another layout, or an image lacks its
-label.
+synthetic patients. ``datalist`` is a table of your own cases in place of the folder (see
+``common.datasets.table.own_cases``). All raise FileNotFoundError when the folder is missing, has another layout, or an
+image lacks its label, and ValueError for rows of a table that cannot be used.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from ...phantoms.ultrasound.folder import phantom_dir
 from ..sources import Layout, find_cases
+from ..table import NONE, given_table, own_cases, read_label_map, with_options
 from . import diagnosis_sources, pixel_label_sources
 
 PIXEL_LABELS = {
@@ -28,11 +30,30 @@ DIAGNOSES = {
 }
 
 
-def pixel_labels(root: str | Path) -> list[dict[str, Any]]:
-    """Images whose ``label`` is the path of an index picture: Semantic Lung, or frames with masks drawn in CVAT."""
-    return find_cases(root, PIXEL_LABELS, {"phantom": {"layout": "semantic_lung"}}, phantom_dir)
+def pixel_labels(root: str | Path, datalist: str | Path = NONE, label_map: Any = None) -> list[dict[str, Any]]:
+    """Images whose ``label`` is the path of an index picture: Semantic Lung, or frames with masks drawn in CVAT.
+
+    Args:
+        root: see above.
+        datalist: see above.
+        label_map: class of each value in label images, see ``common.datasets.table.read_label_map``; by default those
+            that the config declares.
+    """
+    values = read_label_map(label_map)
+    if given_table(datalist, root):
+        return with_options(own_cases(datalist, "mask"), values, False)
+    return with_options(
+        find_cases(root, PIXEL_LABELS, {"phantom": {"layout": "semantic_lung"}}, phantom_dir), values, False
+    )
 
 
-def diagnoses(root: str | Path) -> list[dict[str, Any]]:
-    """Images and clips whose ``label`` is a diagnosis: a table of files, POCUS, or a folder for each diagnosis."""
+def diagnoses(root: str | Path, datalist: str | Path = NONE) -> list[dict[str, Any]]:
+    """Images and clips whose ``label`` is a diagnosis: a table of files, POCUS, or a folder for each diagnosis.
+
+    Args:
+        root: see above.
+        datalist: see above; ``label`` is a diagnosis, as in ``manifest.csv``.
+    """
+    if given_table(datalist, root):
+        return own_cases(datalist, "class", diagnosis_sources.LABELS)
     return find_cases(root, DIAGNOSES, {"phantom": {"layout": "pocus"}}, phantom_dir)

@@ -56,4 +56,4 @@ def split_augmented(
     if kind == "paper":
         return split(copies(datalist), "paper", fold, folds, seed)
     sides = split(datalist, "patient" if kind == "patient" else "paper", fold, folds, seed)
-    return {"training": copies(sides["training"]), "validation": sides["validation"]}
+    return {**sides, "training": copies(sides["training"])}
