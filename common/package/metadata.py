@@ -36,5 +36,5 @@ def packaged_metadata(
     now = class_names({**inference, **settings})
     if list(pred["channel_def"].values()) == before != now:
         pred |= {"num_channels": len(now), "channel_def": {str(index): name for index, name in enumerate(now)}}
-        made["pred_classes"] = f"{len(now)} channels: {', '.join(now)}"
+        made["pred_classes"] = f"{len(now)} channels of logits: {', '.join(now)}"
     return made

@@ -39,7 +39,8 @@ def read_series(paths: Sequence[Path], gaps: str = "refuse") -> Volume:
     check_pydicom()
     slices, failed = read_headers(paths)
     if failed:
-        raise Refused(f"{failed[0][0].name} cannot be read: {failed[0][1]} Export it again.")
+        name = "it" if len(paths) == 1 else failed[0][0].name
+        raise Refused(f"{name} cannot be read: {failed[0][1]} Export it again.")
     found, omitted = series_of(slices)
     if len(found) != 1:
         names = "; ".join(f"{len(each.slices)} slices '{each.description}'" for each in found)
@@ -49,7 +50,8 @@ def read_series(paths: Sequence[Path], gaps: str = "refuse") -> Volume:
         raise Refused(series.problem)
     if series.multiframe:
         return _read_multiframe(series.first.path)
-    values = np.stack([_hu(each) for each in series.slices], axis=-1)  # (columns, rows, slices)
+    alone = len(paths) == 1  # the message then begins with its name anyway
+    values = np.stack([_hu(each, alone) for each in series.slices], axis=-1)  # (columns, rows, slices)
     affine, known = series_affine(series)
     notes = list(series.notes)
     if series.missing:
@@ -82,7 +84,7 @@ def series_affine(series: Series) -> tuple[np.ndarray, bool]:
     return LPS_TO_RAS @ affine, known
 
 
-def _hu(each: Slice) -> np.ndarray:
+def _hu(each: Slice, alone: bool) -> np.ndarray:
     """Return the HU of one slice, float32 (columns, rows)."""
     try:
         with warnings.catch_warnings():
@@ -96,6 +98,8 @@ def _hu(each: Slice) -> np.ndarray:
                 dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
             values = pixels.apply_modality_lut(dataset.pixel_array, dataset)
     except Exception as error:  # decoders raise dozens of types; the user needs the file and the reason
+        if alone:
+            raise Refused(f"{_in_words(error)}. Export it again.") from error
         raise Refused(f"{each.path.name}: {_in_words(error)}. Export the series again.") from error
     return np.asarray(values, np.float32).T
 

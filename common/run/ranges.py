@@ -65,7 +65,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("learning_rate", "retraining_rate", "classifier_rate", "frames_per_second"), RATE),
     **dict.fromkeys(("weight_decay", "adversarial", "fidelity", "norm", "penalty", "reconstruction"), WEIGHT),
     **dict.fromkeys(("lesion_weight", "margin", "smallest", "line_length"), WEIGHT),
-    **dict.fromkeys(("threshold", "lesion_threshold", "held_out", "starting", "plateau_factor"), SHARE),
+    **dict.fromkeys(("threshold", "lesion_threshold", "held_out", "starting", "plateau_factor", "min_lung"), SHARE),
     **dict.fromkeys(("window", "grey_window", "shown_window"), WINDOW),
     "seed": Range(0, 2**32 - 1, whole=True),
     "shares": Range(0, count=3),

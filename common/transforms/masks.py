@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from .ct import check_intensity
 from .grids import check_same_grid
 from .mask_values import snap_to_integers
 
+logger = logging.getLogger(__name__)
 LESIONS = {"ground-glass": 1, "consolidation": 2}  # values of the public lesion masks
 EFFUSION = 3
 
@@ -118,6 +120,7 @@ class LesionMaskd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.values = [float(value) for value in values]
+        self.told: set[str] = set()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Convert each mask."""
@@ -127,8 +130,20 @@ class LesionMaskd(MapTransform):
             if "image" in item:
                 check_same_grid("lesion", mask, item["image"])
             check_lesion_values(mask)
+            self._tell(mask.as_tensor(), str(item.get("case", key)))
             item[key] = mask_like(_is_one_of(mask.as_tensor(), self.values), mask)
         return item
+
+    def _tell(self, mask: torch.Tensor, case: str) -> None:
+        """Log, once for each, which lesions of the masks count as background."""
+        for name, value in {**LESIONS, "effusion": EFFUSION}.items():
+            if value not in self.values and name not in self.told and bool(_is_one_of(mask, [value]).any()):
+                self.told.add(name)
+                counted = ", ".join(f"{each:g}" for each in self.values)
+                logger.warning(
+                    "Masks hold %s (%d), first in %s. It counts as background, because --infection_values is [%s].",
+                    *(name, value, case, counted),
+                )
 
 
 class LungMaskd(MapTransform):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
@@ -15,6 +16,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
 
 from common.phantoms.ct.chest_ct import chest_ct
 from common.phantoms.ct.nifti_files import save_nifti
+from common.phantoms.ultrasound.image import lung_ultrasound
 from common.report.styles import class_styles
 
 BUNDLES = sorted(path.parent.parent.relative_to(ROOT) for path in ROOT.glob("bundles/*/configs/metadata.json"))
@@ -222,3 +224,57 @@ def test_code_tells_no_machine_and_no_user() -> None:
     ]
     assert len(texts) > 20
     assert [str(path) for path in texts if re.search(r"/(root|home)/\w", path.read_text(errors="ignore"))] == []
+
+
+def network_input(bundle: Path, folder: Path) -> torch.Tensor:
+    """What the network takes of a synthetic patient with extreme values, by the preprocessing of ``inference.yaml``."""
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "inference.yaml"))
+    parser.update({"size": [64, 64], "isolated": False})
+    parser.parse()
+    if bundle.name.startswith("us_"):
+        frame = lung_ultrasound(0, size=(96, 128)).image
+        frame[:16], frame[16:32] = 0, 255
+        item: dict[str, Any] = {"image": frame}
+    else:
+        phantom = chest_ct(3, size=(64, 64), slices=4)
+        extreme, lung = phantom.image.copy(), phantom.lung > 0
+        columns = np.indices(lung.shape)[0]
+        extreme[lung & (columns < 24)], extreme[lung & (columns > 40)] = 3000, -1400  # metal, padding
+        save_nifti(folder / "image.nii.gz", extreme, phantom.spacing)
+        save_nifti(folder / "lung.nii.gz", phantom.lung, phantom.spacing)
+        item = {"image": folder / "image.nii.gz"}
+        if bundle.name != "ct_drsegunet":  # which takes no lung mask
+            item["lung"] = folder / "lung.nii.gz"
+        else:
+            parser["min_lung"] = 0
+            parser.parse()
+    return parser.get_parsed_content("preprocessing")(item)["image"].as_tensor()
+
+
+def test_metadata_states_the_range_of_what_the_network_takes(bundle: Path, tmp_path: Path) -> None:
+    stated = load(bundle, "metadata.json")["network_data_format"]["inputs"]["image"]["value_range"]
+    image = network_input(bundle, tmp_path)
+    if stated:
+        assert (float(image.min()), float(image.max())) == pytest.approx(stated, abs=1e-3)
+    else:  # normalised, which has no bounds
+        deviation, mean = torch.std_mean(image, dim=(0, 1, 2), correction=0)
+        torch.testing.assert_close(mean, torch.zeros_like(mean), atol=1e-4, rtol=0)
+        torch.testing.assert_close(deviation, torch.ones_like(mean), atol=1e-4, rtol=0)
+
+
+def test_metadata_states_the_range_of_what_the_network_gives(bundle: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "inference.yaml"))
+    if "filters" in parser:
+        parser["filters"] = 4
+    parser.parse()
+    network = parser.get_parsed_content("network_def").eval()
+    with torch.no_grad():
+        for weight in list(network.parameters())[-6:]:
+            weight.mul_(1e3)  # any bound is then the network's own
+        pred = network(torch.rand(1, 2 if bundle.name == "ct_transfer_unet" else 1, 64, 64) * 2 - 1)
+    stated = load(bundle, "metadata.json")["network_data_format"]["outputs"]["pred"]["value_range"]
+    low, high = stated or (-float("inf"), float("inf"))
+    assert low <= pred.min() and pred.max() <= high
+    assert stated or pred.min() < 0 or pred.max() > 1, "logits have no bounds"

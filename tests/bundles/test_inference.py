@@ -42,6 +42,7 @@ def infer(
         "dataset_dir": str(dataset_dir),
         "output_dir": str(output_dir),
         "initialize": [],
+        "min_lung": 0,  # boxes, no chests
         "size": [64, 64],
         "amp": False,
     }

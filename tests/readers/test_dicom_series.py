@@ -14,6 +14,7 @@ import pytest
 from ct_files import LPS, ct_slice, enhanced_ct, sampled, save_slice, write_series, write_volume
 
 from common.datasets.ct.folder import inference_cases
+from common.readers.ct import read
 from common.readers.dicom_headers import read_headers
 from common.readers.dicom_series import series_of, tilt
 from common.readers.dicom_volume import read_series
@@ -258,8 +259,9 @@ def test_slices_without_usable_pixels_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"000\.dcm: it holds no pixels"):
         read_series(write_series(tmp_path / "none", hu, PixelData=None))
     colours = ct_slice(hu[0], SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0)
-    with pytest.raises(ValueError, match=r"colours\.dcm: it holds colours, not HU"):
-        read_series([save_slice(colours, tmp_path / "colours.dcm")])
+    path = save_slice(colours, tmp_path / "colours.dcm")
+    with pytest.raises(ValueError, match=rf"^{path}: it holds colours, not HU\. Export it again\.$"):
+        read(path)
 
 
 LOSSLESS = ("Explicit", "Implicit", "BigEndian", "Deflated", "Process14", "JPEGLSLossless", "LosslessOnly", "RLE")

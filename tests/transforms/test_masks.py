@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
-from common.transforms.masks import ClassIndexd, OutsideLungd
+from common.transforms.masks import ClassIndexd, LesionMaskd, OutsideLungd
 
 MEDSEG = ["ground-glass", "consolidation", "lung", "background"]
 
@@ -68,3 +69,19 @@ def test_pixels_outside_the_lung_take_one_value_and_those_inside_do_not_change(s
 def test_an_empty_lung_mask_and_one_of_another_shape_are_refused(lung: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         OutsideLungd(keys="image")({"image": torch.ones(1, 4, 4), "lung": lung, "case": "study_7"})
+
+
+def test_lesions_that_do_not_count_are_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    mask = MetaTensor(torch.tensor([0.0, 1, 2, 3]).reshape(1, 4, 1, 1))
+    masks = LesionMaskd("label", values=[1, 2])
+    for case in ("a", "b"):
+        made = masks({"label": mask, "case": case})["label"]
+        assert made.flatten().tolist() == [0, 1, 1, 0]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Masks hold effusion (3), first in a. It counts as background, because --infection_values is [1, 2]."
+    ]
+
+
+def test_mosmed_encoders_counts_consolidation() -> None:
+    config = ConfigParser.load_config_file("bundles/mosmed_encoders/configs/train.yaml")
+    assert config["infection_values"] == [1, 2]
