@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from ignite.engine import Engine
 from ignite.metrics import ConfusionMatrix, MetricsLambda
+from monai.handlers import MeanDice
+
+logger = logging.getLogger(__name__)
 
 
 def pairs(output: Sequence[Mapping[str, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -120,6 +125,33 @@ class MeanScore(MetricsLambda):
 
     def __init__(self, matrix: ConfusionMatrix, score: str) -> None:
         super().__init__(lambda counts: float(per_class(counts, score).nanmean()), matrix)
+
+
+class LesionDice(MeanDice):
+    """Mean Dice over the lesion classes, to choose the best epoch by.
+
+    The Dice of a class is its mean over the slices whose ground truth holds it. Lung and background do not count: they
+    are large, and their Dice rises while that of lesions falls. If no slice holds a lesion, all classes count.
+
+    Args:
+        lesions: channels of the lesions.
+        output_transform: of the engine's output, to one-hot prediction and ground truth.
+    """
+
+    def __init__(self, lesions: Sequence[int], output_transform: Callable[..., Any] = lambda output: output) -> None:
+        super().__init__(include_background=True, output_transform=output_transform)
+        self.lesions = list(lesions)
+
+    def compute(self) -> float:
+        """Of all slices since the last start."""
+        super().compute()
+        buffer: Any = self.metric_fn.get_buffer()  # (slices, classes) of all processes, NaN where a class is absent
+        dice = buffer.nanmean(0)
+        chosen = dice[self.lesions]
+        if chosen.isnan().all():
+            logger.warning("No slice of the validation holds a lesion, so the best epoch is chosen by all classes.")
+            chosen = dice
+        return float(chosen.nanmean())
 
 
 class Accuracy(MetricsLambda):

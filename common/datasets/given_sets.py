@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -61,10 +61,3 @@ def given_sets(datalist: Sequence[Case], fold: int = 0, tested: bool = False) ->
             "the column empty in all rows: cases are then divided at random, all of a patient in one set."
         )
     return sets
-
-
-def scored(sets: Mapping[str, list[Case]]) -> list[Case]:
-    """The cases to score: those of the test, if there are any, else those held out for validation."""
-    name = "test" if sets.get("test") else "validation"
-    logger.info("Scored: the %d cases or slices of the set %s.", len(sets[name]), name)
-    return sets[name]

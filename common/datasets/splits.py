@@ -47,8 +47,9 @@ def split(
     folds: int = 5,
     seed: int = 0,
     stratify: str | None = None,
+    test_set: bool | str = False,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Split cases into training and validation: one of ``folds`` random parts is held out.
+    """Split cases into training, validation and, if wanted, test: one or two of ``folds`` random parts are held out.
 
     Cases that have a ``set`` are in it, whatever the other arguments say; see ``common.datasets.given_sets``.
 
@@ -57,13 +58,16 @@ def split(
         kind: ``patient`` keeps all cases of a patient on one side. ``slice`` draws single slices, so slices of one
             patient are on both sides and the scores are too high. ``auto`` is ``patient`` if every case names one, else
             ``slice``.
-        fold: which part is held out, 0 to ``folds`` - 1.
-        folds: number of parts, 2 or more.
+        fold: which part is held out, 0 to ``folds`` - 1: for the test if there is one, else for validation.
+        folds: number of parts, 2 or more; with a test 3 or more.
         seed: of the draw.
         stratify: key of a class that is spread evenly over the folds.
+        test_set: whether ``fold`` is a test and the part after it the validation; ``auto``: by patients only, and if
+            there are at least 3 folds. Cases with the set ``test`` are the test in any case.
 
     Returns:
-        ``{"training": [...], "validation": [...]}``, disjoint and complete; and ``test``, if cases have sets.
+        ``{"training": [...], "validation": [...]}``, disjoint and complete; and ``test``, if wanted or if cases have
+        sets.
 
     Raises:
         ValueError: for an unknown kind, a fold out of range, missing patients, or fewer groups (of a class, if
@@ -75,13 +79,19 @@ def split(
     """
     if kind not in ("auto", "patient", "slice", "paper"):
         raise ValueError(f"Unknown split {kind!r}. Choose 'auto', 'patient', 'slice' or 'paper'.")
-    given = given_sets(datalist, fold)
+    if test_set not in (True, False, "auto"):
+        raise ValueError(f"Unknown test_set {test_set!r}. Choose True, False or 'auto'.")
+    apart = [case for case in datalist if case.get("set") == "test"]
+    numbered = {case.get("set") for case in datalist if isinstance(case.get("set"), int)}
+    third = not apart and (test_set is True or (test_set == "auto" and len(numbered) >= 3))
+    given = given_sets(datalist, fold, tested=third)
     if given is not None:
         return given
-    tested = [case for case in datalist if case.get("set") == "test"]
     datalist = [case for case in datalist if case.get("set") != "test"]
     if folds < 2 or not 0 <= fold < folds:
         raise ValueError(f"Folds are 2 or more and fold is 0 to folds - 1, got fold {fold} of {folds}.")
+    if third and folds < 3:
+        raise ValueError(f"Training, validation and test need 3 folds or more, got {folds}. Raise --folds.")
     unnamed = _unnamed(datalist)
     if kind == "patient" and unnamed:
         raise ValueError(
@@ -108,15 +118,19 @@ def split(
         parts = partition_dataset_classes(names, labels, num_partitions=folds, shuffle=True, seed=seed)
     else:
         parts = partition_dataset(names, num_partitions=folds, shuffle=True, seed=seed)
-    held_out = set(parts[fold])
-    sides: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
+    third = third or (test_set == "auto" and not apart and by_patient and folds >= 3)
+    held_out = {"test": set(parts[fold])} if third else {}
+    held_out["validation"] = set(parts[(fold + third) % folds])
+    sizes = {name: len(members) for name, members in held_out.items()}
+    sizes["training"] = len(names) - sum(sizes.values())
+    sides: dict[str, list[dict[str, Any]]] = {name: [] for name in SETS if name in sizes}
     for group, case in zip(groups, cases, strict=True):
-        sides["validation" if group in held_out else "training"].append(case)
+        sides[next((name for name, members in held_out.items() if group in members), "training")].append(case)
     logger.info(
-        "Split by %s: fold %d of %d held out, %d training and %d validation %ss.",
-        *(unit, fold, folds, len(names) - len(held_out), len(held_out), unit),
+        "Split by %s: fold %d of %d held out, %s.",
+        *(unit, fold, folds, ", ".join(f"{sizes[name]} {name} {unit}s" for name in sides)),
     )
-    return {**sides, **({"test": tested} if tested else {})}
+    return {**sides, **({"test": apart} if apart else {})}
 
 
 def three_way_split(

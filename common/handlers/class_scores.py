@@ -24,11 +24,12 @@ class ClassScores(SliceTable):
     Args:
         output_dir: folder of the files.
         classes: names in channel order.
+        scored: name of the set that is scored, for the table.
     """
 
-    def __init__(self, output_dir: str | Path, classes: Sequence[str]) -> None:
+    def __init__(self, output_dir: str | Path, classes: Sequence[str], scored: str = "") -> None:
         super().__init__(output_dir)
-        self.classes = list(classes)
+        self.classes, self.scored = list(classes), scored
 
     def write(self, engine: Engine) -> None:
         """Write both tables and print the first."""
@@ -42,14 +43,15 @@ class ClassScores(SliceTable):
         f1 = np.where(slices > 0, f1, np.nan)
         scores = [*zip(column_means(dice), column_means(iou), f1.tolist(), strict=True)]
         rows: list[list[Any]] = [
-            [name, *values, count] for name, values, count in zip(self.classes, scores, slices.tolist(), strict=True)
+            [name, *values, count, self.scored]
+            for name, values, count in zip(self.classes, scores, slices.tolist(), strict=True)
         ]
-        rows.append(["mean", *map(float, np.nanmean(scores, axis=0)), len(dice)])
-        write_csv(self.output_dir / "scores.csv", ["class", "dice", "iou", "f1", "slices"], rows)
+        rows.append(["mean", *map(float, np.nanmean(scores, axis=0)), len(dice), self.scored])
+        write_csv(self.output_dir / "scores.csv", ["class", "dice", "iou", "f1", "slices", "set"], rows)
         write_csv(
             self.output_dir / "scores_per_slice.csv",
             ["case", "slice", *(f"dice_{name}" for name in self.classes)],
             ([*name, *values] for name, values in zip(self.names, dice, strict=True)),
         )
-        text = aligned(["class", "Dice", "IoU", "F1", "slices"], rows)
+        text = aligned(["class", "Dice", "IoU", "F1", "slices", "set"], rows)
         print_table(text, self.output_dir, "scores.csv", "scores_per_slice.csv")

@@ -33,6 +33,20 @@ def lesion_dice(prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return compute_dice(prediction, truth, include_background=True, ignore_empty=False)
 
 
+def lesion_channels(classes: Sequence[str], lesions: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The lesions among a network's classes, and their channels.
+
+    Raises:
+        ValueError: if none of the lesions is a class.
+    """
+    found = [name for name in lesions if name in classes]
+    if not found:
+        raise ValueError(
+            f"One of {', '.join(lesions)} must be a class, got {', '.join(classes)}. Give the names of the lesions."
+        )
+    return found, [list(classes).index(name) for name in found]
+
+
 class LesionScores(SliceTable):
     """Dice of each kind of lesion and of infection, mean over all slices: ``lesion_scores.csv``, which is printed too.
 
@@ -43,21 +57,22 @@ class LesionScores(SliceTable):
         output_dir: folder of the file.
         classes: names in channel order.
         lesions: the classes that are infection; those that the network lacks are left out.
+        scored: name of the set that is scored, for the table.
 
     Raises:
         ValueError: if none of the lesions is a class.
     """
 
     def __init__(
-        self, output_dir: str | Path, classes: Sequence[str], lesions: Sequence[str] = ("ground-glass", "consolidation")
+        self,
+        output_dir: str | Path,
+        classes: Sequence[str],
+        lesions: Sequence[str] = ("ground-glass", "consolidation"),
+        scored: str = "",
     ) -> None:
         super().__init__(output_dir)
-        self.lesions = [name for name in lesions if name in classes]
-        if not self.lesions:
-            raise ValueError(
-                f"One of {', '.join(lesions)} must be a class, got {', '.join(classes)}. Give the names of the lesions."
-            )
-        self.channels = [list(classes).index(name) for name in self.lesions]
+        self.lesions, self.channels = lesion_channels(classes, lesions)
+        self.scored = scored
         self.dice: list[torch.Tensor] = []
 
     def clear(self) -> None:
@@ -81,6 +96,8 @@ class LesionScores(SliceTable):
         """Write the table and print it."""
         dice = torch.cat(self.dice)
         means = dice.mean(0).tolist()
-        rows = [[name, mean, len(dice)] for name, mean in zip([*self.lesions, INFECTION], means, strict=True)]
-        write_csv(self.output_dir / "lesion_scores.csv", ["class", "dice", "slices"], rows, form=".6f")
-        print_table(aligned(["mean over all", "Dice", "slices"], rows), self.output_dir, "lesion_scores.csv")
+        rows = [
+            [name, mean, len(dice), self.scored] for name, mean in zip([*self.lesions, INFECTION], means, strict=True)
+        ]
+        write_csv(self.output_dir / "lesion_scores.csv", ["class", "dice", "slices", "set"], rows, form=".6f")
+        print_table(aligned(["mean over all", "Dice", "slices", "set"], rows), self.output_dir, "lesion_scores.csv")

@@ -43,7 +43,7 @@ def threshold_baseline(cases: list[dict[str, Path]]) -> float:
 @pytest.mark.slow
 def test_training_on_phantoms_beats_thresholding_on_unseen_patients(runner: Runner, tmp_path: Path) -> None:
     root = tmp_path / "data"
-    write_radiopaedia(root, patients=10, size=(64, 64), slices=14)
+    write_radiopaedia(root, patients=15, size=(64, 64), slices=14)
     settings = ["--dataset_dir", root, "--size", "[64,64]", "--epochs", 10, "--learning_rate", 1.5e-3, "--amp", True]
     settings += ["--ckpt_dir", tmp_path / "models", "--output_dir", tmp_path / "eval"]
     trained = runner("training", "--config_file", TRAIN, *settings)
@@ -52,7 +52,7 @@ def test_training_on_phantoms_beats_thresholding_on_unseen_patients(runner: Runn
     assert evaluated.returncode == 0, evaluated.stderr[-2000:]
     with (tmp_path / "eval" / "scores.csv").open() as file:
         scores = {row["class"]: row for row in csv.DictReader(file)}
-    baseline = threshold_baseline(split(lesions(root))["validation"])
+    baseline = threshold_baseline(split(lesions(root), test_set="auto")["test"])
     print({name: row["f1"] for name, row in scores.items()}, "baseline", baseline)
     assert float(scores["lung"]["f1"]) > 0.93
     assert float(scores["ground-glass"]["f1"]) > max(0.6, baseline + 0.15)  # F1 of pooled pixels is pooled Dice
@@ -70,7 +70,7 @@ def test_training_on_phantoms_beats_thresholding_on_unseen_patients(runner: Runn
     assert "class" in evaluated.stdout and "ground-glass" in evaluated.stdout
 
     # The same weights at inference: a held-out patient's mask agrees with its truth as the evaluation said.
-    case = split(lesions(root))["validation"][0]
+    case = split(lesions(root), test_set="auto")["test"][0]
     command = ["--config_file", INFER, "--dataset_dir", case["image"], "--size", "[64,64]"]
     inferred = runner(*command, "--weights", tmp_path / "models" / "model.pt", "--output_dir", tmp_path / "out")
     assert inferred.returncode == 0, inferred.stderr[-2000:]

@@ -85,6 +85,7 @@ def test_slices_without_a_class_count_in_f1_but_not_in_dice(tmp_path: Path) -> N
         "iou": "1.0000",
         "f1": "0.6667",
         "slices": "1",
+        "set": "",
     }
     assert (found["consolidation"]["dice"], found["consolidation"]["f1"]) == ("", ""), "no slice's truth holds it"
     # Ground-glass 2 * 2 / (4 + 2), background 2 * 4 / (4 + 6); consolidation and lung have no score.

@@ -33,12 +33,12 @@ def test_the_table_averages_over_all_slices_of_one_evaluation(tmp_path: Path) ->
     batches = [[{"case": "a", "slice": index}] for index in range(2)]
     outputs = [[{"pred": PREDICTED, "label": TRUTH}], [{"pred": NOTHING, "label": NOTHING}]]
     engine = Engine(lambda _, batch: outputs[batch[0]["slice"]])
-    LesionScores(tmp_path, CLASSES).attach(engine)
+    LesionScores(tmp_path, CLASSES, scored="test").attach(engine)
     for _ in range(2):  # what an earlier evaluation left is forgotten
         engine.run(batches)
     lines = (tmp_path / "lesion_scores.csv").read_text().splitlines()
     means = ("ground-glass", 5 / 6), ("consolidation", 5 / 6), ("infection", 17 / 18)
-    assert lines == ["class,dice,slices", *(f"{name},{mean:.6f},2" for name, mean in means)]
+    assert lines == ["class,dice,slices,set", *(f"{name},{mean:.6f},2,test" for name, mean in means)]
 
 
 def test_classes_without_lesions_are_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 from monai.transforms import Compose, Orientationd
 
 from common.datasets.ct import lesions
+from common.datasets.scored_set import scored_set
 from common.datasets.slices import SliceDataset
 from common.datasets.splits import split
 from common.phantoms.ct.layouts import write_radiopaedia
@@ -161,6 +162,44 @@ def test_no_patient_is_in_both_training_and_validation(layouts: dict[str, Path])
     assert sorted(held_out) == ["1", "2", "3", "4", "5"], "each patient is held out once"
 
 
+def test_a_test_set_is_the_fold_and_the_validation_the_next_one(layouts: dict[str, Path]) -> None:
+    cases = lesions(layouts["radiopaedia"])
+    for fold in range(5):
+        two, three = (split(cases, "auto", fold=fold, folds=5, test_set=wanted) for wanted in (False, "auto"))
+        assert list(three) == ["training", "validation", "test"] and list(two) == ["training", "validation"]
+        assert three["test"] == two["validation"], "what is scored stays the same"
+        assert three["validation"] == split(cases, "auto", fold=(fold + 1) % 5, folds=5)["validation"]
+        names = [case["case"] for members in three.values() for case in members]
+        assert sorted(names) == sorted(case["case"] for case in cases)
+    slices = lesions(layouts["medseg"])  # which name no patients: the published five folds stay
+    assert split(slices, "auto", folds=3, test_set="auto") == split(slices, "auto", folds=3)
+    assert [len(members) for members in split(slices, "auto", folds=3, test_set=True).values()] == [2, 2, 2]
+    assert "test" not in split(cases, "auto", folds=2, test_set="auto")
+    # A table's own sets win: test rows are the test and no further part is held out, numbered folds take turns
+    named = [{**case, **({"set": "test"} if case["patient"] == "5" else {})} for case in cases]
+    given = split(named, "auto", folds=3, test_set="auto")
+    assert [case["patient"] for case in given["test"]] == ["5"]
+    assert len({case["patient"] for case in given["training"]} | {case["patient"] for case in given["validation"]}) == 4
+    numbered = [{**case, "set": int(case["patient"])} for case in cases]
+    turns = split(numbered, fold=4, test_set="auto")
+    assert [[case["patient"] for case in turns[name]] for name in ("validation", "test")] == [["1"], ["5"]]
+    assert not split(numbered, fold=4)["test"]
+
+
+def test_the_scored_set_is_the_test_and_the_log_says_what_it_has_decided(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    sides = {name: [{"case": name, "patient": name[:1]}] for name in ("training", "validation", "test")}
+    scored = scored_set(sides)
+    assert scored.name == "test" and scored.patients == {"test": "t"}
+    assert "Scored: the test set, 1 cases of 1 patients. Neither training nor" in caplog.text
+    caplog.clear()
+    assert scored_set({**sides, "test": []}).name == "validation"
+    assert "also chosen the best epoch, so its scores are slightly too high" in caplog.text
+    caplog.clear()
+    assert scored_set({"validation": [{"case": "a/003", "patient": "a", "slice": 3}]}, chosen=False).patients == {}
+    assert "The last epoch was kept, so it has chosen nothing" in caplog.text
+
+
 def test_split_by_slice_is_complete_and_disjoint_and_leaks_patients(layouts: dict[str, Path]) -> None:
     sides = split(lesions(layouts["radiopaedia"]), "slice", fold=0, folds=5)
     names = {side: {case["case"] for case in members} for side, members in sides.items()}
@@ -192,6 +231,8 @@ def test_split_depends_on_the_seed_alone(layouts: dict[str, Path]) -> None:
         ({"kind": "volume"}, "Unknown split 'volume'"),
         ({"fold": 5, "folds": 5}, "got fold 5 of 5"),
         ({"folds": 1}, "Folds are 2 or more"),
+        ({"folds": 2, "test_set": True}, "validation and test need 3 folds or more, got 2"),
+        ({"test_set": "yes"}, "Unknown test_set 'yes'"),
         ({"kind": "patient", "folds": 9}, "9 folds need as many patients, got 5"),
     ],
 )
