@@ -118,7 +118,7 @@ lint: venv ## Check style, formatting, types, the imports between packages, and 
 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: venv ## Build the documentation site into build/site; warnings are errors
-	$(BIN)/mkdocs build --strict
+	OMP_NUM_THREADS=1 $(BIN)/mkdocs build --strict
 
 fuzz: venv ## Read 1,000 damaged files of each format beside healthy ones (3 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --count 1000

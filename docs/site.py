@@ -10,9 +10,13 @@ from pathlib import Path
 from posixpath import dirname, join, normpath, relpath
 
 import griffe
+import nbformat
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from nbconvert import MarkdownExporter
+from nbconvert.preprocessors import ExecutePreprocessor
+from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = (
@@ -27,6 +31,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     shown = Files([file for file in files if file.src_dir != config.docs_dir])  # the theme's
     for path in sorted(path for pattern in SHOWN for path in ROOT.glob(pattern)):
         shown.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
+    for path in sorted(ROOT.glob("docs/*.ipynb")):
+        for name, content in executed(path).items():
+            shown.append(File.generated(config, f"docs/{name}", content=content))
     pages = code_pages()
     for page, (first, *others) in pages.items():
         top = f"::: {first}\n    options: {{heading_level: 1}}"
@@ -47,6 +54,17 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return link[0]
 
     return LINK.sub(lead, markdown)
+
+
+def executed(path: Path) -> dict[str, str | bytes]:
+    """Run a notebook; its page and its figures by name. An error in a cell ends the build."""
+    notebook = nbformat.read(path, as_version=4)
+    local = Config({"KernelManager": {"transport": "ipc"}})  # no network
+    ExecutePreprocessor(timeout=600, config=local).preprocess(notebook, {"metadata": {"path": str(ROOT)}})
+    for cell in notebook.cells:  # what libraries print beside the results
+        cell["outputs"] = [output for output in cell.get("outputs", []) if output.get("name") != "stderr"]
+    page, resources = MarkdownExporter().from_notebook_node(notebook, {"unique_key": path.stem})
+    return {f"{path.stem}.md": page, **resources["outputs"]}
 
 
 def code_pages() -> dict[str, list[str]]:
