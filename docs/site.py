@@ -44,13 +44,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead links to modules and packages of ``common`` to the page that shows their docstrings."""
+    """Lead links to modules and packages of ``common``, and to notebooks, to the page that shows them."""
     folder = dirname(page.file.src_uri)
 
     def lead(link: re.Match[str]) -> str:
         target = Path(normpath(join(folder, link[0])))
         if target.parts[0] == "common" and (target.suffix == ".py" or (ROOT / target / "__init__.py").is_file()):
             return relpath(code_page(target), folder)
+        if target.suffix == ".ipynb":
+            return str(Path(link[0]).with_suffix(".md"))
         return link[0]
 
     return LINK.sub(lead, markdown)
