@@ -12,6 +12,7 @@ from monai.transforms import MapTransform
 from nibabel.affines import voxel_sizes
 
 from ..lung_mask import TISSUE_FROM, lung_mask
+from .ct import check_intensity
 
 SLICES = 24  # slices in which lung is looked for if no lung mask is at hand
 
@@ -30,7 +31,7 @@ class CheckChestd(MapTransform):
         lung_key: lung mask by threshold, if it was made before.
 
     Raises:
-        ValueError: for a scan with less lung, or a share that is none.
+        ValueError: for a scan with less lung, and as ``common.transforms.ct.check_intensity`` does.
     """
 
     def __init__(self, keys: KeysCollection, least: float = 0.01, lung_key: str = "lung") -> None:
@@ -44,6 +45,7 @@ class CheckChestd(MapTransform):
             return item
         for key in self.keys:
             scan, given = item[key], item.get(self.lung_key)
+            check_intensity(scan, "HU", str(item.get("case", key)))  # its reason comes first: lungs need HU
             lung = given if isinstance(given, torch.Tensor) else None  # not a path that nothing has read
             some = np.unique(np.linspace(0, scan.shape[-1] - 1, SLICES if lung is None else scan.shape[-1]).astype(int))
             image = scan.as_tensor()[0][..., some].cpu().numpy()
