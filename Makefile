@@ -35,7 +35,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test test-monailabel coverage lint docs gpu fuzz
+.PHONY: help venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test test-monailabel coverage lint docs gpu fuzz container-check
 .PHONY: pictures pictures-measured
 
 help: ## List these targets
@@ -122,6 +122,9 @@ docs: venv ## Build the documentation site into build/site; warnings are errors
 
 fuzz: venv ## Read 1,000 damaged files of each format beside healthy ones (3 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --count 1000
+
+container-check: venv ## Build the container's image without Docker and try it; as root on Debian, with debootstrap (10 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/container/check.py $(BUILD_ARGS)
 
 gpu: ## Measure training and inference on this machine's GPU (8 minutes); without one, a small trial on the CPU
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu.py

@@ -66,7 +66,10 @@ def launcher() -> list[str]:
 
 
 def git_commit() -> str | None:
-    """Return the commit of this code, with ``-dirty`` if files differ from it; None outside a git checkout."""
+    """Return the commit of this code, with ``-dirty`` if files differ from it; None where it is unknown.
+
+    Outside a git checkout it is what the file ``COMMIT`` beside ``common`` says, which the container's image has.
+    """
     command = [
         "git",
         "-C",
@@ -79,7 +82,8 @@ def git_commit() -> str | None:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or None
     except (OSError, subprocess.CalledProcessError):
-        return None
+        written = Path(__file__).resolve().parents[2] / "COMMIT"
+        return (written.read_text(encoding="utf-8").strip() or None) if written.is_file() else None
 
 
 def add_to_record(output_dir: str | Path, facts: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 from common.run.overrides import check_overrides, run_id
-from common.run.record import record
+from common.run.record import git_commit, record
 from common.run.start import writable
 
 TRAIN = "bundles/ct_drsegunet/configs/train.yaml"
@@ -61,6 +61,17 @@ def test_a_run_records_everything_needed_to_repeat_it(tmp_path: Path) -> None:
     assert facts["seed"] == 7 and {"command", "commit", "started", "versions"} <= facts.keys()
     assert facts["versions"]["monai"].startswith("1.6")
     assert json.loads((tmp_path / "config_training.json").read_text()) == {"epochs": 3}
+
+
+def test_without_git_the_commit_is_the_one_that_the_image_was_built_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.run.record.__file__", str(tmp_path / "common/run/record.py"))
+    assert git_commit() is None
+    (tmp_path / "COMMIT").write_text("1f2e3d\n")
+    assert git_commit() == "1f2e3d"
+    (tmp_path / "COMMIT").write_text("")  # built without --build-arg COMMIT
+    assert git_commit() is None
 
 
 def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
