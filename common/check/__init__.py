@@ -1,0 +1,1 @@
+"""Looks at a table of your own cases before a training does."""
