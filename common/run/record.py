@@ -26,7 +26,7 @@ PACKAGES = (
     "nibabel",
     "pydicom",
     "highdicom",
-    "itk",
+    "itk-io",
     "scikit-image",
     "scikit-learn",
     "scipy",

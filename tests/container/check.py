@@ -30,7 +30,8 @@ CONFIGS = "bundles/ct_drsegunet/configs"
 INFERENCE = ["run", "--config_file", f"{CONFIGS}/inference.yaml", "--size", "[64,64]"]
 TRAINING = ["run", "training", "--config_file", f"{CONFIGS}/train.yaml", "--size", "[64,64]"]
 STRANGER = "4321:4321"  # unknown to the image, as the user of --user is
-IMPORTED = "av, gdcm, highdicom, itk, matplotlib, nibabel, pydicom, scipy, skimage, sklearn, tensorboard, torch"
+IMPORTED = "av, gdcm, highdicom, itk, matplotlib, nibabel, numpy, pydicom, scipy, skimage, sklearn, tensorboard, torch"
+NRRD = "path = '/tmp/a.nrrd'; itk.imwrite(itk.image_from_array(numpy.ones((4, 5, 6), 'f4')), path); itk.imread(path)"
 CONNECT = "import socket; socket.create_connection(('192.0.2.1', 80), 5)"  # an address for documentation
 SECONDS = 300  # at most, until a training has begun, and until it has ended after the signal
 
@@ -79,7 +80,7 @@ def check(image: Image, work: Path) -> None:
     size = subprocess.run(["du", "-sm", image.root], capture_output=True, text=True, check=True).stdout.split()[0]
     passed(f"built, {size} MiB: {image.labels}")
     call(image, image.health, entry=False)
-    call(image, ["python", "-c", f"import {IMPORTED}"], entry=False)
+    call(image, ["python", "-c", f"import {IMPORTED}; {NRRD}"], entry=False)
     passed(f"healthy, and these load: {IMPORTED}")
     assert "COMMANDS" in call(image, image.command)
     call(image, ["sh", "-c", f"test $(id -u):$(id -g) = {image.user} && ! test -w / && ! test -w /opt"], entry=False)
