@@ -115,14 +115,15 @@ def test_tables_of_experiments_that_nobody_has_run_are_nothing_to_do(
 def test_ctrl_c_ends_in_one_line_that_tells_how_to_continue(words: list[str], advice: str, tmp_path: Path) -> None:
     places = ["--output_dir", tmp_path / "out", "--size", "[16,16]"]
     places += (
-        ["--ckpt_dir", tmp_path / "models"] if words[0] == "training" else ["--again", "$__import__('time').sleep(60)"]
+        ["--ckpt_dir", tmp_path / "models"]
+        if words[0] == "training"
+        else ["--again", "$[print('waiting', flush=True), __import__('time').sleep(60)]"]
     )
     command = [sys.executable, "-m", "monai.bundle", "run", *words, *map(str, places)]
     log = tmp_path / "log.txt"
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
-    started = tmp_path / "models" / "last.pt" if words[0] == "training" else tmp_path / "out" / "config.json"
-    while not started.exists() and process.poll() is None:
+    while not ((tmp_path / "models" / "last.pt").exists() or "waiting" in log.read_text()) and process.poll() is None:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the command
     assert process.wait(60) == 130, log.read_text()[-2000:]

@@ -123,7 +123,7 @@ def test_clusters_are_background_lung_and_ground_glass_whatever_the_seed(
 ) -> None:
     plane = chest()
     plane[26:32, 8:14] = GLASS
-    plane += rng.normal(0, 10, plane.shape)
+    plane += rng.normal(0, 5, plane.shape)
     lung = np.zeros(plane.shape)
     lung[6:16, 6:24] = lung[24:34, 6:24] = 1
     lung[9:12, 10:13] = 0
