@@ -117,7 +117,7 @@ def test_ctrl_c_ends_in_one_line_that_tells_how_to_continue(words: list[str], ad
     places += (
         ["--ckpt_dir", tmp_path / "models"]
         if words[0] == "training"
-        else ["--again", "$[print('waiting', flush=True), __import__('time').sleep(60)]"]
+        else ["--weights", "$[print('waiting', flush=True), __import__('time').sleep(60)]"]
     )
     command = [sys.executable, "-m", "monai.bundle", "run", *words, *map(str, places)]
     log = tmp_path / "log.txt"
