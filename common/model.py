@@ -182,7 +182,7 @@ def load(bundle: str | Path, weights: str | Path | None = None, **settings: Any)
     files = [root / "configs" / f"inference.{suffix}" for suffix in ("yaml", "json")]
     config = next((file for file in files if file.is_file()), None)
     if config is None:
-        raise FileNotFoundError(f"No bundle at {root}: no configs/inference.yaml. Give its folder.")
+        raise FileNotFoundError(f"No bundle at {root}: it has no inference config. Give its folder.")
     check_settings(settings, [str(config)], "load")
     parser = ConfigParser()
     parser.read_config(str(config))

@@ -398,8 +398,7 @@ def train(runner: Callable[..., Any], processes: int, data: Path, folder: Path, 
     words += ["--ckpt_dir", folder / "models", "--output_dir", folder / "eval"]
     done = torchrun("-m", "monai.bundle", "run", *words) if processes > 1 else runner(*words)
     assert done.returncode == 0, done.stderr[-4000:]
-    bars = "Reading:   0%"
-    assert done.stderr.count(bars) == 2, "one of training, one of validation"
+    assert "Reading:" not in done.stderr, "bars are for terminals"
     return done.stdout
 
 
