@@ -19,7 +19,7 @@ DEMO_TRANSFER := $(SMALL) --amp True --objective dice_bce --learning_rate 3e-3 -
 TO_SECOND := --pretrained demo/transfer/source/model.pt --training_slices 100 --ckpt_dir demo/transfer/retrained --output_dir demo/transfer/retrained
 
 ENCODER := --encoder mobilenetv2 --size "[96,96]"
-DEMO_ENCODERS := $(ENCODER) --weights none --learning_rate 1e-3 --epochs 10 --ckpt_dir demo/encoders --output_dir demo/encoders
+DEMO_ENCODERS := $(ENCODER) --encoder_weights none --learning_rate 1e-3 --epochs 10 --ckpt_dir demo/encoders --output_dir demo/encoders
 
 SLICE_LABELS := --size "[64,64]" --filters 16
 DEMO_WEAK := $(SLICE_LABELS) --adversarial 0.2 --learning_rate 1e-3 --epochs 15 --ckpt_dir demo/weak --output_dir demo/weak
@@ -50,43 +50,43 @@ venv: .venv/installed ## Install everything into .venv, in the versions of const
 
 demo: venv ## ct_drsegunet on synthetic patients: train, evaluate, segment a scan (5 minutes)
 	$(RUN) training --config_file $(CONFIGS)/train.yaml $(DEMO)
-	$(RUN) evaluating --config_file "['$(CONFIGS)/train.yaml','$(CONFIGS)/evaluate.yaml']" $(DEMO)
-	$(RUN) --config_file $(CONFIGS)/inference.yaml --size "[128,128]" --weights demo/models/model.pt --output_dir demo/inference
+	$(RUN) evaluating --config_file "['$(CONFIGS)/train.yaml','$(CONFIGS)/evaluate.yaml']" --amp True --ckpt_dir demo/models --output_dir demo/training
+	$(RUN) --config_file $(CONFIGS)/inference.yaml --weights demo/models/model.pt --output_dir demo/inference
 	@echo; echo "Lesion burden of the unseen volume: demo/inference/lesions.csv"; cat demo/inference/lesions.csv
 	@echo; echo "Pictures:"; ls demo/training/*.png demo/inference/*.png
 
 demo-ultrasound: venv ## The same for us_dense_seg and us_reverse_transfer (3 minutes)
 	$(RUN) training --config_file $(SEGMENT)/train.yaml $(DEMO_SEGMENT)
-	$(RUN) evaluating --config_file "['$(SEGMENT)/train.yaml','$(SEGMENT)/evaluate.yaml']" $(DEMO_SEGMENT)
+	$(RUN) evaluating --config_file "['$(SEGMENT)/train.yaml','$(SEGMENT)/evaluate.yaml']" --amp True --ckpt_dir demo/ultrasound/models --output_dir demo/ultrasound/segmentation
 	$(RUN) training --config_file "['$(DIAGNOSE)/train.yaml','$(DIAGNOSE)/tuned.yaml']" $(DEMO_DIAGNOSE) --pretrained demo/ultrasound/models/model.pt
-	$(RUN) evaluating --config_file "['$(DIAGNOSE)/train.yaml','$(DIAGNOSE)/evaluate.yaml']" $(DEMO_DIAGNOSE)
-	$(RUN) --config_file $(SEGMENT)/inference.yaml $(ULTRASOUND) --weights demo/ultrasound/models/model.pt --output_dir demo/ultrasound/segmented
-	$(RUN) --config_file $(DIAGNOSE)/inference.yaml $(ULTRASOUND) --weights demo/ultrasound/diagnosis/model.pt --output_dir demo/ultrasound/diagnosed
+	$(RUN) evaluating --config_file "['$(DIAGNOSE)/train.yaml','$(DIAGNOSE)/evaluate.yaml']" --amp True --ckpt_dir demo/ultrasound/diagnosis --output_dir demo/ultrasound/diagnosis
+	$(RUN) --config_file $(SEGMENT)/inference.yaml --weights demo/ultrasound/models/model.pt --output_dir demo/ultrasound/segmented
+	$(RUN) --config_file $(DIAGNOSE)/inference.yaml --weights demo/ultrasound/diagnosis/model.pt --output_dir demo/ultrasound/diagnosed
 	@echo; echo "Diagnoses of unseen patients: demo/ultrasound/diagnosed/cases.csv"; cut -d, -f1-6 demo/ultrasound/diagnosed/cases.csv
 	@echo; echo "Pictures:"; find demo/ultrasound -name '*.png' -not -path '*_masks*'
 
 demo-transfer: venv ## The same for ct_transfer_unet, with a second scanner and an audit (3 minutes)
 	$(RUN) training --config_file $(TRANSFER)/train.yaml $(DEMO_TRANSFER) --ckpt_dir demo/transfer/source --output_dir demo/transfer/source
-	$(RUN) evaluating --config_file "['$(TRANSFER)/train.yaml','$(TRANSFER)/evaluate.yaml']" $(DEMO_TRANSFER) --ckpt_dir demo/transfer/source --output_dir demo/transfer/source
-	$(RUN) evaluating --config_file "['$(TRANSFER)/train.yaml','$(TRANSFER)/evaluate.yaml']" $(DEMO_TRANSFER) --target phantom_second_scanner --ckpt_dir demo/transfer/source --output_dir demo/transfer/not_retrained
+	$(RUN) evaluating --config_file "['$(TRANSFER)/train.yaml','$(TRANSFER)/evaluate.yaml']" --amp True --ckpt_dir demo/transfer/source --output_dir demo/transfer/source
+	$(RUN) evaluating --config_file "['$(TRANSFER)/train.yaml','$(TRANSFER)/evaluate.yaml']" --amp True --target phantom_second_scanner --ckpt_dir demo/transfer/source --output_dir demo/transfer/not_retrained
 	$(RUN) training --config_file "['$(TRANSFER)/train.yaml','$(TRANSFER)/retrain.yaml']" $(DEMO_TRANSFER) $(TO_SECOND)
-	$(RUN) evaluating --config_file "['$(TRANSFER)/train.yaml','$(TRANSFER)/retrain.yaml','$(TRANSFER)/evaluate.yaml']" $(DEMO_TRANSFER) $(TO_SECOND)
-	$(RUN) --config_file $(TRANSFER)/inference.yaml $(SMALL) --view True --weights demo/transfer/source/model.pt --output_dir demo/transfer/inference
-	$(RUN) auditing --config_file "['$(TRANSFER)/inference.yaml','$(TRANSFER)/audit.yaml']" $(SMALL) --weights demo/transfer/source/model.pt --output_dir demo/transfer/audit
+	$(RUN) evaluating --config_file "['$(TRANSFER)/train.yaml','$(TRANSFER)/retrain.yaml','$(TRANSFER)/evaluate.yaml']" --amp True --ckpt_dir demo/transfer/retrained --output_dir demo/transfer/retrained
+	$(RUN) --config_file $(TRANSFER)/inference.yaml --view True --weights demo/transfer/source/model.pt --output_dir demo/transfer/inference
+	$(RUN) auditing --config_file "['$(TRANSFER)/inference.yaml','$(TRANSFER)/audit.yaml']" --weights demo/transfer/source/model.pt --output_dir demo/transfer/audit
 	@echo; echo "Second scanner without re-training, and with:"; head -2 demo/transfer/not_retrained/scores.csv; sed -n 2p demo/transfer/retrained/scores.csv
 	@echo; echo "Pictures:"; find demo/transfer -name '*.png'
 
 demo-encoders: venv ## The same for mosmed_encoders (3 minutes)
 	$(RUN) training --config_file $(ENCODERS)/train.yaml $(DEMO_ENCODERS)
-	$(RUN) evaluating --config_file "['$(ENCODERS)/train.yaml','$(ENCODERS)/evaluate.yaml']" $(DEMO_ENCODERS)
-	$(RUN) --config_file $(ENCODERS)/inference.yaml $(ENCODER) --dataset_dir phantom_studies --weights demo/encoders/model.pt --output_dir demo/encoders/inference
+	$(RUN) evaluating --config_file "['$(ENCODERS)/train.yaml','$(ENCODERS)/evaluate.yaml']" --ckpt_dir demo/encoders --output_dir demo/encoders
+	$(RUN) --config_file $(ENCODERS)/inference.yaml --dataset_dir phantom_studies --weights demo/encoders/model.pt --output_dir demo/encoders/inference
 	@echo; echo "Studies by the severity of their folder, down, and as measured, across:"; cat demo/encoders/inference/severity.csv
 	@echo; echo "Pictures:"; find demo/encoders -name '*.png'
 
 demo-weak: venv ## The same for ct_weak_gan (2 minutes)
 	$(RUN) training --config_file $(WEAK)/train.yaml $(DEMO_WEAK)
-	$(RUN) evaluating --config_file "['$(WEAK)/train.yaml','$(WEAK)/evaluate.yaml']" $(DEMO_WEAK)
-	$(RUN) --config_file $(WEAK)/inference.yaml $(SLICE_LABELS) --weights demo/weak/model.pt --output_dir demo/weak/inference
+	$(RUN) evaluating --config_file "['$(WEAK)/train.yaml','$(WEAK)/evaluate.yaml']" --ckpt_dir demo/weak --output_dir demo/weak
+	$(RUN) --config_file $(WEAK)/inference.yaml --weights demo/weak/model.pt --output_dir demo/weak/inference
 	@echo; echo "Pictures:"; find demo/weak -name '*.png'
 
 test: venv ## Run all tests but those of MONAI Label
@@ -141,7 +141,7 @@ pictures: demo demo-ultrasound demo-transfer demo-encoders demo-weak ## Run all 
 
 LEVELS := demo/levels
 pictures-measured: venv ## Draw the pictures of measured results in the bundles' docs again (3 hours)
-	$(BIN)/python -m common.reproduce mosmed_encoders --weights none --size "[64,64]" --learning_rate 3e-4 --epochs 15 --jobs 2 --only "*/seed[01]"
+	$(BIN)/python -m common.reproduce mosmed_encoders --encoder_weights none --size "[64,64]" --learning_rate 3e-4 --epochs 15 --jobs 2 --only "*/seed[01]"
 	$(BIN)/python -m common.reproduce ct_weak_gan $(SLICE_LABELS) --learning_rate 1e-3 --epochs 15 --adversarial 0.2 --map_size 25 --jobs 2 --only "*/seed0"
 	$(BIN)/python -c "from common.phantoms.ct.layouts import write_mosmed; write_mosmed('$(LEVELS)/phantoms', patients=94, size=(128, 128), slices=24, seed=2141)"
 	$(RUN) self_learning --config_file $(CONFIGS)/selflearn.yaml --dataset_dir $(LEVELS)/phantoms/studies --lesion_masks $(LEVELS)/phantoms/masks --size "[128,128]" --line_length 3 --disk_radius 2 --ckpt_dir $(LEVELS) --output_dir $(LEVELS)

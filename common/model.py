@@ -21,6 +21,7 @@ from nibabel import orientations
 from .report.case_report import CaseReport, label_map
 from .run.errors import origin, ours
 from .run.overrides import check_settings
+from .run.recorded import apply_record
 from .settings import check_names
 from .transfer import load_weights
 
@@ -162,7 +163,7 @@ class Model:
 
 
 def load(bundle: str | Path, weights: str | Path | None = None, **settings: Any) -> Model:
-    """Load a bundle's network with its weights, ready to segment.
+    """Load a bundle's network with its weights, ready to segment. Their record gives the settings of their training.
 
     Args:
         bundle: folder of a bundle, such as ``bundles/ct_drsegunet``, or of an unpacked package.
@@ -171,7 +172,8 @@ def load(bundle: str | Path, weights: str | Path | None = None, **settings: Any)
 
     Raises:
         FileNotFoundError: when there is no such bundle, or it has no weights yet.
-        ValueError: for a setting that the bundle does not have, or weights of another network.
+        ValueError: for a setting that the bundle does not have, or that contradicts the record of the weights,
+            or weights of another network.
 
     Example:
         >>> from common import load
@@ -189,6 +191,7 @@ def load(bundle: str | Path, weights: str | Path | None = None, **settings: Any)
     chosen = {"isolated": False, **settings, "bundle_root": str(root), "output_dir": ""}
     chosen |= {} if weights is None else {"weights": str(weights)}
     parser.update(chosen)
+    apply_record(parser, settings)
     return Model(parser, json.loads((root / "configs" / "metadata.json").read_text()))
 
 

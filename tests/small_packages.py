@@ -38,7 +38,7 @@ TINY: dict[str, dict[str, Any]] = {
     "ct_drsegunet": {"size": [64, 64], "batch_size": 4},
     "ct_transfer_unet": {"size": [64, 64], "filters": 4, "training_slices": 20, "validation_slices": 10},
     "ct_weak_gan": {"size": [64, 64], "filters": 4, "training_slices": [20, 20]},
-    "mosmed_encoders": {"size": [64, 64], "encoder": "mobilenetv2", "weights": "none"},
+    "mosmed_encoders": {"size": [64, 64], "encoder": "mobilenetv2", "encoder_weights": "none"},
     "us_dense_seg": {"size": [48, 64], "filters": 4},
     "us_reverse_transfer": {"size": [48, 64], "filters": 4},
 }
@@ -168,7 +168,7 @@ def training_data(bundle: str, data: Path) -> dict[str, str]:
     if bundle == "us_reverse_transfer":
         return {"dataset_dir": str(data / "pocus"), "pretraining": "none"}
     if bundle == "mosmed_encoders":
-        return {"dataset_dir": str(data / "mosmed"), "weights": "none"}
+        return {"dataset_dir": str(data / "mosmed"), "encoder_weights": "none"}
     source = {} if bundle == "ct_drsegunet" else {"source": "radiopaedia"}
     return {"dataset_dir": str(data / "radiopaedia"), **source}
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
 from ..run.distributed import gathered, is_main
+from ..run.model_record import HELD, read_record, save_weights
+from ..run.training_record import check_resumed
 from ..transfer import load_weights, save_whole
 
 logger = logging.getLogger(__name__)
 
-PROGRESS = ("epoch", "best_metric", "best_metric_epoch")  # in a checkpoint, beside the states
+PROGRESS = ("epoch", "best_metric", "best_metric_epoch", HELD)  # in a checkpoint, beside the states
+LENGTHS = ("T_max", "total_iters", "total_steps")  # epochs or steps, of a schedule that ends
 
 
 class Checkpoint:
     """``last.pt`` after every epoch, enough to resume; ``model.pt``, weights alone, whenever the key metric is best.
+
+    ``model.json`` beside ``model.pt`` is its record: settings, classes, data, scores, hash. ``last.pt`` holds its own.
 
     Files are written beside their place and then renamed, so that they are complete even if a run is killed. With
     several processes, the first one writes and all read. A training can be resumed with another number of processes.
@@ -32,6 +39,7 @@ class Checkpoint:
         resume: continue from ``last.pt``; if there is none yet, start from the beginning.
         others: further objects with ``state_dict``, such as a critic, its optimiser, or a learning-rate scheduler;
             those that are None are left out.
+        record: of the training, from ``common.run.training_record.training_record``.
     """
 
     def __init__(
@@ -42,10 +50,12 @@ class Checkpoint:
         evaluator: Engine,
         resume: bool = False,
         others: Mapping[str, Any] | None = None,
+        record: Mapping[str, Any] | None = None,
     ) -> None:
         self.save_dir, self.network, self.evaluator, self.resume = Path(save_dir), network, evaluator, resume
         given = {"optimizer": optimizer, **(others or {})}
         self.states = {name: target for name, target in given.items() if target is not None}
+        self.record = dict(record or {})
 
     @property
     def last(self) -> Path:
@@ -61,8 +71,8 @@ class Checkpoint:
         """Restore the state of the last completed epoch.
 
         Raises:
-            ValueError: if ``last.pt`` belongs to another network, or to a training with other objects, such as one
-                without critic; or if only some of the processes see the file.
+            ValueError: if ``last.pt`` belongs to another network, or to a training with other settings, data or
+                objects, such as one without critic; or if only some of the processes see the file.
         """
         if engine.state.epoch > 0:  # a further round of a federated client, from the server's weights
             return
@@ -81,6 +91,9 @@ class Checkpoint:
         if not any(seen):
             logger.warning("Resume: no %s yet, so training starts from the beginning.", self.last)
             return
+        before = read_record(self.last)
+        if before and self.record:
+            check_resumed(before, self.record, self.last)
         load_weights(self.network, self.last)
         content = torch.load(self.last, map_location="cpu", weights_only=True)
         held = content.keys() - {"network", *PROGRESS}
@@ -89,6 +102,7 @@ class Checkpoint:
                 f"{self.last} must hold the state of {', '.join(self.states)}, got {', '.join(sorted(held))}. "
                 "Resume with the settings of that training."
             )
+        self.check_schedule(content)
         for name, target in self.states.items():
             target.load_state_dict(content[name])
         engine.state.epoch = content["epoch"]
@@ -97,19 +111,48 @@ class Checkpoint:
         state.best_metric, state.best_metric_epoch = content["best_metric"], content["best_metric_epoch"]
         logger.info("Resume: after epoch %d of %d.", content["epoch"], engine.state.max_epochs)
 
+    def check_schedule(self, content: Mapping[str, Any]) -> None:
+        """Refuse another number of epochs where the learning rate follows a schedule of the first number.
+
+        The schedule's state would bring its old length back, and its rate would rise again after its end.
+
+        Raises:
+            ValueError: with both lengths.
+        """
+        for name, target in self.states.items():
+            state, before = target.state_dict(), content[name]
+            for length in LENGTHS:
+                if length in before and before[length] != state.get(length):
+                    raise ValueError(
+                        f"{self.last}: the learning rate falls over {before[length]} epochs, and the schedule of this "
+                        f"run has {state.get(length)}. Resume with --epochs {before[length]}; or start a new training "
+                        "from these weights, with --pretrained."
+                    )
+
     def save(self, engine: Engine) -> None:
         """Write ``last.pt``, and ``model.pt`` if this epoch is the best so far."""
         if not is_main():
             return
         state: Any = self.evaluator.state
         weights = self.network.state_dict()
+        scores = {"epoch": engine.state.epoch, **self.scores(engine)}
         if state.best_metric_epoch == engine.state.epoch:
-            save_whole(weights, self.save_dir / "model.pt")
+            save_weights(weights, self.save_dir / "model.pt", {**self.record, "scores": scores})
         content = {
             "network": weights,
             **{name: target.state_dict() for name, target in self.states.items()},
             "epoch": engine.state.epoch,
             "best_metric": float(state.best_metric),
             "best_metric_epoch": state.best_metric_epoch,
+            HELD: json.dumps({**self.record, "scores": scores}),
         }
         save_whole(content, self.last)
+
+    def scores(self, engine: Engine) -> dict[str, float]:
+        """The numbers of this epoch's validation by name; none if there was no validation."""
+        state: Any = self.evaluator.state
+        if getattr(state, "epoch", engine.state.epoch) != engine.state.epoch:
+            return {}
+        metrics = getattr(state, "metrics", {})
+        numbers = {name: np.asarray(value) for name, value in metrics.items()}
+        return {name: round(float(value.item()), 6) for name, value in numbers.items() if value.size == 1}

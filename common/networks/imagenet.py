@@ -53,8 +53,9 @@ def start_encoder(network: EncoderUNet, weights: str | Path) -> EncoderUNet:
     if not encoder.checkpoint:
         if str(weights) != "imagenet":
             raise ValueError(
-                f"{weights}: the encoder {encoder.backbone} takes no ImageNet weights. Leave out --weights: it starts "
-                f"from random ones, as in the thesis. Or choose --encoder {', '.join(_published())}."
+                f"{weights}: the encoder {encoder.backbone} takes no ImageNet weights. Leave out "
+                "--encoder_weights: it starts from random ones, as in the thesis. Or choose --encoder "
+                f"{', '.join(_published())}."
             )
         logger.info("Encoder %s: random weights, as in the thesis; no ImageNet weights exist.", encoder.backbone)
         return network
@@ -136,8 +137,8 @@ def _published() -> list[str]:
 def _remedies(checkpoint: str) -> str:
     """Return what to do without the file."""
     return (
-        f"Download {SOURCE}{checkpoint} on another machine and give its path, --weights /path/{checkpoint}; or train "
-        "the encoder from random weights, --weights none."
+        f"Download {SOURCE}{checkpoint} on another machine and give its path, --encoder_weights "
+        f"/path/{checkpoint}; or train the encoder from random weights, --encoder_weights none."
     )
 
 

@@ -39,7 +39,7 @@ def check_overrides(arguments: list[str], config: Mapping[str, Any]) -> None:
     files = option_value(arguments, "config_file")
     if files is None:
         return
-    names = _as_list(files)
+    names = config_files(files)
     check_one_bundle(names)
     check_overlays(names)
     given = [argument.split("=")[0][2:] for argument in arguments if argument.startswith("--")]
@@ -209,6 +209,6 @@ def run_id(arguments: list[str]) -> str:
     return option_value(arguments, "run_id") or "run"
 
 
-def _as_list(files: str) -> list[str]:
-    """MONAI takes one file or a list written as Python does."""
+def config_files(files: str) -> list[str]:
+    """The config files of a command. MONAI takes one file or a list written as Python does."""
     return [file.strip().strip("'\"") for file in files.strip("[]").split(",")]

@@ -15,10 +15,13 @@ from .errors import after_stop, report_error
 from .monai_command import given_arguments, running_parser
 from .overrides import check_overrides, option_value, run_id
 from .record import record
+from .recorded import apply_record
 
 
 def start_run(output_dir: str | Path, seed: int | None = None) -> None:
     """Start a run; the first line of every config's ``initialize``.
+
+    The settings that the record of the weights holds are set in the config, before its components are built.
 
     Of several processes, only the first one records and logs.
 
@@ -29,7 +32,7 @@ def start_run(output_dir: str | Path, seed: int | None = None) -> None:
 
     Raises:
         ValueError: for a mistake on the command line or in an overlay (``common.run.overrides``), a bundle that is not
-            found, or several processes with a config for one.
+            found, an option that contradicts the record of the weights, or several processes with a config for one.
         PermissionError: when ``output_dir`` is not writable.
     """
     sys.excepthook = report_error
@@ -42,6 +45,9 @@ def start_run(output_dir: str | Path, seed: int | None = None) -> None:
         check_overrides(given_arguments(), parser.get())
         check_place(parser.get(), option_value(given_arguments(), "config_file"))
         check_processes(parser.get())
+        if apply_record(parser):  # the folder may depend on a setting that the record has
+            output_dir = parser.get_parsed_content("output_dir")
+            seed = parser.get_parsed_content("seed") if seed is not None else None
     writable(output_dir)
     if is_main():
         record(Path(output_dir), run_id(given_arguments()), seed, parser.get() if parser is not None else {})

@@ -38,7 +38,13 @@ def run(step: str, files: list[str], **settings: Any) -> None:
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_each_encoder_trains_evaluates_and_infers_at_an_odd_size(encoder: str, studies: Path, tmp_path: Path) -> None:
     shared = {"encoder": encoder, "size": [61, 59], "output_dir": str(tmp_path)}
-    training = {**shared, "weights": "none", "epochs": 1, "ckpt_dir": str(tmp_path), "dataset_dir": str(studies)}
+    training = {
+        **shared,
+        "encoder_weights": "none",
+        "epochs": 1,
+        "ckpt_dir": str(tmp_path),
+        "dataset_dir": str(studies),
+    }
     run("training", [TRAIN], **training)
     assert len(rows(tmp_path / "metrics.csv")) == 1
     run("evaluating", [TRAIN, EVALUATE], **training)
@@ -126,7 +132,7 @@ def test_without_network_the_command_names_both_remedies(
     assert done.returncode == 1
     message = done.stderr.split("ERROR")[-1]
     assert "vgg19-dcbb9e9d.pth cannot be downloaded" in message and "Traceback" not in done.stderr
-    assert "--weights /path/vgg19-dcbb9e9d.pth" in message and "--weights none" in message
+    assert "--encoder_weights /path/vgg19-dcbb9e9d.pth" in message and "--encoder_weights none" in message
 
 
 def test_weights_of_another_encoder_are_refused_and_the_option_is_named(studies: Path, tmp_path: Path) -> None:

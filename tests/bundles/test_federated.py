@@ -44,7 +44,7 @@ BUNDLES: dict[str, tuple[Callable[..., Path], dict[str, Any], dict[str, Any]]] =
     "mosmed_encoders": (
         write_mosmed,
         {"patients": 4, "size": (64, 64), "slices": 4},
-        {"encoder": "mobilenetv2", "weights": "none", "batch_size": 4},
+        {"encoder": "mobilenetv2", "encoder_weights": "none", "batch_size": 4},
     ),
     "ct_weak_gan": (
         write_radiopaedia,
@@ -125,6 +125,7 @@ def test_a_round_gives_weights_that_inference_takes_and_that_score_as_the_runner
     scores = evaluate(algo, after)
     assert all(isinstance(score, float) for score in scores.values()), scores
     torch.save(after, tmp_path / "models" / "model.pt")
+    (tmp_path / "models" / "model.json").unlink()  # of the site's own weights
     files = [str(ROOT / "bundles" / bundle / name) for name in (TRAIN, EVALUATE)]
     runner = ConfigWorkflow(config_file=files, run_id="evaluating", logging_file=False, **chosen)
     runner.initialize()

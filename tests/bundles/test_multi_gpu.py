@@ -55,7 +55,7 @@ BUNDLES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "ct_weak_gan": ("radiopaedia", {**SMALL, "source": "radiopaedia", "shares": [3, 1, 1]}, []),
     "mosmed_encoders": (
         "mosmed",
-        {"size": [64, 64], "batch_size": 2, "encoder": "mobilenetv2", "weights": "none", "shares": [1, 1, 3]},
+        {"size": [64, 64], "batch_size": 2, "encoder": "mobilenetv2", "encoder_weights": "none", "shares": [1, 1, 3]},
         [],
     ),
     "us_dense_seg": ("labels", {**SMALL, "filters": 2, "augmentation": "random", "epochs": 2}, []),

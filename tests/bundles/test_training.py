@@ -157,9 +157,10 @@ def test_every_option_reaches_the_network(runner: Runner, pictures: Path, tmp_pa
     places = ["--dataset_dir", pictures / "Imgs", "--weights", tmp_path / "models" / "model.pt", "--size", "[64,64]"]
     inferred = runner("--config_file", INFER, *places, "--output_dir", tmp_path / "out", *words)
     assert inferred.returncode == 0, inferred.stderr[-2000:]
-    other = runner("--config_file", INFER, *places, "--output_dir", tmp_path / "other")
+    other = runner("--config_file", INFER, *places[:-2], "--output_dir", tmp_path / "other", "--network", "drsegunet")
     assert other.returncode == 1
-    assert "ERROR" in other.stderr and "every weight must fit DRSegUNet" in other.stderr
+    rule = "says that the weights were trained with network unet. Leave out --network, or give other weights."
+    assert f"ERROR  --network drsegunet: {tmp_path}/models/model.json {rule}" in other.stderr
 
 
 @pytest.mark.usefixtures("small_phantoms")

@@ -248,7 +248,9 @@ def test_without_network_the_message_names_both_remedies(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     for weights in ("imagenet", str(tmp_path / "missing.pth")):
-        with pytest.raises(FileNotFoundError, match=r"--weights /path/resnet34-b627a593.pth; or .* --weights none"):
+        with pytest.raises(
+            FileNotFoundError, match=r"--encoder_weights /path/resnet34-b627a593.pth; or .*_weights none"
+        ):
             start_encoder(EncoderUNet("resnet34"), weights)
 
 

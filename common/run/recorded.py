@@ -1,0 +1,178 @@
+"""Settings travel with weights: what the record of ``--weights`` or ``--pretrained`` says is set in the running config.
+
+A config lists under ``recorded`` which of its settings the record keeps: ``fixed`` ones, which shape the network, its
+input and its output; ``adjustable`` ones, which decide from its output; and those of the ``split``.
+
+This happens in the first step of ``initialize``: until then MONAI has built nothing but that step's own arguments,
+and ``ConfigParser`` forgets those as soon as a setting is changed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from .model_record import read_record, record_path, weights_files
+from .monai_command import given_arguments
+from .overrides import config_files, option_value
+
+logger = logging.getLogger(__name__)
+
+
+def apply_record(config: ConfigParser, named: Iterable[str] = ()) -> bool:
+    """Set what the record of the weights says in a config, before its components are built.
+
+    With ``weights`` (inference, evaluation) the record's settings hold. A fixed one that was given otherwise is
+    refused; an adjustable one, and one of the split, may be given otherwise. With ``pretrained`` (training) all may.
+
+    Args:
+        config: as it is about to run, with ``recorded``, and ``weights`` or ``pretrained``.
+        named: settings that a user gave from Python.
+
+    Returns:
+        Whether a setting was changed.
+
+    Raises:
+        ValueError: for a fixed setting that was given otherwise than the record says, for weights of other classes, for
+            a record of other weights, and for members of an ensemble that differ.
+    """
+    groups: Mapping[str, list[str]] = config.get("recorded") or {}
+    option = next((name for name in ("weights", "pretrained") if name in config), None)
+    if option is None or not groups:
+        return False
+    value = config.get_parsed_content(option)
+    if option == "pretrained" and value in (None, "none"):
+        return False
+    files = weights_files(value, f"--{option}", several=option == "weights")
+    record = common_record(files)
+    names = [name for group in groups.values() for name in group if name in config]
+    now = {name: plain(config.get_parsed_content(name)) for name in names}
+    if not record:
+        _tell_assumed(files, {name: now[name] for name in groups["fixed"] if name in now}, option)
+        return False
+    kept = {**record.get("settings", {}), **(record.get("split", {}) if option == "weights" else {})}
+    wanted = {name: value for name, value in kept.items() if name in now}
+    differing = {name for name in wanted if wanted[name] != now[name] and not _same_weights(config, name, wanted, now)}
+    given = differing & set(named)
+    if differing:
+        given |= given_settings(config, differing, training=option == "pretrained")
+    refused = sorted(given & set(groups["fixed"])) if option == "weights" else []
+    if refused:
+        raise ValueError(
+            f"{', '.join(f'--{name} {now[name]}' for name in refused)}: {record_path(files[0])} says that the weights "
+            f"were trained with {described({name: wanted[name] for name in refused})}. Leave out "
+            f"{', '.join(f'--{name}' for name in refused)}, or give other weights."
+        )
+    lacking = sorted({name for group in groups.values() for name in group} & kept.keys() - now.keys())
+    if lacking and option == "weights":
+        logger.warning(
+            "The weights were trained with %s, which these config files do not have. Add the overlay that has it.",
+            described({name: kept[name] for name in lacking}),
+        )
+    applied = {name: wanted[name] for name in now if name in differing - given}
+    for name, setting in applied.items():
+        config[name] = setting
+    config.parse(reset=True)
+    if applied:
+        logger.info("Settings of the weights: %s (%s).", described(applied), record_path(files[0]))
+    for name in sorted(given):
+        logger.warning("%s %s, as given; the weights were trained with %s.", name, now[name], wanted[name])
+    if option == "weights":
+        _check_classes(config, record, files[0])
+    return bool(applied)
+
+
+def common_record(files: Iterable[Path]) -> dict[str, Any]:
+    """The record of weights, or of the members of an ensemble, which must agree; empty if there is none.
+
+    Raises:
+        ValueError: if members differ in a setting or in their classes, or only some of them have a record.
+    """
+    files = list(files)
+    records = [read_record(file) for file in files]
+    first = records[0]
+    for file, record in zip(files, records, strict=True):
+        if bool(record) != bool(first):
+            missing = file if first else files[0]
+            raise ValueError(
+                f"The members of an ensemble must all have their record, but {missing} has no {record_path(missing)}. "
+                "Copy it with the weights."
+            )
+        before, now = ({"classes": each.get("classes"), **each.get("settings", {})} for each in (first, record))
+        for name in before:
+            if now.get(name) != before[name]:
+                raise ValueError(
+                    f"The members of an ensemble must have the same settings, but {name} is {before[name]} in "
+                    f"{record_path(files[0])} and {now.get(name)} in {record_path(file)}. Leave one of them out."
+                )
+    return first
+
+
+def described(settings: Mapping[str, Any]) -> str:
+    """Settings as the log says them: ``size [128, 128], network unet``."""
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
+
+
+def plain(value: Any) -> Any:
+    """A setting as JSON holds it: tuples become lists."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def given_settings(config: ConfigParser, names: Iterable[str], training: bool) -> set[str]:
+    """Those of some settings that a user gave, by the command line, a config of their own, or from Python.
+
+    A value that none of the bundle's configs states was given, too, by whatever way.
+
+    Args:
+        config: as it is about to run.
+        names: settings that differ from the record.
+        training: overlays of the bundle count as given: they are recipes, chosen to train with.
+    """
+    own = Path(config.get_parsed_content("bundle_root")) / "configs"
+    given: set[str] = set()
+    arguments = given_arguments()
+    listed = option_value(arguments, "config_file")
+    if listed is not None:
+        given = {argument.split("=")[0][2:] for argument in arguments if argument.startswith("--")}
+        for position, file in enumerate(config_files(listed)):
+            if Path(file).resolve().parent != own.resolve() or (training and position > 0):
+                given |= ConfigParser.load_config_file(file).keys()
+    stated = [ConfigParser.load_config_file(file) for kind in ("*.yaml", "*.json") for file in sorted(own.glob(kind))]
+    for name in names:
+        if all(plain(each[name]) != plain(config[name]) for each in stated if name in each):
+            given.add(name)
+    return given & set(names)
+
+
+def _same_weights(config: ConfigParser, name: str, wanted: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether two values of a setting take the same weights, as ``same_weights`` of the config says."""
+    alike = (config.get("same_weights") or {}).get(name, [])
+    return wanted[name] in alike and now[name] in alike
+
+
+def _check_classes(config: ConfigParser, record: Mapping[str, Any], file: Path) -> None:
+    named = "diagnoses" if "diagnoses" in config else "names"
+    classes, recorded = plain(config.get_parsed_content(named)), record.get("classes")
+    if recorded and classes != recorded:
+        raise ValueError(
+            f"{file} holds weights of {record.get('bundle', 'another bundle')} for the classes {', '.join(recorded)}; "
+            f"this config has {', '.join(classes)}. Give weights of this bundle."
+        )
+
+
+def _tell_assumed(files: list[Path], settings: Mapping[str, Any], option: str) -> None:
+    """Warn that weights have no record, and what is assumed; missing files are reported when they are loaded."""
+    if not files[0].is_file():
+        return
+    if option == "pretrained":
+        logger.info("%s has no %s: what it was trained with is unknown.", files[0], record_path(files[0]).name)
+        return
+    logger.warning(
+        "%s has no %s, so its settings are unknown. Assumed: %s. If it was trained with others, give them.",
+        *(files[0], record_path(files[0]).name, described(settings)),
+    )

@@ -1,0 +1,75 @@
+"""Settings travel with weights: a bundle trained with other settings evaluates and infers rightly without options."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+from report_files import masks_of
+from small_packages import scans, training_data, write_data
+
+OTHERS: dict[str, dict[str, Any]] = {  # settings that differ from the config's own
+    "ct_drsegunet": {"size": [32, 48], "network": "unet", "window": [-900, 200]},
+    "ct_transfer_unet": {"size": [32, 48], "filters": 2, "window": [-900, 200], "training_slices": 8},
+    "ct_weak_gan": {"size": [32, 48], "filters": 2, "method": "vagan", "training_slices": [8, 8]},
+    "mosmed_encoders": {"size": [32, 64], "encoder": "mobilenetv2", "shares": [1, 1, 1]},
+    "us_dense_seg": {"size": [32, 48], "filters": 2, "labels": "sparse"},
+    "us_reverse_transfer": {"size": [32, 48], "filters": 2, "pretraining": "none", "frames_per_second": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def configs(bundle: str, *names: str) -> list[str]:
+    return [f"bundles/{bundle}/configs/{name}.yaml" for name in names]
+
+
+def run(step: str, files: list[str], **settings: Any) -> ConfigWorkflow:
+    """What MONAI's command does, in this process."""
+    workflow = ConfigWorkflow(config_file=files, run_id=step, **settings)
+    workflow.initialize()
+    workflow.run()
+    return workflow
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bundle", OTHERS)
+def test_settings_of_a_training_reach_evaluation_and_inference(
+    bundle: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = {**training_data(bundle, data), **OTHERS[bundle], "epochs": 1, "amp": False, "batch_size": 16}
+    places = {"ckpt_dir": str(tmp_path), "output_dir": str(tmp_path / "training")}
+    run("training", configs(bundle, "train"), **trained, **places)
+    record = json.loads((tmp_path / "model.json").read_text())
+    assert (record["bundle"], record["version"]) == (bundle, "0.1.0")
+    fixed = {name: value for name, value in OTHERS[bundle].items() if name in record["settings"]}
+    assert {name: record["settings"][name] for name in fixed} == fixed and "size" in fixed and len(fixed) >= 2
+    seen = {"training", "validation"} | ({"test"} if "shares" in record["split"] else set())
+    assert all(record["data"][name] and record["data"]["cases"][name] for name in seen)
+    assert record["scores"]["epoch"] == 1 and len(record["scores"]) > 1 and len(record["classes"]) >= 1
+
+    capsys.readouterr()
+    bare = {name: trained[name] for name in ("dataset_dir", "source", "amp") if name in trained}
+    scored = run("evaluating", configs(bundle, "train", "evaluate"), **bare, **places)
+    assert scored.parser["size"] == OTHERS[bundle]["size"]
+    assert f"size {OTHERS[bundle]['size']}" in capsys.readouterr().out
+    assert (tmp_path / "training" / "scores.csv").is_file()
+
+    outputs = []
+    for name, given in (("bare", {}), ("given", fixed)):
+        folder = tmp_path / name
+        settings = {"weights": str(tmp_path / "model.pt"), "dataset_dir": str(scans(bundle, data)), **given}
+        done = run("run", configs(bundle, "inference"), **settings, amp=False, isolated=False, output_dir=str(folder))
+        outputs.append(masks_of(folder))
+        network = done.parser.get_parsed_content("model")
+        torch.testing.assert_close(network.state_dict(), torch.load(tmp_path / "model.pt", weights_only=True))
+    assert outputs[0].keys() == outputs[1].keys() and outputs[0]
+    assert all(np.array_equal(outputs[0][name], outputs[1][name]) for name in outputs[0])
