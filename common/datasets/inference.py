@@ -66,6 +66,9 @@ class Ledger(Protocol):
     def __contains__(self, case: str) -> bool:
         """Whether a case is complete."""
 
+    def finish(self, failures: Mapping[str, str]) -> None:
+        """Report on all cases; the messages of those that failed are given by case."""
+
 
 class ScanDataset(IterableDataset):
     """Yield the cases that can be read, and remember the others.
@@ -124,6 +127,7 @@ class ScanDataset(IterableDataset):
         if self.ledger is not None:
             lost = [name for name in (str(case["case"]) for case in self.cases) if name not in self.ledger]
             failures |= {name: f"{name}: it was not completed. Run again." for name in lost if name not in failures}
+            self.ledger.finish(failures)
         if failures:
             listing = "\n".join(f"  {message}" for message in failures.values())
             raise CasesFailed(f"{len(failures)} of {self.count} cases failed:\n{listing}")

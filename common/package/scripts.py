@@ -1,8 +1,8 @@
 """The modules of ``common`` that a bundle needs, copied into it as ``scripts``.
 
 Modules import each other relatively, so that a copy under another name works. A package holds the modules that its
-configs' targets reach through imports, and nothing else. Docstrings lose their lists of arguments, which makes the code
-an eighth smaller; the repository has them.
+configs' targets reach through imports, the templates of pages beside them, and nothing else. Docstrings lose their
+lists of arguments, which makes the code an eighth smaller; the repository has them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 COMMON = Path(__file__).resolve().parents[1]
+PARTS = (".css", ".html", ".js")  # of a page
 # Of a docstring; the first ends what is kept
 SECTION = re.compile(r"\s*(Args|Returns|Yields|Raises|Example|Examples):")
 
@@ -35,8 +36,14 @@ def scripts(targets: Iterable[str]) -> dict[str, str]:
         if name not in _names(module):
             raise ValueError(f"A config names {target}, which does not exist. Correct the config.")
         _follow(module, reached)
-    texts = {path.relative_to(COMMON).as_posix(): path.read_text(encoding="utf-8") for path in reached.values()}
-    return {name: shortened(texts[name]) for name in sorted(texts)}
+    files = {*reached.values(), *(file for path in reached.values() for file in _beside(path))}
+    texts = {path.relative_to(COMMON).as_posix(): path.read_text(encoding="utf-8") for path in files}
+    return {name: shortened(texts[name]) if name.endswith(".py") else texts[name] for name in sorted(texts)}
+
+
+def _beside(module: Path) -> list[Path]:
+    """Templates, styles and scripts of pages in the folder of a package that is reached."""
+    return [path for suffix in PARTS for path in module.parent.glob(f"*{suffix}")] if module.stem == "__init__" else []
 
 
 def shortened(text: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from ..files import complete_file, sha256
 from ..run.monai_command import running_parser
 from ..tables import cell_text
+from .html.inference import write_inference_page
 
 logger = logging.getLogger(__name__)
 
@@ -169,6 +170,14 @@ class Ledger:
             self._cases[name], self._texts[name] = record, texts
             self._earlier.pop(name, None)
             self._write()
+
+    def finish(self, failures: Mapping[str, str]) -> None:
+        """Write ``report.html``, the page on all cases of the run, once all are done or have failed."""
+        folder, records = self.path.parent, list(self._cases.values())
+        try:
+            write_inference_page(folder, records, failures, self.metadata, self.weights)
+        except OSError as error:  # a full disk must not hide which cases failed
+            logger.error("report.html was not written: %s", error)
 
     def files(self, case: Mapping[str, Any]) -> dict[str, list[Path]]:
         """Input files of a case by key: those of its image and of masks that were given."""

@@ -24,7 +24,7 @@ from common.phantoms.ultrasound.layouts import write_pocus
 Runner = Callable[..., "subprocess.CompletedProcess[str]"]
 CT = ["--config_file", "bundles/ct_transfer_unet/configs/inference.yaml", "--size", "[32,32]", "--filters", 2]
 ULTRASOUND = ["--config_file", "bundles/us_dense_seg/configs/inference.yaml", "--size", "[32,48]", "--filters", 2]
-PROCESS = ("run.json", "config.json", "lesions.json", "cases.json")  # they hold times
+PROCESS = ("run.json", "config.json", "lesions.json", "cases.json", "report.html")  # they hold times
 
 
 def outputs(folder: Path) -> dict[str, bytes]:

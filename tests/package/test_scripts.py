@@ -94,7 +94,8 @@ def test_a_target_that_does_not_exist_is_refused() -> None:
 
 @pytest.mark.parametrize("bundle", sorted(path.name for path in (ROOT / "bundles").iterdir()))
 def test_messages_name_no_yaml_file_because_a_package_has_none(bundle: str) -> None:
-    for name, text in scripts(targets(read_configs(ROOT / "bundles" / bundle / "configs"))).items():
+    files = scripts(targets(read_configs(ROOT / "bundles" / bundle / "configs")))
+    for name, text in ((name, text) for name, text in files.items() if name.endswith(".py")):
         texts = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
         documented = [ast.get_docstring(node, clean=False) for node in ast.walk(ast.parse(text)) if has_docstring(node)]
         messages = [text for text in texts if isinstance(text, str) and " " in text and text not in documented]

@@ -84,8 +84,9 @@ class Run:
         return read
 
     def files(self) -> dict[str, str]:
-        """All files but the ledger, with their content."""
-        found = sorted(path for path in self.out.rglob("*") if path.is_file() and path.name != "cases.json")
+        """All files but the ledger and the page on it, with their content."""
+        skipped = ("cases.json", "report.html")
+        found = sorted(path for path in self.out.rglob("*") if path.is_file() and path.name not in skipped)
         return {path.relative_to(self.out).as_posix(): path.read_text() for path in found}
 
     def ledger(self) -> dict[str, Any]:
