@@ -85,11 +85,11 @@ def test_metadata_name_every_package_that_scripts_import(packages: Packages, nam
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_a_package_without_its_weights_is_smaller_than_260_kb(packages: Packages, name: str) -> None:
+def test_a_package_without_its_weights_is_smaller_than_285_kb(packages: Packages, name: str) -> None:
     with zipfile.ZipFile(packages.zip(name)) as archive:
         models = [entry for entry in archive.infolist() if entry.filename.startswith(f"{name}/models/")]
     weights = sum(entry.compress_size for entry in models)
-    assert packages.zip(name).stat().st_size - weights == size_without_weights(packages.zip(name)) < 260_000
+    assert packages.zip(name).stat().st_size - weights == size_without_weights(packages.zip(name)) < 285_000
 
 
 def test_the_page_describes_the_weights_and_its_commands_run_in_the_folder(packages: Packages) -> None:
