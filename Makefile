@@ -132,6 +132,8 @@ gpu: ## Measure training and inference on this machine's GPU (8 minutes); withou
 pictures: demo demo-ultrasound demo-transfer demo-encoders demo-weak ## Run all demos and draw the pictures in docs again
 	$(BIN)/python -m common.phantoms --output docs/phantoms.png
 	$(BIN)/python -m common.phantoms --kind ultrasound --output docs/ultrasound_phantoms.png
+	PYTHONPATH=. $(BIN)/python tests/report_page.py demo/report
+	chromium --headless --no-sandbox --hide-scrollbars --window-size=1280,1060 --screenshot=docs/report.png file://$(CURDIR)/demo/report/report.html
 	cp demo/inference/1_overlay.png docs/overlay.png
 	cp demo/ultrasound/segmentation/evaluation.png docs/ultrasound.png
 	cp demo/transfer/inference/1_view.png docs/view.png

@@ -18,6 +18,7 @@ from monai.config import KeysCollection
 from nibabel.affines import voxel_sizes
 
 from ..files import complete_file
+from ..report.html.scores import write_findings_page
 from ..report.scan_report import Scan, ScanReport, lps_array
 from ..tables import write_csv
 from .figure import SHOWN, Surroundings, crop_surroundings, draw_findings, largest_findings
@@ -45,6 +46,9 @@ class AuditCased(ScanReport):
 
     A lung found by threshold lacks consolidation at the chest wall, so predicted lesions count as lung there. Ground
     truth then lies outside only if it is neither in the lung nor in a predicted lesion.
+
+    It is also the ledger of ``common.datasets.inference.ScanDataset``: an audit takes all cases each time, and at its
+    end ``finish`` writes ``report.html``.
 
     Args:
         keys: predicted label map, integers (1, X, Y, Z).
@@ -81,6 +85,22 @@ class AuditCased(ScanReport):
         self.rows: list[dict[str, Any]] = []
         self.shown: dict[Finding, Surroundings] = {}
         self.counts: Counter[str] = Counter()
+        self.done: set[str] = set()
+
+    def __contains__(self, case: str) -> bool:
+        return case in self.done
+
+    def start(self, cases: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """Take all cases."""
+        return cases
+
+    def begin(self, case: Mapping[str, Any]) -> None:
+        """Nothing is kept of an earlier run."""
+
+    def finish(self, failures: Mapping[str, str]) -> None:
+        """Write ``report.html``: all findings, and the cases that failed."""
+        lines, figures = self._summary(), [self.output_dir / "audit.png"]
+        write_findings_page(self.output_dir, COLUMNS[1:], self.rows, lines, figures, failures, "kind")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Compare, write, log one line.
@@ -114,6 +134,7 @@ class AuditCased(ScanReport):
             self.rows += [{name: row[name] for name in COLUMNS} for row in rows]  # without their pixels
             self._count(case, found, sources)
             self._write()
+        self.done.add(case)
         return item
 
     def _keep(self, case: str, found: Sequence[Finding], scan: Scan, masks: Sequence[np.ndarray]) -> None:
@@ -141,6 +162,11 @@ class AuditCased(ScanReport):
         """Write both files."""
         self.rows.sort(key=_largest_first)
         write_csv(self.output_dir / "audit.csv", COLUMNS, (list(row.values()) for row in self.rows), form="")
+        with complete_file(self.output_dir / "audit.png") as part:
+            draw_findings(part, self.shown, *self._summary())
+
+    def _summary(self) -> tuple[str, str]:
+        """How many cases were audited, and what was found."""
         counts = self.counts
         title = f"Annotation audit of {counts['cases']} case{'' if counts['cases'] == 1 else 's'}"
         title += f", {counts['without_truth']} without truth" if counts["without_truth"] else ""
@@ -148,8 +174,7 @@ class AuditCased(ScanReport):
         note = f"Regions: {', '.join(f'{counts[kind]} {kind}' for kind in KINDS)}" if self.shown else "No findings."
         if sum(counts[kind] for kind in KINDS) > SHOWN:
             note += f"; {SHOWN} are shown, the largest of each kind among them"
-        with complete_file(self.output_dir / "audit.png") as part:
-            draw_findings(part, self.shown, title, note)
+        return title, note
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
+from ..report.html.scores import markdown_table, write_tables_page
 from ..run.command import Parser
 from ..run.errors import CasesFailed, NothingToDo
 from .curves import PaperCurves, write_curves
@@ -58,6 +59,20 @@ def write_tables(plan: Plan, options: Options) -> Iterator[Path]:
             else:
                 write_curves(png, picture, files, facts)
             yield png
+
+
+def _write_page(plan: Plan, written: Sequence[Path]) -> Path:
+    """Write ``report.html`` beside the tables and figures, and return its path."""
+    found = [markdown_table(path) for path in written if path.suffix == ".md"]
+    facts = dict.fromkeys(fact for _, facts in found for fact in facts)
+    figures = [path.with_suffix(".png") for path in written]
+    return write_tables_page(
+        written[0].parent,
+        f"{plan.bundle}: the paper's results and ours",
+        [each for each, _ in found],
+        figures,
+        [*facts],
+    )
 
 
 def _facts(plan: Plan, records: Records, options: Options) -> list[str]:
@@ -173,13 +188,15 @@ def main(arguments: Sequence[str], bundles: Path = ROOT / "bundles") -> int:
             if own_value := [name for name in plan.variants if name in chosen and setting in plan.variants[name]]:
                 print(f"--{setting} has no effect on {', '.join(own_value)}, which set it themselves.")
         failures = run_all(experiments, own.jobs)
-    written = 0
+    written = []
     for path in write_tables(plan, options):
-        written += 1
+        written.append(path)
         if path.suffix == ".md":
             print(f"\n{path.read_text()}\nTable: {path} (beside it: .csv, .png, and the numbers of every run)")
         else:
             print(f"{'Curves' if path.stem in {each.name for each in plan.curves} else 'Sheet'}: {path}")
+    if written:
+        print(f"All of it on one page: {_write_page(plan, written)}")
     for name, reason in failures.items():
         print(f"FAILED  {name}: {reason}", file=sys.stderr)
     if failures:

@@ -107,5 +107,5 @@ def main(arguments: Sequence[str]) -> int:
         rows = follow_up(studies, own.titles or [study.case for study in studies], output)
         columns = list(rows[-1])  # the last row has all of them
         text = aligned(columns, ([row.get(name) for name in columns] for row in rows), form="")
-        print_table(text, output, "follow_up.csv", "follow_up.png")
+        print_table(text, output, "follow_up.csv", "follow_up.png", "report.html")
     return 0

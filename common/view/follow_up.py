@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..report.html.scores import table, write_tables_page
 from ..tables import write_csv
 from .export import measured, volumes_line
 from .rendering import render
@@ -16,7 +17,7 @@ Row = dict[str, str | float | None]
 
 
 def follow_up(studies: Sequence[Study], titles: Sequence[str], output: Path) -> list[Row]:
-    """Compare two studies of one patient: ``follow_up.csv``, then ``follow_up.png``, both lungs at one scale.
+    """Compare two studies: ``follow_up.csv``, ``follow_up.png`` with both lungs at one scale, ``report.html``.
 
     Args:
         studies: the first and the later one, on any grids.
@@ -55,6 +56,13 @@ def follow_up(studies: Sequence[Study], titles: Sequence[str], output: Path) -> 
         for title, study, each in zip(titles, studies, found, strict=True)
     ]
     render(output / "follow_up.png", panels, "Follow-up", _change_line(change), aligned=False)
+    write_tables_page(
+        output,
+        f"Follow-up: {titles[0]} and {titles[1]}",
+        [table(output / "follow_up.csv")],
+        [output / "follow_up.png"],
+        [f"Change: {_change_line(change)}."],
+    )
     return rows
 
 

@@ -63,6 +63,8 @@ def test_each_encoder_trains_evaluates_and_infers_at_an_odd_size(encoder: str, s
         assert set(np.unique(mask.dataobj)) <= {0, 1, 3}
     counts = rows(tmp_path / "severity.csv")
     assert sum(int(row[f"CT-{level}"]) for row in counts for level in range(5)) == len(scans)
+    page = (tmp_path / "report.html").read_text()
+    assert "severity.png" in page and page.count('<th scope="row">') == len(scans)
 
 
 def test_costs_are_measured_by_one_command(tmp_path: Path) -> None:

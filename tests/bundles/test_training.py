@@ -65,6 +65,11 @@ def test_training_on_phantoms_beats_thresholding_on_unseen_patients(runner: Runn
         "scores_per_slice.csv",
         "run_training.json",
     } <= left
+    page = (tmp_path / "eval" / "report.html").read_text()
+    assert f">{scores['ground-glass']['f1']}</td>" in page, "what the score tables hold"
+    assert "evaluation.png" in page and "curves.png" not in page, "of the evaluation, not of the training"
+    patients = (tmp_path / "eval" / "scores_per_patient.csv").read_text().splitlines()[1:]
+    assert page.count('<th scope="row">') == len(patients) > 0
     assert any(name.startswith("events.out.tfevents") for name in left)
     assert json.loads((tmp_path / "eval" / "config_training.json").read_text())["epochs"] == 10
     assert "class" in evaluated.stdout and "ground-glass" in evaluated.stdout

@@ -162,6 +162,9 @@ def test_the_audit_finds_planted_errors_and_nothing_in_a_clean_case(tmp_path: Pa
     assert float(found[0]["probability"]) > 0.99 and float(found[1]["probability"]) < 0.01
     assert (tmp_path / "out" / "audit.png").stat().st_size > 1000
     assert not list((tmp_path / "out").glob("*_mask*")), "an audit leaves no masks"
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count('<th scope="row">planted</th>') == 2
+    assert '<option value="truth outside lung">' in page and "Annotation audit of 2 cases" in page
 
 
 @pytest.mark.slow

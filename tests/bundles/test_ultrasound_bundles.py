@@ -109,6 +109,10 @@ def test_diagnosis_trains_from_a_segmentation_and_from_random_weights(
     assert evaluated.returncode == 0, evaluated.stderr[-2000:]
     assert 0 <= float(scores_of(tmp_path / "eval")["mean"]["frame_accuracy"]) <= 1
     assert {"frames.csv", "clips.csv", "confusion.png", "curves.png"} <= {p.name for p in (tmp_path / "eval").iterdir()}
+    clips = list(csv.DictReader((tmp_path / "eval" / "clips.csv").open()))
+    page = (tmp_path / "eval" / "report.html").read_text()
+    assert page.count('<th scope="row">') == len(clips)
+    assert page.count("differs from the ground truth</li>") == sum(row["truth"] != row["prediction"] for row in clips)
 
     clip = next((segmentation / "diagnoses").rglob("*.mp4"))
     command = [
@@ -123,6 +127,9 @@ def test_diagnosis_trains_from_a_segmentation_and_from_random_weights(
     command += ["--weights", tmp_path / "models" / "model.pt", "--output_dir", tmp_path / "out", "--amp", False]
     inferred = runner(*command)
     assert inferred.returncode == 0, inferred.stderr[-2000:]
+    (found_case,) = csv.DictReader((tmp_path / "out" / "cases.csv").open())
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f'<option value="{found_case["diagnosis"]}">' in page and page.count("data:image/jpeg") == 1
     rows = list(csv.DictReader((tmp_path / "out" / "frames.csv").open()))
     expected = by_hand(tmp_path / "models" / "model.pt", clip, pretraining)
     for row, probabilities in zip(rows, expected, strict=True):

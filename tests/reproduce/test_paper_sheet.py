@@ -71,7 +71,9 @@ def test_the_figure_has_one_row_per_variant(bundles: Path, capsys: pytest.Captur
     finish(bundles, "vgg19", slice(24, 36))
     assert reproduce(bundles) == 0
     path = bundles.parent / "out" / "fake" / "figure_10.png"
-    assert capsys.readouterr().out.endswith(f"Sheet: {path}\n")
+    assert f"Sheet: {path}\n" in capsys.readouterr().out
+    page = path.with_name("report.html").read_text()
+    assert "fake: the paper&#x27;s results and ours" in page and "figure_10.png" in page and "<td>unet</td>" in page
     image, truth, unet, vgg19 = panels(path, 4)
     assert image.size == truth.size == 0
     assert (unet.min(), unet.max()) == pytest.approx((0.1, 0.4), abs=0.02)

@@ -50,6 +50,8 @@ def test_follow_up_counts_the_change_between_two_grids(tmp_path: Path, capsys: p
     assert list(rows[0]) == ["study", "lung_ml", "lung_percent", "lesion_ml", "lesion_percent", "share_of_lung"]
     printed = capsys.readouterr().out
     assert "-75.0" in printed and "follow_up.png" in printed
+    page = (tmp_path / "report.html").read_text()
+    assert "Follow-up: March and May" in page and '<td class="n">-75.0</td>' in page and page.count("<figure>") == 1
     picture = pixels(tmp_path / "follow_up.png")
     left, right = picture[:, : picture.shape[1] // 2], picture[:, picture.shape[1] // 2 :]
     assert amber(left).sum() > 2 * amber(right).sum() > 500, "lesions shrink"

@@ -103,6 +103,13 @@ def write_findings_page(
     return write_page(folder, page)
 
 
+def write_tables_page(
+    folder: str | Path, title: str, tables: Sequence[Table], figures: Sequence[Path], lines: Sequence[str] = ()
+) -> Path:
+    """Write ``report.html`` of a comparison that has no table of cases; see ``Page`` for the arguments."""
+    return write_page(folder, Page(title, lines, figures, tables))
+
+
 def table(path: Path) -> Table:
     """A CSV file as a small table."""
     rows = read_csv(path)
