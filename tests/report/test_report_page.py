@@ -12,14 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from browser import Browser, browser
 from PIL import Image
 from report_page import FAILED, METADATA, NASTY, NOTE, finished_run
 
 from common.datasets.walk import walk
+from common.report.html.facts import weights_card
 from common.report.html.inference import write_inference_page
 from common.report.html.scores import write_scores_page
 from common.report.html.unusual import outliers
+from common.run.model_record import save_weights
 from common.tables import write_csv
 
 
@@ -134,6 +137,21 @@ def test_a_case_is_unusual_if_it_lies_outside_of_tukeys_fences() -> None:
     assert outliers([*range(1, 8), -40, 40.0]) == {7: "low", 8: "high"}
     assert outliers([1, 1, 1, 40]) == {}, "too few"
     assert outliers([0] * 20 + [1]) == {}, "no spread"
+
+
+def test_the_card_shows_the_record_of_the_weights_and_not_that_of_others(tmp_path: Path) -> None:
+    members = {"patient_1": "0123456789abcdef"}
+    record = {
+        "settings": {"size": [64, 64]},
+        "data": {"source": "medseg", "cases": {"training": 8}, "training": members},
+    }
+    save_weights({"x": torch.zeros(1)}, tmp_path / "model.pt", record)
+    card = weights_card(METADATA, tmp_path / "model.pt")
+    assert card["name"] == "DRSegUNet: COVID-19 lesions in chest CT"
+    assert card["weights: settings"] == "size 64, 64"
+    assert card["weights: data"] == "source medseg, cases training 8", "without the names of patients"
+    (tmp_path / "model.pt").write_bytes(b"other")
+    assert "weights: settings" not in weights_card(METADATA, tmp_path / "model.pt")
 
 
 def test_an_evaluation_shows_scores_of_cases_and_only_what_its_run_has_written(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...run.model_record import read_record
+
 CARD = ("name", "task", "version", "intended_use", "data_source", "authors", "copyright")  # of metadata.json
 RECORD = ("origin", "commit", "trained_at", "sha256", "command", "start")  # of weights, where they are recorded
 
@@ -64,10 +66,18 @@ def weights_card(metadata: str | Path | None, weights: Any = None) -> dict[str, 
     card = {name.replace("_", " "): str(bundle[name]) for name in CARD if bundle.get(name)}
     files = [Path(file or "") for file in (weights if isinstance(weights, (list, tuple)) else [weights])]
     for number, file in enumerate([file for file in files if file.is_file()], start=1):
-        facts = {"file": file.name, **_recorded(_read(file.with_suffix(".json")) or bundle.get("weights") or {})}
+        facts = {"file": file.name, **_recorded(_record(file) or bundle.get("weights") or {})}
         mark = f" {number}" if len(files) > 1 else ""
         card |= {f"weights{mark}: {name}": value for name, value in facts.items()}
     return card
+
+
+def _record(weights: Path) -> dict[str, Any]:
+    """The record of weights; empty if it is missing, damaged, or that of others, which loading them has reported."""
+    try:
+        return read_record(weights)
+    except (OSError, ValueError):
+        return {}
 
 
 def _recorded(record: Any) -> dict[str, str]:
@@ -76,7 +86,7 @@ def _recorded(record: Any) -> dict[str, str]:
         return {}
     data = record.get("data")
     facts = {name: record.get(name) for name in RECORD}
-    facts |= {name: _line(record.get(name)) for name in ("settings", "classes", "scores")}
+    facts |= {name: _line(record.get(name)) for name in ("settings", "classes", "split", "scores")}
     facts["data"] = _line({name: data.get(name) for name in ("source", "cases")}) if isinstance(data, dict) else data
     return {name: str(value) for name, value in facts.items() if value}
 
