@@ -30,6 +30,7 @@ from common.phantoms.ct.chest_ct import chest_ct
 from common.phantoms.ct.layouts import write_mosmed, write_radiopaedia
 from common.phantoms.ultrasound.image import lung_ultrasound
 from common.phantoms.ultrasound.layouts import write_pocus, write_semantic_lung
+from common.run.model_record import save_weights
 from common.run.record import record
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,11 +91,18 @@ def write_models(folder: Path) -> Path:
         (folder / bundle).mkdir(parents=True)
         config = f"bundles/{bundle}/configs/train.yaml"
         trained = {**ConfigParser.load_config_file(ROOT / config), **settings, "dataset_dir": "phantom"}
-        torch.save(random_network(trained).state_dict(), folder / bundle / "model.pt")
+        save_weights(random_network(trained).state_dict(), folder / bundle / "model.pt", record_of(bundle, trained))
         options = ["--config_file", config, "--filters", "4", "--ckpt_dir", str(folder / bundle)]
         with patch.object(sys, "argv", ["monai.bundle", "run", "training", *options]):
             record(folder / bundle, "training", 0, trained)
     return folder
+
+
+def record_of(bundle: str, trained: dict[str, Any]) -> dict[str, Any]:
+    """The record of weights, as if one patient had been trained on."""
+    fixed = trained["recorded"]["fixed"]
+    data = {"source": "phantom", "unit": "patient", "training": {"Jane Doe": "0123456789abcdef"}}
+    return {"bundle": bundle, "settings": {name: trained[name] for name in fixed}, "data": data}
 
 
 def random_network(config: dict[str, Any]) -> nn.Module:

@@ -17,7 +17,18 @@ from .metadata import packaged_metadata
 from .readme import readme
 from .scripts import scripts
 from .verify import MODEL_INFO
-from .weights import check_output, command, fill, make_network, on_phantoms, origin, torchscript, training_record
+from .weights import (
+    check_output,
+    command,
+    fill,
+    make_network,
+    on_phantoms,
+    origin,
+    published_record,
+    torchscript,
+    training_record,
+    weights_record,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 ALSO = ("docs/data_license.txt", "configs/logging.conf")  # packaged without changes
@@ -92,7 +103,8 @@ def _files(
     record, trained = training_record(records, weights)
     sentence = origin(record, trained, data)
     sources = read_configs(root / "configs")
-    settings = trained_settings(sources["inference"], trained)
+    own = weights_record(weights)
+    settings = trained_settings(sources["inference"], own)
     configs = packaged(bundle, sources, settings)
     named = ", ".join(f"{key} {value}" for key, value in settings.items())
     network = make_network({**sources["inference"], **settings})
@@ -107,7 +119,8 @@ def _files(
         **{"origin": sentence, "command": command(record), "settings": settings},
         **{"trained_at": record["commit"] or "unknown", "commit": commit, "sha256": sha256(weights)},
     }
-    made = {"configs/metadata.json": metadata, **{f"configs/{name}.json": config for name, config in configs.items()}}
+    made = {"configs/metadata.json": metadata, "models/model.json": published_record(own)}
+    made |= {f"configs/{name}.json": config for name, config in configs.items()}
     files = {
         name: (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode() for name, content in made.items()
     }

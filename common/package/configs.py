@@ -10,26 +10,10 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from ..run.overrides import STEPS
-
 NOT_PACKAGED = ("reproduce",)  # needs the repository
 MONAI_LABEL = "monai_label_"  # of overlays that a package's train and inference hold
 TARGET = re.compile(r"\bcommon((?:\.\w+)+)")
 FIND_SCRIPTS = "$sys.path.insert(0, os.path.abspath(@bundle_root))"
-
-# Options that name a place or a processor, and do not describe the weights.
-PLACES = (
-    "bundle_root",
-    "dataset_dir",
-    "source",
-    "ckpt_dir",
-    "output_dir",
-    "weights",
-    "device",
-    "amp",
-    "resume",
-    "seed",
-)
 
 
 def read_configs(folder: Path) -> dict[str, dict[str, Any]]:
@@ -51,22 +35,15 @@ def targets(configs: Mapping[str, Any]) -> set[str]:
     return {f"common{name}" for name in TARGET.findall(json.dumps(configs))}
 
 
-def trained_settings(inference: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a training that differ from those of inference, such as the size of slices.
+def trained_settings(inference: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of weights that differ from those of inference, such as the size of slices.
 
     Args:
         inference: ``inference.yaml``.
-        trained: ``config_training.json`` of the run that the weights are from.
+        record: of the weights, ``model.json``.
     """
-
-    def literal(value: Any) -> bool:
-        return not (isinstance(value, dict) or (isinstance(value, str) and value.startswith(("$", "@", "%"))))
-
-    shared = [key for key in inference if key in trained and key not in (*PLACES, *STEPS)]
-    return {
-        key: trained[key] for key in shared if literal(inference[key]) and literal(trained[key])
-        and inference[key] != trained[key]
-    }  # fmt: skip
+    settings: Mapping[str, Any] = record.get("settings", {})
+    return {key: value for key, value in settings.items() if key in inference and inference[key] != value}
 
 
 def packaged(bundle: str, configs: Mapping[str, dict[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..files import sha256
 from .archive import SUMS, read_sums
 
 MODEL_INFO = "model_info.json"
+RECORD, WEIGHTS = "models/model.json", "models/model.pt"
 METADATA = "configs/metadata.json"  # differs between packages: version, and hash of the weights
 DAMAGED = (  # what reading a damaged, encrypted or oddly compressed member raises
     zipfile.BadZipFile,
@@ -60,6 +61,7 @@ def verify(path: str | Path, model_info: str | Path | None = None) -> str:
     listed = read_sums(found.pop(SUMS)[1].decode(errors="replace"))
     hashes = {name: digest for name, (digest, _) in found.items()}
     _compare(path, hashes, listed)
+    _check_record(path, found.get(RECORD, ("", b""))[1], hashes.get(WEIGHTS, ""))
     if info is None:
         return (
             f"{path}: {len(listed)} files, the same as in its own {SUMS}. To check that this list is the publisher's, "
@@ -72,6 +74,16 @@ def verify(path: str | Path, model_info: str | Path | None = None) -> str:
             f"{path}: sha256 must be {known['sha256']}, as in {info}, got {sha256(path)}. Download it again."
         )
     return f"{path}: {len(listed)} files, the same as in {info} for {name}."
+
+
+def _check_record(path: Path, record: bytes, digest: str) -> None:
+    """Refuse a record of weights that belongs to other weights."""
+    named = json.loads(record)["sha256"] if record else digest
+    if named != digest:
+        raise ValueError(
+            f"{path}: {RECORD} must be the record of {WEIGHTS}, but it is of weights with sha256 {named}, not {digest}."
+            " Download it again."
+        )
 
 
 def _known(info: Path, path: Path, digest: str) -> tuple[str, dict[str, Any]]:
@@ -102,7 +114,7 @@ def _compare(path: Path, found: dict[str, str], listed: dict[str, str]) -> None:
 
 
 def _files_of_zip(path: Path) -> dict[str, tuple[str, bytes]]:
-    """Return the hash of each file, and the content of ``sha256sums.txt``, by name below the bundle's folder."""
+    """Return the hash of each file by name below the bundle's folder, and the content of the list and the record."""
     found: dict[str, tuple[str, bytes]] = {}
     try:
         archive = zipfile.ZipFile(path)
@@ -127,7 +139,7 @@ def _files_of_zip(path: Path) -> dict[str, tuple[str, bytes]]:
                 content = archive.read(entry)
             except DAMAGED as error:
                 raise ValueError(f"{path}: {entry.filename} is damaged: {error}. Download it again.") from error
-            found[name] = (hashlib.sha256(content).hexdigest(), content if name == SUMS else b"")
+            found[name] = (hashlib.sha256(content).hexdigest(), content if name in (SUMS, RECORD) else b"")
     return found
 
 
@@ -160,5 +172,5 @@ def _files_of_folder(path: Path) -> dict[str, tuple[str, bytes]]:
             raise ValueError(f"{path}: {name.as_posix()} is a symbolic link. Unpack the package again.")
         runs = name.parts[0] in ("configs", "scripts") or name.suffix in IMPORTED
         if file.is_file() and (name.as_posix() in listed or (runs and "__pycache__" not in name.parts)):
-            found[name.as_posix()] = (sha256(file), b"")
+            found[name.as_posix()] = (sha256(file), file.read_bytes() if name.as_posix() == RECORD else b"")
     return found

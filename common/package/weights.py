@@ -15,6 +15,8 @@ from monai.bundle import ConfigParser
 from monai.data.torchscript_utils import METADATA_FILENAME
 from torch import nn
 
+from ..run.model_record import read_record
+from ..run.training_record import hidden
 from ..transfer import load_all, read_state_dict
 
 PHANTOMS = "synthetic patients (phantoms), not from scans of people: for trying out, not for results."
@@ -37,6 +39,36 @@ def training_record(folder: Path, weights: Path) -> tuple[dict[str, Any], dict[s
             )
         found.append(json.loads((folder / name).read_text(encoding="utf-8")))
     return found[0], found[1]
+
+
+def weights_record(weights: Path) -> dict[str, Any]:
+    """Read ``model.json`` of weights.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it belongs to other weights.
+    """
+    record = read_record(weights)
+    if not record:
+        raise FileNotFoundError(
+            f"Weights are packaged with their record, but {weights} has no model.json beside it. Train again, or copy "
+            "model.json with the weights."
+        )
+    return record
+
+
+def published_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of weights as it is packaged: without names of patients and folders, whose hashes remain."""
+    data = dict(record.get("data", {}))
+    for name in ("training", "validation", "test"):
+        data[name] = {hidden(member): mark for member, mark in data.get(name, {}).items()}
+    trained = {name: _without_folder(value) for name, value in record.get("training", {}).items()}
+    return {**record, "data": data, "training": trained, "start": _without_folder(record.get("start", "none"))}
+
+
+def _without_folder(value: Any) -> Any:
+    """Return a setting without the folder of a path."""
+    return Path(value).name if isinstance(value, str) and "/" in value else value
 
 
 def on_phantoms(trained: Mapping[str, Any]) -> bool:

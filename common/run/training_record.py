@@ -115,6 +115,11 @@ def _members(cases: Sequence[Mapping[str, Any]], unit: str) -> dict[str, str]:
     }
 
 
+def hidden(name: str) -> str:
+    """The name of a patient or case as packages have it: a hash, from which the name cannot be read."""
+    return f"sha256 {hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
 def check_held_out(cases: Sequence[Mapping[str, Any]], weights: str | Path | Sequence[str | Path]) -> None:
     """Refuse to evaluate weights on what they were trained on.
 
@@ -135,7 +140,7 @@ def check_held_out(cases: Sequence[Mapping[str, Any]], weights: str | Path | Seq
         held_out = {**data.get("validation", {}), **data.get("test", {})}
         trained = {name: mark for name, mark in data["training"].items() if held_out.get(name) != mark}
         found = _members(cases, data["unit"])
-        shared = [name for name, mark in found.items() if trained.get(name) == mark]
+        shared = [name for name, mark in found.items() if mark in (trained.get(name), trained.get(hidden(name)))]
         if shared:
             names = ", ".join(shared[:SHOWN]) + (f" and {len(shared) - SHOWN} more" if len(shared) > SHOWN else "")
             split = ", ".join(f"--{name} {value}" for name, value in record.get("split", {}).items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from small_packages import TINY, VERSION, Packages, build, files_of, git
 from common.package import build as building
 from common.package.build import package
 from common.package.weights import make_network
+from common.run.model_record import save_weights
 
 pytest_plugins = ["package_fixtures"]
 pytestmark = [
@@ -62,14 +64,17 @@ def test_a_package_needs_a_known_bundle_weights_and_the_record_of_their_training
         error=FileNotFoundError,
     )
     (tmp_path / "us_dense_seg").mkdir()
-    for name, missing in (("model.pt", "run_training.json"), ("run_training.json", "config_training.json")):
+    names = ["model.pt", "run_training.json", "config_training.json", "model.json"]
+    for name, missing in itertools.pairwise(names):
         shutil.copy(packages.models / "us_dense_seg" / name, tmp_path / "us_dense_seg")
-        refused(tmp_path, f"with the record of their training, but .* has no {missing} for .*", error=FileNotFoundError)
+        refused(tmp_path, f"are packaged with the.* record.*, but .* has no {missing}", error=FileNotFoundError)
 
 
 def test_a_package_needs_weights_that_fit_their_record(packages: Packages, tmp_path: Path) -> None:
     models = Path(shutil.copytree(packages.models / "us_dense_seg", tmp_path / "us_dense_seg"))
-    shutil.copy(packages.models / "us_reverse_transfer" / "model.pt", models)
+    settings = json.loads((models / "model.json").read_text())["settings"]
+    other = torch.load(packages.models / "us_reverse_transfer" / "model.pt", weights_only=True)
+    save_weights(other, models / "model.pt", {"settings": settings})
     refused(
         tmp_path, r"every weight must fit UNet; 0 of 46 do.*Its record says: size \[48, 64\], filters 4\. Package the"
     )
@@ -77,18 +82,16 @@ def test_a_package_needs_weights_that_fit_their_record(packages: Packages, tmp_p
 
 def test_a_package_needs_a_network_whose_output_is_that_of_its_metadata(packages: Packages, tmp_path: Path) -> None:
     models = Path(shutil.copytree(packages.models / "ct_weak_gan", tmp_path / "ct_weak_gan"))
-    trained = json.loads((models / "config_training.json").read_text()) | {"method": "cam"}
-    (models / "config_training.json").write_text(json.dumps(trained))
-    torch.save(weights_of("ct_weak_gan", trained), models / "model.pt")
+    settings = json.loads((models / "model.json").read_text())["settings"] | {"method": "cam"}
+    save_weights(weights_of("ct_weak_gan", settings), models / "model.pt", {"settings": settings})
     message = r"as in metadata\.json, \(2, 64, 64\) of normal version, lesion; got \(2,\) with .*method cam"
     refused(tmp_path, message, "ct_weak_gan")
 
 
 def test_metadata_of_a_package_name_the_classes_of_its_weights(packages: Packages, tmp_path: Path) -> None:
     models = Path(shutil.copytree(packages.models / "us_dense_seg", tmp_path / "us_dense_seg"))
-    trained = json.loads((models / "config_training.json").read_text()) | {"labels": "sparse"}
-    (models / "config_training.json").write_text(json.dumps(trained))
-    torch.save(weights_of("us_dense_seg", trained), models / "model.pt")
+    settings = json.loads((models / "model.json").read_text())["settings"] | {"labels": "sparse"}
+    save_weights(weights_of("us_dense_seg", settings), models / "model.pt", {"settings": settings})
     files = files_of(package("us_dense_seg", tmp_path / "dist", tmp_path, allow_dirty=True))
     metadata, inference, train = (
         json.loads(files[f"configs/{name}.json"]) for name in ("metadata", "inference", "train")

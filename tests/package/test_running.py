@@ -118,7 +118,7 @@ def test_a_downloaded_package_is_verified_and_trains_evaluates_and_infers_in_its
     log = run_steps([(root, [*training, "--epochs", "1"]), (root, evaluating), (root, inference)])[-1]
     assert ORIGIN not in log, "the package's description does not apply to weights that were trained here"
     assert (root / "eval" / "scores.csv").is_file()
-    with pytest.raises(ValueError, match=r"us_dense_seg: models/model\.pt was changed: its sha256 must be"):
+    with pytest.raises(ValueError, match=r"us_dense_seg: models/model\.(json|pt) was changed: its sha256 must be"):
         verify(root, info)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -59,11 +60,19 @@ def test_a_rewritten_list_of_hashes_is_found_by_the_publishers_list(packages: Pa
     info = packages.dist / "model_info.json"
     files = changed_weight({name: content for name, content in files_of(downloaded).items() if name != SUMS})
     write_zip(downloaded, "us_dense_seg", files)
+    with pytest.raises(
+        ValueError, match=r"models/model\.json must be the record of models/model\.pt, but it is of weights"
+    ):
+        verify(downloaded)
+    record = json.loads(files["models/model.json"])
+    record["sha256"] = hashlib.sha256(files["models/model.pt"]).hexdigest()
+    files["models/model.json"] = json.dumps(record).encode()
+    write_zip(downloaded, "us_dense_seg", files)
     assert f"the same as in its own {SUMS}. To check that this list is the publisher's" in verify(downloaded)
-    with pytest.raises(ValueError, match=r"models/model\.pt was changed"):
+    with pytest.raises(ValueError, match=r"models/model\.(json|pt) was changed"):
         verify(downloaded, info)
     shutil.copy(info, downloaded.parent)
-    with pytest.raises(ValueError, match=r"models/model\.pt was changed"):
+    with pytest.raises(ValueError, match=r"models/model\.(json|pt) was changed"):
         verify(downloaded)
     rewritten(downloaded, files_of(packages.zip("us_dense_seg")))
     with pytest.raises(ValueError, match=r"v0\.1\.0\.zip: sha256 must be \w{64}, as in .*model_info\.json, got"):
