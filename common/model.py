@@ -162,12 +162,12 @@ class Model:
         return Segmentation(mask, None, {**means, **self.report.decision(means)}, self.classes)
 
 
-def load(bundle: str | Path, weights: str | Path | None = None, **settings: Any) -> Model:
+def load(bundle: str | Path, weights: str | Path | Sequence[str | Path] | None = None, **settings: Any) -> Model:
     """Load a bundle's network with its weights, ready to segment. Their record gives the settings of their training.
 
     Args:
         bundle: folder of a bundle, such as ``bundles/ct_drsegunet``, or of an unpacked package.
-        weights: a checkpoint; by default ``models/model.pt`` of the bundle.
+        weights: a checkpoint, or a list of them for an ensemble; by default ``models/model.pt`` of the bundle.
         settings: other options of ``inference.yaml``, such as ``size=[256, 256]`` or ``device="cuda:1"``.
 
     Raises:
@@ -189,7 +189,8 @@ def load(bundle: str | Path, weights: str | Path | None = None, **settings: Any)
     parser = ConfigParser()
     parser.read_config(str(config))
     chosen = {"isolated": False, **settings, "bundle_root": str(root), "output_dir": ""}
-    chosen |= {} if weights is None else {"weights": str(weights)}
+    if weights is not None:
+        chosen["weights"] = str(weights) if isinstance(weights, (str, Path)) else [str(each) for each in weights]
     parser.update(chosen)
     apply_record(parser, settings)
     return Model(parser, json.loads((root / "configs" / "metadata.json").read_text()))

@@ -13,6 +13,7 @@ from torch import nn
 
 from .files import complete_file
 from .files import sha256 as file_sha256
+from .run.model_record import weights_files
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,8 @@ REQUIRED_OPTIONS = (
     "Give the options that the weights were trained with, such as --filters, --encoder, --network, --classes or "
     "--labels (config_training.json of the training lists them), or weights of this network."
 )
+
+NAMED = 5  # tensors in a message
 
 
 def save_whole(content: dict[str, Any], path: Path) -> None:
@@ -59,25 +62,29 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     return content
 
 
-def load_weights(network: nn.Module, path: str | Path, option: str = "--weights") -> nn.Module:
+def load_weights(network: nn.Module, path: Any, option: str = "--weights") -> nn.Module:
     """Load all weights of a network, or none.
 
     Args:
         network: receives the weights, on the device where it is.
-        path: see ``read_state_dict``.
+        path: see ``read_state_dict``; of an ensemble (``common.networks.ensemble``) a list, one for each member.
         option: of the config, by which another file is given; for the message.
 
     Raises:
         FileNotFoundError: if there is no such file; the message says which training makes it.
-        ValueError: if the checkpoint is of another network; the message counts what fits and names what does not.
+        ValueError: for a folder, an empty path or a list for one network; or if the checkpoint is of another network:
+            the message counts what fits and names what does not.
 
     Example:
         >>> network = load_weights(classic_unet(1, 7), "bundles/us_dense_seg/models/model.pt")
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"No weights at {path}. {_how_to_train(Path(path))}, or give a file with {option}.")
-    count = load_all(network, read_state_dict(path), path, REQUIRED_OPTIONS)
-    logger.info("Weights: %s, all %d tensors.", path, count)
+    members = getattr(network, "members", None)
+    files = weights_files(path, option, several=members is not None)
+    for member, file in zip([network] if members is None else members, files, strict=True):
+        if not file.is_file():
+            raise FileNotFoundError(f"No weights at {file}. {_how_to_train(file)}, or give a file with {option}.")
+        count = load_all(member, read_state_dict(file), file, REQUIRED_OPTIONS)
+        logger.info("Weights: %s, all %d tensors.", file, count)
     return network
 
 
@@ -130,11 +137,56 @@ def load_all(network: nn.Module, given: dict[str, torch.Tensor], path: str | Pat
 
 
 def start_from(network: nn.Module, path: str | Path) -> nn.Module:
-    """Load the weights that training starts from; ``none`` leaves the network's random weights.
+    """Load the weights that training starts from, as far as they fit; the log counts what was loaded.
 
     Args:
-        network: receives the weights.
-        path: a checkpoint of ``us_dense_seg``, or ``none``.
+        network: receives the weights. Tensors of another name or shape keep their random values, as those of the last
+            layer do with other classes.
+        path: a checkpoint, or ``none``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if no weight fits.
+
+    Example:
+        >>> network = start_from(DRSegUNet(out_channels=3), "bundles/ct_drsegunet/models/model.pt")
+    """
+    if str(path) == "none":
+        return network
+    (file,) = weights_files(path, "--pretrained")
+    if not file.is_file():
+        raise FileNotFoundError(f"No weights at {file}. Give a model.pt with --pretrained, or leave the option out.")
+    given, wanted = read_state_dict(file), network.state_dict()
+    fitting = {name: given[name] for name in wanted if name in given and given[name].shape == wanted[name].shape}
+    random = [_difference(name, given, wanted) for name in wanted if name not in fitting]
+    if not any(tensor.ndim for tensor in fitting.values()):  # counters fit any network
+        raise ValueError(
+            f"{file}: no weight fits {type(network).__name__}, which starts with {next(iter(wanted))}; those of the "
+            f"file with {next(iter(given), 'nothing')}. {REQUIRED_OPTIONS}"
+        )
+    network.load_state_dict({**wanted, **fitting})
+    logger.info("Pretrained: %s, %d of %d tensors.", file, len(fitting), len(wanted))
+    if random:
+        rest = f" and {len(random) - NAMED} more" if len(random) > NAMED else ""
+        logger.warning("Left at random values: %s%s.", ", ".join(random[:NAMED]), rest)
+    return network
+
+
+def _difference(name: str, given: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> str:
+    """Why a tensor was not loaded."""
+    if name not in given:
+        return f"{name} (not in the file)"
+    return f"{name} ({tuple(given[name].shape)} instead of {tuple(wanted[name].shape)})"
+
+
+def start_segmentation(network: nn.Module, path: str | Path) -> nn.Module:
+    """Load what the network of ``us_reverse_transfer`` has learned before: its segmentation, or all of it.
+
+    The maps have names, so every weight of the segmentation must fit.
+
+    Args:
+        network: with ``segmentation``.
+        path: a checkpoint of ``us_dense_seg`` or of the whole network; or ``none`` for random weights.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -143,22 +195,26 @@ def start_from(network: nn.Module, path: str | Path) -> nn.Module:
     if str(path) == "none":
         logger.info("Weights: none, training starts from random ones.")
         return network
-    if not Path(path).is_file():
+    (file,) = weights_files(path, "--pretrained")
+    if not file.is_file():
         raise FileNotFoundError(
-            f"No weights at {path}. Train us_dense_seg first, give a checkpoint with --pretrained, or start from "
+            f"No weights at {file}. Train us_dense_seg first, give a checkpoint with --pretrained, or start from "
             "random weights: --pretraining none."
         )
-    return load_weights(network, path)
+    if any(name.startswith("segmentation.") for name in read_state_dict(file)):
+        return load_weights(network, file, "--pretrained")
+    load_weights(network.get_submodule("segmentation"), file, "--pretrained")
+    return network
 
 
-def tell_origin(path: str | Path, sha256: str, origin: str, warn: bool = False) -> None:
+def tell_origin(path: Any, sha256: str, origin: str, warn: bool = False) -> None:
     """Log what the weights of a packaged bundle were trained on.
 
     Args:
-        path: the weights that will be used.
+        path: the weights that will be used, or a list of them.
         sha256: hash of the packaged weights; nothing is logged for others.
         origin: a sentence.
         warn: log it as a warning.
     """
-    if Path(path).is_file() and file_sha256(Path(path)) == sha256:
+    if any(file.is_file() and file_sha256(file) == sha256 for file in weights_files(path, several=True)):
         logger.log(logging.WARNING if warn else logging.INFO, "These weights: %s", origin)

@@ -10,7 +10,7 @@ import torch
 
 from common.networks.drsegunet import DRSegUNet
 from common.networks.unet import UNet
-from common.transfer import load_weights
+from common.transfer import load_weights, start_from
 
 
 def test_weights_load_as_they_were_saved(tmp_path: Path) -> None:
@@ -53,6 +53,28 @@ def test_weights_of_another_number_of_classes_are_refused(tmp_path: Path) -> Non
         ValueError, match=r"206 of 208 do: 2 of another shape \(such as head\.weight \(3, 32, 1, 1\) instead"
     ):
         load_weights(DRSegUNet(out_channels=4), tmp_path / "three.pt")
+
+
+def test_a_training_starts_from_what_fits_and_the_log_names_what_does_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved, network = DRSegUNet(out_channels=3), DRSegUNet(out_channels=4)
+    torch.save(saved.state_dict(), tmp_path / "model.pt")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with caplog.at_level("INFO"):
+        start_from(network, tmp_path / "model.pt")
+    assert "206 of 208 tensors" in caplog.text
+    assert "Left at random values: head.weight ((3, 32, 1, 1) instead of (4, 32, 1, 1)), head.bias" in caplog.text
+    for name, value in network.state_dict().items():
+        expected = before[name] if name.startswith("head.") else saved.state_dict()[name]
+        assert torch.equal(value, expected), name
+    with pytest.raises(
+        ValueError, match=r"model\.pt: no weight fits Conv2d, which starts with weight; those of the file"
+    ):
+        start_from(torch.nn.Conv2d(1, 1, 1), tmp_path / "model.pt")
+    with pytest.raises(FileNotFoundError, match=r"No weights at none\.pt\. Give a model\.pt with --pretrained"):
+        start_from(network, "none.pt")
+    assert start_from(network, "none") is network
 
 
 def test_truncated_checkpoints_are_refused(tmp_path: Path) -> None:

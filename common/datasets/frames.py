@@ -18,7 +18,7 @@ class FrameDataset(PlaneDataset):
     are dicts with ``keys``, ``case``, ``frame``, and those ``fields`` that the case has.
 
     Args:
-        data, transform, augmentation, keys, when_empty, cast: see ``PlaneDataset``.
+        data, transform, augmentation, keys, when_empty, may_be_empty, cast: see ``PlaneDataset``.
         frames_per_second: sampling rate of clips; None keeps every frame.
         fields: further values of a case that the augmentation needs.
     """
@@ -32,10 +32,11 @@ class FrameDataset(PlaneDataset):
         frames_per_second: float | None = None,
         fields: Sequence[str] = ("flip", "gain"),
         when_empty: Sequence[Case] = (),
+        may_be_empty: bool = False,
         cast: Callable[[Case], Case] | None = None,
     ) -> None:
         self.frames_per_second, self.fields = frames_per_second, tuple(fields)
-        super().__init__(data, transform, augmentation, keys, when_empty, cast)
+        super().__init__(data, transform, augmentation, keys, when_empty, may_be_empty, cast)
 
     def planes_of(self, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
         """Read frame by frame."""

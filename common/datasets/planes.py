@@ -29,6 +29,7 @@ class PlaneDataset(Dataset):
         augmentation: random transform of one plane, tensors (1, ...).
         cast: from the types in which planes are held in memory to those that augmentation and network take.
         keys: tensors to keep, the image first.
+        may_be_empty: whether no cases are fine, such as for validation with ``--folds 0``.
         when_empty: cases to take where ``data`` has none; MONAI Label validates with none before it has three labels.
 
     Raises:
@@ -42,6 +43,7 @@ class PlaneDataset(Dataset):
         augmentation: Callable[[Case], Case] | None = None,
         keys: Sequence[str] = ("image", "label"),
         when_empty: Sequence[Case] = (),
+        may_be_empty: bool = False,
         cast: Callable[[Case], Case] | None = None,
     ) -> None:
         if not data and when_empty:
@@ -49,7 +51,7 @@ class PlaneDataset(Dataset):
                 "No cases to validate with: the %d of training are taken, whose scores flatter.", len(when_empty)
             )
             data = when_empty
-        if not data:
+        if not data and not may_be_empty:
             raise ValueError(
                 "No cases: the set to read (test in most evaluations, else training or validation) is empty. Name its "
                 "cases in the column set of --datalist, or change the split."

@@ -17,7 +17,7 @@ class SliceDataset(PlaneDataset):
     Items are dicts with ``keys`` as (1, X, Y), ``case``, ``slice``, and those ``fields`` that the case has.
 
     Args:
-        data, transform, augmentation, keys, when_empty, cast: see ``PlaneDataset``.
+        data, transform, augmentation, keys, when_empty, may_be_empty, cast: see ``PlaneDataset``.
         fields: further values of a case that its items keep unchanged, such as the label of the whole image.
     """
 
@@ -29,10 +29,11 @@ class SliceDataset(PlaneDataset):
         keys: Sequence[str] = ("image", "label"),
         fields: Sequence[str] = (),
         when_empty: Sequence[Case] = (),
+        may_be_empty: bool = False,
         cast: Callable[[Case], Case] | None = None,
     ) -> None:
         self.fields = tuple(fields)
-        super().__init__(data, transform, augmentation, keys, when_empty, cast)
+        super().__init__(data, transform, augmentation, keys, when_empty, may_be_empty, cast)
 
     def planes_of(self, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
         """Read the volume and yield its slices."""

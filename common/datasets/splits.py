@@ -40,6 +40,19 @@ def _unnamed(datalist: Sequence[dict[str, Any]]) -> str:
     return f"{len(names)} cases ({', '.join(names[:3])}, ...)" if names else ""
 
 
+def without_held_out(datalist: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """All cases to train on, and none for validation, as ``--folds 0`` asks; those with the set ``test`` stay apart."""
+    sets: dict[str, list[dict[str, Any]]] = {name: [] for name in SETS}
+    for case in datalist:
+        sets["test" if case.get("set") == "test" else "training"].append(case)
+    logger.warning(
+        "All %d cases are trained on and none is held out: the last epoch becomes model.pt, and nothing says how good "
+        "it is.",
+        len(sets["training"]),
+    )
+    return sets
+
+
 def split(
     datalist: Sequence[dict[str, Any]],
     kind: str = "auto",
@@ -59,7 +72,7 @@ def split(
             patient are on both sides and the scores are too high. ``auto`` is ``patient`` if every case names one, else
             ``slice``.
         fold: which part is held out, 0 to ``folds`` - 1: for the test if there is one, else for validation.
-        folds: number of parts, 2 or more; with a test 3 or more.
+        folds: number of parts, 2 or more; with a test 3 or more. 0: all cases are trained on.
         seed: of the draw.
         stratify: key of a class that is spread evenly over the folds.
         test_set: whether ``fold`` is a test and the part after it the validation; ``auto``: by patients only, and if
@@ -83,13 +96,17 @@ def split(
         raise ValueError(f"Unknown test_set {test_set!r}. Choose True, False or 'auto'.")
     apart = [case for case in datalist if case.get("set") == "test"]
     numbered = {case.get("set") for case in datalist if isinstance(case.get("set"), int)}
+    if folds == 0:
+        return without_held_out(datalist)
     third = not apart and (test_set is True or (test_set == "auto" and len(numbered) >= 3))
     given = given_sets(datalist, fold, tested=third)
     if given is not None:
         return given
     datalist = [case for case in datalist if case.get("set") != "test"]
     if folds < 2 or not 0 <= fold < folds:
-        raise ValueError(f"Folds are 2 or more and fold is 0 to folds - 1, got fold {fold} of {folds}.")
+        raise ValueError(
+            f"Folds are 2 or more, or 0 to train on everything, and fold is 0 to folds - 1; got fold {fold} of {folds}."
+        )
     if third and folds < 3:
         raise ValueError(f"Training, validation and test need 3 folds or more, got {folds}. Raise --folds.")
     unnamed = _unnamed(datalist)
@@ -138,13 +155,14 @@ def three_way_split(
 ) -> dict[str, list[dict[str, Any]]]:
     """Split cases into training, validation and test, all cases of a patient in one set.
 
-    No set stays empty: each gets one patient, and each further patient goes to the set that lacks most of its share.
-    With shares of 35, 5 and 10, 50 patients are split into exactly these numbers, and 4 patients into 2, 1 and 1.
-    Cases that have a ``set`` are in it; see ``common.datasets.given_sets``.
+    No set with a share stays empty: each gets one patient, and each further patient goes to the set that lacks most of
+    its share. With shares of 35, 5 and 10, 50 patients are split into exactly these numbers, and 4 patients into 2, 1
+    and 1. Cases that have a ``set`` are in it; see ``common.datasets.given_sets``.
 
     Args:
         datalist: cases with ``patient``.
-        shares: of training, validation and test; positive, of any sum.
+        shares: of training, validation and test; of any sum. 0 leaves validation or test empty: ``[1, 0, 0]`` trains
+            on everything.
         seed: of the draw.
 
     Returns:
@@ -153,8 +171,12 @@ def three_way_split(
     Raises:
         ValueError: for shares that are not three positive numbers, missing patients, or fewer than three patients.
     """
-    if len(shares) != 3 or not all(0 < share < float("inf") for share in shares):
-        raise ValueError(f"Shares are three positive numbers, for training, validation and test, got {shares}.")
+    if len(shares) != 3 or not all(0 <= share < float("inf") for share in shares) or not shares[0]:
+        raise ValueError(
+            f"Shares are three numbers, for training, validation and test, the first above 0; got {shares}."
+        )
+    if not any(shares[1:]):
+        return without_held_out(datalist)
     given = given_sets(datalist, tested=True)
     if given is not None:
         return given
@@ -164,18 +186,19 @@ def three_way_split(
             f"A split by patient needs a patient for every case; the source names none for {unnamed}. Name them."
         )
     names = sorted({str(case["patient"]) for case in datalist})
-    if len(names) < 3:
+    counts = [int(share > 0) for share in shares]
+    if len(names) < sum(counts):
         raise ValueError(
             f"Training, validation and test need a patient each, got {len(names)}: {', '.join(names) or 'none'}. "
             "Add patients."
         )
-    counts = [1, 1, 1]
     while sum(counts) < len(names):
         lacking = [share * len(names) / sum(shares) - count for share, count in zip(shares, counts, strict=True)]
         counts[lacking.index(max(lacking))] += 1
     # MONAI rounds each share by itself, which may lose patients; whole numbers stay what they are
-    parts = partition_dataset(names, ratios=counts, shuffle=True, seed=seed)
-    side_of = {name: side for side, part in zip(SETS, parts, strict=True) for name in part}
+    used = [(side, count) for side, count in zip(SETS, counts, strict=True) if count]
+    parts = partition_dataset(names, ratios=[count for _, count in used], shuffle=True, seed=seed)
+    side_of = {name: side for (side, _), part in zip(used, parts, strict=True) for name in part}
     sides: dict[str, list[dict[str, Any]]] = {side: [] for side in SETS}
     for case in datalist:
         sides[side_of[str(case["patient"])]].append(case)

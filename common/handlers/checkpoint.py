@@ -29,6 +29,8 @@ class Checkpoint:
 
     ``model.json`` beside ``model.pt`` is its record: settings, classes, data, scores, hash. ``last.pt`` holds its own.
 
+    Without validation cases (``--folds 0``), ``model.pt`` holds the last epoch.
+
     Files are written beside their place and then renamed, so that they are complete even if a run is killed. With
     several processes, the first one writes and all read. A training can be resumed with another number of processes.
 
@@ -56,6 +58,7 @@ class Checkpoint:
         given = {"optimizer": optimizer, **(others or {})}
         self.states = {name: target for name, target in given.items() if target is not None}
         self.record = dict(record or {})
+        self.validated = len(getattr(evaluator, "data_loader", [()])) > 0
 
     @property
     def last(self) -> Path:
@@ -135,8 +138,8 @@ class Checkpoint:
             return
         state: Any = self.evaluator.state
         weights = self.network.state_dict()
-        scores = {"epoch": engine.state.epoch, **self.scores(engine)}
-        if state.best_metric_epoch == engine.state.epoch:
+        scores = {"epoch": engine.state.epoch, **(self.scores(engine) if self.validated else {"validation": "none"})}
+        if state.best_metric_epoch == engine.state.epoch or not self.validated:
             save_weights(weights, self.save_dir / "model.pt", {**self.record, "scores": scores})
         content = {
             "network": weights,

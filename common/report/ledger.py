@@ -80,7 +80,7 @@ class Ledger:
     Args:
         path: the file, such as ``lesions.json``; outputs lie in its folder.
         root: folder of the input; names of input files are relative to it.
-        weights: the checkpoint.
+        weights: the checkpoint, or those of an ensemble.
         metadata: path of the bundle's ``metadata.json``; its version and its classes count as settings.
         again: do all cases again.
         settings: what shapes the outputs; by default the config that is running, without places (``dataset_dir``,
@@ -97,13 +97,14 @@ class Ledger:
         self,
         path: str | Path,
         root: str | Path = "",
-        weights: str | Path = "",
+        weights: str | Path | Sequence[str | Path] = "",
         metadata: str | Path = "",
         again: bool = False,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.path, self.root, self.again = Path(path), Path(root), bool(again)
-        self.weights, self.metadata = Path(weights), Path(metadata)
+        self.weights = [Path(each) for each in ([weights] if isinstance(weights, (str, Path)) else weights)]
+        self.metadata = Path(metadata)
         self.settings = running_settings() if settings is None else dict(settings)
         self.tables: list[CaseTable] = []
         self.made_with: dict[str, Any] = {}
@@ -175,7 +176,7 @@ class Ledger:
         """Write ``report.html``, the page on all cases of the run, once all are done or have failed."""
         folder, records = self.path.parent, list(self._cases.values())
         try:
-            write_inference_page(folder, records, failures, self.metadata, self.weights)
+            write_inference_page(folder, records, failures, self.metadata, self.weights[0])
         except OSError as error:  # a full disk must not hide which cases failed
             logger.error("report.html was not written: %s", error)
 
@@ -244,8 +245,10 @@ class Ledger:
         return json.loads(self.metadata.read_text(encoding="utf-8")) if self.metadata.is_file() else {}
 
     def _weights(self) -> dict[str, Any]:
-        digest = sha256(self.weights) if self.weights.is_file() else None
-        return {"file": self.weights.name, "sha256": digest, "version": self._bundle().get("version")}
+        digests = [sha256(file) if file.is_file() else None for file in self.weights]
+        names = ", ".join(file.name for file in self.weights)
+        version = self._bundle().get("version")
+        return {"file": names, "sha256": digests[0] if len(digests) == 1 else digests, "version": version}
 
     def _text(self, record: Mapping[str, Any]) -> list[str]:
         return [_json(record), *(table.text(str(record["case"]), record) for table in self.tables)]

@@ -153,7 +153,7 @@ class ShareSampler(Sampler[int]):
 
     def __init__(self, dataset: Sized) -> None:
         items, processes = len(dataset), world_size()
-        if items < processes:
+        if 0 < items < processes:
             raise ValueError(
                 f"Each process needs at least one item to evaluate, got {items} for {processes} processes. "
                 "Start fewer processes."

@@ -132,6 +132,11 @@ def check_held_out(cases: Sequence[Mapping[str, Any]], weights: str | Path | Seq
     Raises:
         ValueError: naming the patients, and the split settings of the training.
     """
+    if not cases:
+        raise ValueError(
+            "There is nothing to score: the training held no case out (--folds 0). Evaluate on other data, with "
+            "--folds or a table whose column set names test cases."
+        )
     for file in weights_files(weights, several=True):
         record = read_record(file)
         data = record.get("data")

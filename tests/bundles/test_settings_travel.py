@@ -73,3 +73,48 @@ def test_settings_of_a_training_reach_evaluation_and_inference(
         torch.testing.assert_close(network.state_dict(), torch.load(tmp_path / "model.pt", weights_only=True))
     assert outputs[0].keys() == outputs[1].keys() and outputs[0]
     assert all(np.array_equal(outputs[0][name], outputs[1][name]) for name in outputs[0])
+    settings |= {"weights": [str(tmp_path / "model.pt")] * 2, "amp": False, "isolated": False}
+    if bundle in ("ct_weak_gan", "us_reverse_transfer"):
+        with pytest.raises(Exception) as error:
+            run("run", configs(bundle, "inference"), **settings, output_dir=str(tmp_path / "two"))
+        assert "--weights must be one file here, got 2" in str(error.value.__cause__ or error.value)
+        return
+    run("run", configs(bundle, "inference"), **settings, output_dir=str(tmp_path / "two"))
+    twice = masks_of(tmp_path / "two")
+    assert all(np.mean(outputs[0][name] != twice[name]) < 0.001 for name in twice) and twice.keys() == outputs[0].keys()
+    scored = run("evaluating", configs(bundle, "train", "evaluate"), **bare, **places, weights=settings["weights"])
+    assert len(scored.parser.get_parsed_content("model").members) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bundle", OTHERS)
+def test_all_cases_are_trained_on_and_another_training_starts_from_it(
+    bundle: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = {"shares": [1, 0, 0]} if bundle in ("mosmed_encoders", "ct_weak_gan") else {"folds": 0}
+    source = {**training_data(bundle, data), "epochs": 1, "amp": False, "batch_size": 16}
+    places = {"ckpt_dir": str(tmp_path / "first"), "output_dir": str(tmp_path / "out")}
+    run("training", configs(bundle, "train"), **{**source, **OTHERS[bundle], **whole}, **places)
+    record = json.loads((tmp_path / "first" / "model.json").read_text())
+    assert record["scores"] == {"epoch": 1, "validation": "none"}
+    assert record["data"]["cases"]["validation"] == record["data"]["cases"]["test"] == 0
+    assert record["data"]["training"]
+    with pytest.raises(Exception) as error:
+        run("evaluating", configs(bundle, "train", "evaluate"), **source, **places)
+    assert "There is nothing to score" in str(error.value.__cause__ or error.value)
+
+    weights = tmp_path / "first" / "model.pt"
+    chosen = {"pretrained": str(weights), "learning_rate": 1e-12, **whole}
+    more = {name: OTHERS[bundle][name] for name in ("training_slices", "frames_per_second") if name in OTHERS[bundle]}
+    run(
+        "training",
+        configs(bundle, "train"),
+        **{**source, **more, **chosen},
+        ckpt_dir=str(tmp_path),
+        output_dir=str(tmp_path),
+    )
+    first, second = (torch.load(path, weights_only=True) for path in (weights, tmp_path / "model.pt"))
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    for name in [name for name in first if not name.endswith(statistics)]:
+        torch.testing.assert_close(first[name], second[name], msg=name)
+    assert json.loads((tmp_path / "model.json").read_text())["start"] == str(weights)

@@ -18,11 +18,12 @@ from monai.bundle import ConfigParser
 from PIL import Image
 from pydicom.data import get_testdata_file
 
+from common.networks.reverse_transfer import ReverseTransfer
 from common.networks.unet import classic_unet
 from common.phantoms.ultrasound.image import lung_ultrasound
 from common.phantoms.ultrasound.layouts import write_pocus, write_semantic_lung
 from common.readers.ultrasound.frames import frames
-from common.transfer import read_state_dict, start_from
+from common.transfer import read_state_dict, start_segmentation
 
 SEGMENT, DIAGNOSE = "bundles/us_dense_seg/configs", "bundles/us_reverse_transfer/configs"
 SMALL = ["--size", "[64,96]", "--filters", 8]
@@ -250,12 +251,15 @@ def test_pretraining_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         parser.parse(True)
         networks[labels] = parser.get_parsed_content("network_def")
     torch.save(networks["dense"].state_dict(), tmp_path / "dense.pt")
+    sparse, dense = ReverseTransfer(networks["sparse"], classes=4), ReverseTransfer(networks["dense"], classes=7)
     with pytest.raises(ValueError, match=r"44 of 46 do: 2 of another shape.*Give the options that .*--filters"):
-        start_from(networks["sparse"], tmp_path / "dense.pt")
-    with pytest.raises(ValueError, match=r"0 of 2 do"):
-        start_from(torch.nn.Conv2d(1, 1, 1), tmp_path / "dense.pt")
+        start_segmentation(sparse, tmp_path / "dense.pt")
     with pytest.raises(FileNotFoundError, match=r"none\.pt\. Train us_dense_seg first, .*--pretraining none"):
-        start_from(networks["dense"], tmp_path / "none.pt")
-    before = {name: value.clone() for name, value in networks["sparse"].state_dict().items()}
-    start_from(networks["sparse"], "none")
-    assert all(torch.equal(value, before[name]) for name, value in networks["sparse"].state_dict().items())
+        start_segmentation(dense, tmp_path / "none.pt")
+    before = {name: value.clone() for name, value in sparse.state_dict().items()}
+    start_segmentation(sparse, "none")
+    assert all(torch.equal(value, before[name]) for name, value in sparse.state_dict().items())
+    torch.save(dense.state_dict(), tmp_path / "whole.pt")
+    torch.nn.init.zeros_(dense.classifier.weight)
+    start_segmentation(dense, tmp_path / "whole.pt")
+    assert dense.classifier.weight.any(), "a network of this bundle brings its decision, too"

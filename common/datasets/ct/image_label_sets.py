@@ -86,7 +86,7 @@ def image_label_sets(
     for name, items in sets.items():
         ill, people = sum(item["label"] for item in items), len({item["patient"] for item in items})
         logger.info("%s: %d slices of %d patients, %d with lesions.", name.capitalize(), len(items), people, ill)
-    _check_sets(sets)
+    _check_sets(sets, shares)
     return sets
 
 
@@ -167,7 +167,7 @@ def _with_patients(cases: Sequence[Case]) -> list[Case]:
     return [case if case.get("patient") is not None else {**case, "patient": str(case["case"])} for case in cases]
 
 
-def _check_sets(sets: Mapping[str, Sequence[Case]]) -> None:
+def _check_sets(sets: Mapping[str, Sequence[Case]], shares: Sequence[float]) -> None:
     """Raise ValueError for an empty set or a class that training lacks; warn if the source reveals the class."""
     items = sets["training"]
     sources = [sorted({str(item["source"]) for item in items if item["label"] == label}) for label in (0, 1)]
@@ -177,8 +177,8 @@ def _check_sets(sets: Mapping[str, Sequence[Case]]) -> None:
                 f"Training needs normal slices and slices with lesions, got {len(items)} slices and no {name}. Add "
                 "patients who have some, or change seed, shares, smallest_lesion or normal_gap."
             )
-    for name in ("validation", "test"):
-        if not sets[name]:
+    for name, share in zip(("validation", "test"), shares[1:], strict=True):
+        if not sets[name] and share:
             raise ValueError(f"No slice is left for {name}. Add patients, or change seed or shares.")
     if not set(sources[0]) & set(sources[1]):
         logger.warning(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ...files import sha256
+from ...run.model_record import weights_files
 from ...tables import read_csv, write_csv
 from .slice_sets import Case
 
@@ -49,20 +51,21 @@ def read_record(weights: str | Path) -> list[dict[str, str]]:
     return read_csv(path) if path.is_file() else []
 
 
-def warn_of_shared_patients(cases: Sequence[Case], weights: str | Path, use: str = "test") -> list[str]:
+def warn_of_shared_patients(cases: Sequence[Case], weights: Any, use: str = "test") -> list[str]:
     """Warn of patients that the weights were trained or validated on.
 
     Patients are compared by the content of their image files, not by name.
 
     Args:
         cases: to be used, with ``image``, ``source`` and ``patient``.
-        weights: the checkpoint, with ``patients.csv`` beside it.
+        weights: the checkpoint, or the members of an ensemble, with ``patients.csv`` beside each.
         use: purpose of the cases, for the message.
 
     Returns:
         The shared patients, as source/patient.
     """
-    seen = {row["sha256"]: f"{row['source']}/{row['patient']}" for row in read_record(weights)}
+    files = weights_files(weights, several=True)
+    seen = {row["sha256"]: f"{row['source']}/{row['patient']}" for file in files for row in read_record(file)}
     if not seen:
         logger.info("%s has no %s beside it: it is unknown whether it has seen these patients.", weights, RECORD)
         return []

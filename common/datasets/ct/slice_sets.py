@@ -13,6 +13,7 @@ from monai.data import partition_dataset
 from ...run.progress import progress
 from ..given_sets import given_sets
 from ..guards import Failed, refuse_failed, try_each
+from ..splits import without_held_out
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def slice_sets(
         masks: see ``lung_slices``.
         kind: ``patient``, ``paper`` or ``all``.
         fold: which part is the test.
-        folds: number of parts into which patients are divided.
+        folds: number of parts into which patients are divided. 0: no slice is held out.
         seed: of folds and draws.
         training: maximum number of training slices.
         validation: maximum number of validation slices.
@@ -126,9 +127,9 @@ def slice_sets(
         raise ValueError(f"Unknown split {kind!r}. Choose 'patient' or 'paper', or 'all' to evaluate.")
     if training < 1 or validation < 1:
         raise ValueError(f"Training and validation slices are 1 or more, got {training} and {validation}.")
-    given = given_sets(datalist, fold, tested=True) if kind != "all" else None
+    given = given_sets(datalist, fold, tested=True) if kind != "all" and folds else None
     patients = sorted({str(case["patient"]) for case in datalist})
-    if given is None and kind == "patient" and not (3 <= folds <= len(patients) and 0 <= fold < folds):
+    if given is None and kind == "patient" and folds and not (3 <= folds <= len(patients) and 0 <= fold < folds):
         raise ValueError(
             "Folds are 3 or more, for training, validation and test, and at most as many as patients; fold is below "
             f"them. Got {len(patients)} patients, {folds} folds, fold {fold}. Change --folds, --fold, or add patients."
@@ -137,6 +138,9 @@ def slice_sets(
     if kind == "all":
         return {"training": [], "validation": [], "test": slices}
     wanted = {"training": training, "validation": validation}
+    if not folds:
+        sets = without_held_out(slices)
+        return {**sets, "training": choose_slices(sets["training"], training, seed)}
     if given is not None:
         sides = given_sets(slices, fold, tested=True) or {}
         sets = {

@@ -108,7 +108,7 @@ def test_images_and_volumes_mix_and_only_volumes_have_ground_truth(tmp_path: Pat
     [
         ({"smallest_lesion": 0}, "smallest_lesion is 1 pixel or more .*got 0, 0"),
         ({"normal_gap": -1}, "normal_gap 0 slices or more, got 1, -1"),
-        ({"shares": (7, 3)}, "three positive numbers"),
+        ({"shares": (7, 3)}, "Shares are three numbers"),
         ({"training_slices": (0, 870)}, r"training_slices is two numbers, .* each 1 or more, .*; got \(0, 870\)"),
         ({"training_slices": [2007]}, r"training_slices is two numbers, .*; got \[2007\]"),
         ({"training_slices": [1, "all"]}, r"training_slices is two numbers, .*; got \[1, 'all'\]"),

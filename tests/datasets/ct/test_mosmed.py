@@ -146,8 +146,8 @@ def test_no_set_is_empty_and_no_patient_lost_for_any_shares(rng: np.random.Gener
     ("datalist", "shares", "message"),
     [
         (cases(2, each=4), (35, 5, 10), "need a patient each, got 2: 000, 001"),
-        (cases(5), (35, 15), r"three positive numbers.*got \(35, 15\)"),
-        (cases(5), (40, 0, 10), r"three positive numbers.*got \(40, 0, 10\)"),
+        (cases(5), (35, 15), r"Shares are three numbers.*got \(35, 15\)"),
+        (cases(5), (0, 5, 10), r"the first above 0; got \(0, 5, 10\)"),
         ([{"case": "a", "patient": None}, *cases(5)], (35, 5, 10), r"needs a patient for every case.*1 cases \(a"),
     ],
 )
