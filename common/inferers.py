@@ -193,6 +193,8 @@ class MaskInferer(SlicesInferer):
         slices_at_once: batch size.
         amp, compile, mirror: see ``FastCall``.
         lesions, lesion_threshold: if given, ``lesions_first`` decides, and ``threshold`` is not used.
+        probabilities: give those of all classes, too, in the channels after the mask; ``SplitProbabilitiesd`` takes
+            them apart.
     """
 
     def __init__(
@@ -205,15 +207,21 @@ class MaskInferer(SlicesInferer):
         mirror: bool = False,
         lesions: Sequence[int] = (),
         lesion_threshold: float | None = None,
+        probabilities: bool = False,
     ) -> None:
         super().__init__(slices_at_once, amp, compile, mirror=mirror)
         self.values, self.threshold = list(values), threshold
-        self.lesions, self.lesion_threshold = list(lesions), lesion_threshold
+        self.lesions, self.lesion_threshold, self.probabilities = list(lesions), lesion_threshold, probabilities
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
-        """Turn logits (B, classes, H, W) into mask values (B, 1, H, W), uint8."""
-        values = torch.tensor(self.values, dtype=torch.uint8, device=logits.device)
+        """Turn logits (B, classes, H, W) into mask values (B, 1, H, W), uint8, or (B, 1 + classes, H, W)."""
         probabilities = logits.softmax(1)
+        mask = self.mask(probabilities)
+        return torch.cat([mask.float(), probabilities], 1) if self.probabilities else mask
+
+    def mask(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Turn probabilities (B, classes, H, W) into mask values (B, 1, H, W), uint8."""
+        values = torch.tensor(self.values, dtype=torch.uint8, device=probabilities.device)
         if self.lesion_threshold is not None:
             return values[lesions_first(probabilities, self.lesions, self.lesion_threshold)]
         probability, channel = probabilities.max(1, keepdim=True)

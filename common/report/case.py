@@ -86,16 +86,42 @@ class SaveVolumed(CaseReport):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the files, completely or not at all."""
         item = dict(data)
-        for key, name, (low, high) in self.key_iterator(item, self.names, self.ranges):
-            values = item[key][0].as_tensor().float().cpu().numpy()  # (X, Y, Z)
-            if item["kind"] == "picture":
-                levels = ((values[..., 0] - low) / (high - low) * 255).round().clip(0, 255).astype(np.uint8)
-                with complete_file(self.path(item, f"_{name}.png")) as part:
-                    Image.fromarray(levels).save(part)
-            else:
-                shape = item["image"].meta.get("file_shape", values.shape)
-                affine = np.asarray(item[key].affine)
-                save_volume(self.path(item, f"_{name}.nii.gz"), values.reshape(shape), affine, source_file(item))
+        for key, name, bounds in self.key_iterator(item, self.names, self.ranges):
+            self.save(item, item[key], 0, name, bounds)
+        return item
+
+    def save(self, item: dict[Hashable, Any], volume: Any, channel: int, name: str, bounds: Sequence[float]) -> None:
+        """Write one channel of a volume (C, X, Y, Z)."""
+        values = volume[channel].as_tensor().float().cpu().numpy()  # (X, Y, Z)
+        if item["kind"] == "picture":
+            low, high = bounds
+            levels = ((values[..., 0] - low) / (high - low) * 255).round().clip(0, 255).astype(np.uint8)
+            with complete_file(self.path(item, f"_{name}.png")) as part:
+                Image.fromarray(levels).save(part)
+        else:
+            shape = item["image"].meta.get("file_shape", values.shape)
+            affine = np.asarray(volume.affine)
+            save_volume(self.path(item, f"_{name}.nii.gz"), values.reshape(shape), affine, source_file(item))
+
+
+class SaveProbabilitiesd(SaveVolumed):
+    """Save the probability of each class as ``SaveVolumed`` does: ``<case>_probability_<class>.nii.gz``, or ``.png``.
+
+    Args:
+        keys: probabilities (classes, X, Y, Z) in the input's axis order, with its affine.
+        classes: names in channel order.
+        output_dir: folder; cases keep their sub-folders.
+    """
+
+    def __init__(self, keys: KeysCollection, classes: Sequence[str], output_dir: str | Path) -> None:
+        super().__init__(keys, list(classes), [(0, 1)] * len(classes), output_dir)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Write the files, completely or not at all."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            for channel, (name, bounds) in enumerate(zip(self.names, self.ranges, strict=True)):
+                self.save(item, item[key], channel, f"probability_{name}", bounds)
         return item
 
 

@@ -42,12 +42,31 @@ class CaseInProgress:
         self.kept: list[tuple[np.ndarray, np.ndarray, str]] = []
         self.stride, self.shape = 1, (0, 0)
         self.clip: OverlayClip | None = None
+        self.maps: Path | None = None
         self.figure = path("_overlay.png")
         self.masks = path("_mask.png" if single else "_masks")
         self.part = self.masks.with_name(f".{self.masks.name}.part")
         if not single:
             shutil.rmtree(self.part, ignore_errors=True)
             self.part.mkdir()
+
+    def add_probabilities(self, frame: int, values: np.ndarray) -> None:
+        """Write the probabilities of a frame, (classes, rows, columns), float16, into an npz file."""
+        held: dict[str, Any] = {
+            "probabilities": values.astype(np.float16),
+            "classes": np.array([style.name for style in self.styles]),
+        }
+        if self.maps is None:
+            self.maps = self.path("_probabilities.npz" if self.single else "_probabilities")
+        if self.single:
+            with complete_file(self.maps) as part:
+                np.savez_compressed(part, **held)
+            return
+        part = self.maps.with_name(f".{self.maps.name}.part")
+        if not self.rows:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+        np.savez_compressed(part / f"{frame:05d}.npz", **held)
 
     def add(self, pixels: np.ndarray, mask: np.ndarray, row: dict[str, Any], caption: str) -> None:
         """Add a frame, uint8 (rows, columns), its mask, its row of the table, and the caption of the clip."""
@@ -77,12 +96,17 @@ class CaseInProgress:
             self.clip.close(complete=True)
             shutil.rmtree(self.masks, ignore_errors=True)
             self.part.rename(self.masks)
+            if self.maps is not None:
+                shutil.rmtree(self.maps, ignore_errors=True)
+                self.maps.with_name(f".{self.maps.name}.part").rename(self.maps)
 
     def discard(self) -> None:
         """Remove the files of a clip that is not complete."""
         if self.clip is not None:
             self.clip.close(complete=False)
         shutil.rmtree(self.part, ignore_errors=True)
+        if self.maps is not None and not self.single:
+            shutil.rmtree(self.maps.with_name(f".{self.maps.name}.part"), ignore_errors=True)
 
 
 class ReportFramesd(CaseReport):
@@ -95,7 +119,9 @@ class ReportFramesd(CaseReport):
     its end. The first case of a run brings the colour tables of the masks (``common.report.colour_tables``).
 
     Args:
-        keys: mask values (1, rows, columns); the item holds the frame under ``picture``, and ``measures``.
+        keys: mask values (1, rows, columns); the item holds the frame under ``picture``, and ``measures``. If it holds
+            ``probability``, (classes, rows, columns), ``<case>_probabilities.npz`` is written, too; for a clip
+            ``<case>_probabilities/<frame>.npz``.
         output_dir: folder; cases keep their sub-folders.
         metadata: path of the bundle's ``metadata.json``.
         classes: names of the classes in the masks.
@@ -138,6 +164,8 @@ class ReportFramesd(CaseReport):
             self.progress = CaseInProgress(lambda ending: self.path(self.item, ending), last, self.styles)
         row = {"case": case, "frame": int(item["frame"]), "seconds": float(item["seconds"]), **item["measures"]}
         row |= self.decision(row)
+        if "probability" in item:
+            self.progress.add_probabilities(row["frame"], np.asarray(item["probability"].cpu(), np.float32))
         for key in self.keys:
             self.progress.add(label_map(item["picture"]), label_map(item[key]), row, self.caption(row))
         if last:

@@ -282,3 +282,25 @@ class LesionsFirstd(MapTransform):
             channel = lesions_first(result[key][None], self.lesions, self.threshold)[0]
             result[key] = torch.zeros_like(result[key]).scatter_(0, channel, 1.0)
         return result
+
+
+class SplitProbabilitiesd(MapTransform):
+    """Take apart what ``MaskInferer`` gives with probabilities: the key keeps the mask.
+
+    Args:
+        keys: (1 + classes, ...); becomes the mask, (1, ...), uint8.
+        name: of the item's entry that gets the probabilities, (classes, ...).
+    """
+
+    def __init__(self, keys: KeysCollection, name: str = "probability") -> None:
+        super().__init__(keys)
+        self.name = name
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Split each key; a mask alone stays as it is."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            channels = item[key]
+            if len(channels) > 1:
+                item[key], item[self.name] = channels[:1].to(torch.uint8), channels[1:]
+        return item

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
-from report_files import masks_of
+from report_files import masks_of, probabilities_of
 from small_packages import scans, training_data, write_data
 
 OTHERS: dict[str, dict[str, Any]] = {  # settings that differ from the config's own
@@ -84,6 +84,20 @@ def test_settings_of_a_training_reach_evaluation_and_inference(
     assert all(np.mean(outputs[0][name] != twice[name]) < 0.001 for name in twice) and twice.keys() == outputs[0].keys()
     scored = run("evaluating", configs(bundle, "train", "evaluate"), **bare, **places, weights=settings["weights"])
     assert len(scored.parser.get_parsed_content("model").members) == 2
+
+    settings |= {"weights": str(tmp_path / "model.pt"), "probabilities": True}
+    run("run", configs(bundle, "inference"), **settings, output_dir=str(tmp_path / "maps"))
+    with_maps, maps = masks_of(tmp_path / "maps"), probabilities_of(tmp_path / "maps", record["classes"])
+    assert all(np.array_equal(with_maps[name], outputs[0][name]) for name in outputs[0])
+    assert maps.keys() == with_maps.keys()
+    for name, values in maps.items():
+        mask, likeliest = with_maps[name], values.max(0)
+        assert values.shape[1:] == mask.shape and 0 <= values.min() and values.max() <= 1
+        if len(values) > 1:  # softmax
+            np.testing.assert_allclose(values.sum(0), 1, atol=2e-3)
+            assert ((mask == 0) | (likeliest > 0.25)).all()
+        else:
+            assert np.array_equal(mask == 1, likeliest > 0.5)
 
 
 @pytest.mark.slow
