@@ -17,6 +17,7 @@ from typing import Any
 from ..datasets.ct.folder import inference_cases
 from ..files import complete_file
 from ..report.styles import class_styles
+from ..run.model_record import record_path
 from ..run.start import writable
 from ..run.steps import run_step
 from .figure import draw_held_out_slices
@@ -104,8 +105,10 @@ class SelfLearning:
             stage()
             self.record["finished"].append(name)
             save_record(self.output_dir, self.record)
-        with complete_file(self.ckpt_dir / "model.pt") as part:
-            shutil.copyfile(self.level(len(self.levels)) / "models" / "model.pt", part)
+        last = self.level(len(self.levels)) / "models" / "model.pt"
+        for file in (last, record_path(last)):
+            with complete_file(self.ckpt_dir / file.name) as part:
+                shutil.copyfile(file, part)
         self.write_results()
 
     def make_pseudo_labels(self) -> None:

@@ -23,6 +23,7 @@ from common.handlers.checkpoint import Checkpoint
 from common.networks.by_name import segmentation_network
 from common.networks.drsegunet import DRSegUNet
 from common.phantoms.ct.layouts import write_mosmed
+from common.run.model_record import read_record
 from common.self_learning.freezing import first_layers, freeze_first
 from common.self_learning.levels import chosen_cases, draw_sets
 from common.self_learning.results import lesion_scores
@@ -95,6 +96,7 @@ def test_stages_run_in_order_and_write_labels_scores_and_weights(finished: tuple
     assert list(rows_by_name(folder / "agreement.csv")) == ["level 1", "level 2"]
     assert (folder / "self_learning.png").stat().st_size > 10_000
     last, kept = weights(folder / "level_2" / "models" / "model.pt"), weights(folder / "models" / "model.pt")
+    assert read_record(folder / "models" / "model.pt")["settings"]["classes"] == "radiopaedia"
     assert all(torch.equal(last[key], kept[key]) for key in last)
 
 
