@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from monai.bundle import ConfigWorkflow
 from report_files import masks_of, probabilities_of
 from small_packages import scans, training_data, write_data
+
+from common.run.errors import origin
 
 OTHERS: dict[str, dict[str, Any]] = {  # settings that differ from the config's own
     "ct_drsegunet": {"size": [32, 48], "network": "unet", "window": [-900, 200]},
@@ -40,6 +43,13 @@ def run(step: str, files: list[str], **settings: Any) -> ConfigWorkflow:
     return workflow
 
 
+def refused(message: str, step: str, files: list[str], **settings: Any) -> None:
+    """The step ends with this message."""
+    with pytest.raises(Exception) as error:
+        run(step, files, **settings)
+    assert re.search(message, str(origin(error.value))), str(origin(error.value))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("bundle", OTHERS)
 def test_settings_of_a_training_reach_evaluation_and_inference(
@@ -63,6 +73,21 @@ def test_settings_of_a_training_reach_evaluation_and_inference(
     assert f"size {OTHERS[bundle]['size']}" in capsys.readouterr().out
     assert (tmp_path / "training" / "scores.csv").is_file()
 
+    refused(
+        r"learning_rate was .*, now 0\.5",
+        "training",
+        configs(bundle, "train"),
+        **trained,
+        **places,
+        resume=True,
+        learning_rate=0.5,
+    )
+    if "fold" in record["split"]:
+        message = r"names \d+ of the \d+ to be scored as trained on: .* with the split of the training \(.*--fold 0"
+        refused(
+            message, "evaluating", configs(bundle, "train", "evaluate"), **bare, **places, fold=2
+        )  # part 1 may be the validation
+
     outputs = []
     for name, given in (("bare", {}), ("given", fixed)):
         folder = tmp_path / name
@@ -75,9 +100,8 @@ def test_settings_of_a_training_reach_evaluation_and_inference(
     assert all(np.array_equal(outputs[0][name], outputs[1][name]) for name in outputs[0])
     settings |= {"weights": [str(tmp_path / "model.pt")] * 2, "amp": False, "isolated": False}
     if bundle in ("ct_weak_gan", "us_reverse_transfer"):
-        with pytest.raises(Exception) as error:
-            run("run", configs(bundle, "inference"), **settings, output_dir=str(tmp_path / "two"))
-        assert "--weights must be one file here, got 2" in str(error.value.__cause__ or error.value)
+        message = "--weights must be one file here, got 2"
+        refused(message, "run", configs(bundle, "inference"), **settings, output_dir=str(tmp_path / "two"))
         return
     run("run", configs(bundle, "inference"), **settings, output_dir=str(tmp_path / "two"))
     twice = masks_of(tmp_path / "two")
@@ -113,9 +137,7 @@ def test_all_cases_are_trained_on_and_another_training_starts_from_it(
     assert record["scores"] == {"epoch": 1, "validation": "none"}
     assert record["data"]["cases"]["validation"] == record["data"]["cases"]["test"] == 0
     assert record["data"]["training"]
-    with pytest.raises(Exception) as error:
-        run("evaluating", configs(bundle, "train", "evaluate"), **source, **places)
-    assert "There is nothing to score" in str(error.value.__cause__ or error.value)
+    refused("There is nothing to score", "evaluating", configs(bundle, "train", "evaluate"), **source, **places)
 
     weights = tmp_path / "first" / "model.pt"
     chosen = {"pretrained": str(weights), "learning_rate": 1e-12, **whole}

@@ -106,3 +106,21 @@ def test_a_checkpoint_of_a_training_without_critic_is_not_resumed_with_one(tmp_p
     )
     with pytest.raises(ValueError, match=rule):
         separation(tmp_path, epochs=2, seed=1, resume=True)
+
+
+def test_a_schedule_is_not_resumed_with_another_length(tmp_path: Path) -> None:
+    def handler(epochs: int) -> Checkpoint:
+        network = torch.nn.Linear(1, 1)
+        optimizer = torch.optim.Adam(network.parameters())
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+        evaluator: Any = SimpleNamespace(state=SimpleNamespace(best_metric=1.0, best_metric_epoch=1))
+        return Checkpoint(tmp_path, network, optimizer, evaluator, resume=True, others={"scheduler": schedule})
+
+    def engine() -> Any:
+        return SimpleNamespace(state=SimpleNamespace(epoch=0, iteration=0, epoch_length=3, max_epochs=9))
+
+    first = handler(5)
+    first.save(SimpleNamespace(state=SimpleNamespace(epoch=1)))  # type: ignore[arg-type]
+    handler(5).start(engine())
+    with pytest.raises(ValueError, match=r"falls over 5 epochs, and the schedule of this run has 9\. Resume"):
+        handler(9).start(engine())
