@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import complete_file, sha256
+from ..run.model_record import weights_files
 from ..run.monai_command import running_parser
 from ..tables import cell_text
 from .html.inference import write_inference_page
@@ -103,7 +104,7 @@ class Ledger:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.path, self.root, self.again = Path(path), Path(root), bool(again)
-        self.weights = [Path(each) for each in ([weights] if isinstance(weights, (str, Path)) else weights)]
+        self.weights = weights_files(weights, several=True) if weights else [Path()]
         self.metadata = Path(metadata)
         self.settings = running_settings() if settings is None else dict(settings)
         self.tables: list[CaseTable] = []

@@ -108,7 +108,8 @@ def weights_files(weights: Any, option: str = "--weights", several: bool = False
     """The files that ``--weights`` names.
 
     Args:
-        weights: a path, or a list of paths for an ensemble.
+        weights: a path, or a list of paths for an ensemble; ``[a.pt,b.pt]`` is the list as a command line without
+            inner quotes gives it.
         option: for the message.
         several: whether more than one file can be taken.
 
@@ -119,6 +120,8 @@ def weights_files(weights: Any, option: str = "--weights", several: bool = False
         >>> weights_files(["fold0/model.pt", "fold1/model.pt"], several=True)
         [PosixPath('fold0/model.pt'), PosixPath('fold1/model.pt')]
     """
+    if isinstance(weights, str) and weights.startswith("[") and weights.endswith("]"):
+        weights = [name.strip() for name in weights[1:-1].split(",")]
     listed = isinstance(weights, (list, tuple))
     names = list(weights) if listed else [weights]
     if not names or any(not isinstance(name, (str, Path)) or not str(name).strip() for name in names):

@@ -157,6 +157,10 @@ def test_weights_are_a_file(weights: Any, message: str) -> None:
         weights_files(weights)
 
 
+def test_a_list_needs_no_inner_quotes() -> None:
+    assert weights_files("[a.pt, b.pt]", several=True) == weights_files(["a.pt", "b.pt"], several=True)
+
+
 def cases(folder: Path, **sizes: int) -> list[dict[str, Any]]:
     """A case per patient, whose image has so many bytes."""
     folder.mkdir(exist_ok=True)
