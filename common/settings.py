@@ -94,6 +94,11 @@ def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def is_expression(value: Any) -> bool:
+    """Whether a setting is MONAI's expression or reference, whose value is known only when the config runs."""
+    return isinstance(value, str) and value.startswith(("$", "@", "%"))
+
+
 def check_options(options: Mapping[str, Any], defaults: Mapping[str, Any], listed: Collection[str], where: str) -> None:
     """Refuse options that a config does not have, and values of another type than the config's.
 
@@ -116,7 +121,7 @@ def check_options(options: Mapping[str, Any], defaults: Mapping[str, Any], liste
 
 def _expected(default: Any, value: Any) -> str:
     """What a value must be, or nothing if it has the type of the default, or is known only when the config runs."""
-    if (isinstance(value, str) and value.startswith(("$", "@", "%"))) or isinstance(value, dict):
+    if is_expression(value) or isinstance(value, dict):
         return ""
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else "True or False, in this spelling"

@@ -201,9 +201,10 @@ def start_segmentation(network: nn.Module, path: str | Path) -> nn.Module:
             f"No weights at {file}. Train us_dense_seg first, give a checkpoint with --pretrained, or start from "
             "random weights: --pretraining none."
         )
-    if any(name.startswith("segmentation.") for name in read_state_dict(file)):
-        return load_weights(network, file, "--pretrained")
-    load_weights(network.get_submodule("segmentation"), file, "--pretrained")
+    given = read_state_dict(file)
+    is_whole = any(name.startswith("segmentation.") for name in given)
+    count = load_all(network if is_whole else network.get_submodule("segmentation"), given, file, REQUIRED_OPTIONS)
+    logger.info("Weights: %s, all %d tensors.", file, count)
     return network
 
 

@@ -103,10 +103,8 @@ class BundleReader:
             pixels = lesions[0, ..., plane["slice"]]
         if pixels is None:
             return (self.names if self.diagnoses else ("normal", "lesion"))[int(label)], np.full((1, 1), -1)
-        indices = np.asarray(pixels, int)
-        return "", indices - 1 if len(
-            self.names
-        ) == 1 else indices  # a mask of 0 and 1 has the only class where it is 1
+        only = len(self.names) == 1  # a mask of 0 and 1 has the only class where it is 1
+        return "", np.asarray(pixels, int) - only
 
 
 def resized(classes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

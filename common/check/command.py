@@ -6,7 +6,6 @@ draws eight cases with their masks. Options of the training may follow, such as 
 
 from __future__ import annotations
 
-import ast
 import logging
 import sys
 from collections import Counter
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from fire.parser import DefaultParseValue
 
 from ..datasets.guards import Failed, try_each
 from ..report.comparison import draw_comparison
@@ -164,11 +164,4 @@ def _options(parser: Parser, rest: Sequence[str]) -> dict[str, Any]:
     names, values = words[::2], words[1::2]
     if len(names) != len(values) or not all(name.startswith("--") for name in names):
         parser.error(f"options of the training are pairs such as --size '[256,256]', got {' '.join(rest)}")
-    return {name[2:]: _value(value) for name, value in zip(names, values, strict=True)}
-
-
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+    return {name[2:]: DefaultParseValue(value) for name, value in zip(names, values, strict=True)}  # as MONAI does

@@ -78,6 +78,10 @@ def refuse_failed(results: Iterable[Any], total: int, what: str = "cases") -> No
     """
     messages: Sequence[str] = [each.message for each in results if isinstance(each, Failed)]
     if messages:
-        more = f"\n  ... and {len(messages) - NAMED} more" if len(messages) > NAMED else ""
-        listing = "".join(f"\n  {message}" for message in messages[:NAMED])
-        raise ValueError(f"{len(messages)} of {total} {what} cannot be used:{listing}{more}")
+        raise ValueError(f"{len(messages)} of {total} {what} cannot be used:{listed(messages)}")
+
+
+def listed(messages: Sequence[str]) -> str:
+    """Messages as they follow a colon: one line each, of very many the first hundred."""
+    more = f"\n  ... and {len(messages) - NAMED} more" if len(messages) > NAMED else ""
+    return "".join(f"\n  {message}" for message in messages[:NAMED]) + more

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ..files import make_names_unique, matches
@@ -49,7 +49,7 @@ def list_files(root: Path) -> tuple[Found, dict[Path, Path]]:
     return found, places
 
 
-def stem(path: Path) -> str:
+def stem(path: PurePath) -> str:
     """The name of a file without its suffix; ``.nii.gz`` counts as one."""
     return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
 

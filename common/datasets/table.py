@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from ..files import make_names_unique
 from ..settings import check_names
 from ..spreadsheets import file_below, read_rows, read_table
+from .guards import listed
+from .listing import stem
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +26,6 @@ SETS = {
     **dict.fromkeys(("validation", "valid", "val"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-NAMED = 100  # rows in a message
 ADVICE = "docs/own-data.md describes the table."
 
 
@@ -76,7 +77,10 @@ def own_cases(path: str | Path, label: str, classes: Mapping[str, Any] | None = 
             cases.append({**case, "where": where, "kind": "folder"})
     problems += _wrong_sets(cases)
     if problems:
-        raise ValueError(_message(path, problems))
+        place = path.parent or "."
+        raise ValueError(
+            f"{path}: {len(problems)} mistakes; paths are relative to {place}:{listed(problems)}\n{ADVICE}"
+        )
     if bare:
         what = {"mask": "mask", "class": "label", "either": "label and no mask"}[label]
         logger.info("%s: %d rows have no %s and are left out: %s.", path, len(bare), what, ", ".join(bare))
@@ -171,10 +175,8 @@ def _case(path: Path, cells: Mapping[str, str], kind: str, classes: Mapping[str,
     if "intensity" in found and found["intensity"] not in ("HU", "8bit"):
         wrong.append(f"intensity must be HU or 8bit, got {found['intensity']!r}")
     place = PurePosixPath(cells["image"].replace("\\", "/"))
-    plain = place.name[: -len(".nii.gz")] if place.name.lower().endswith(".nii.gz") else place.stem
-    if not found.get("image", Path()).is_file():
-        plain = place.name  # a folder of DICOM files
-    found["case"] = (place.parent / plain).as_posix().lstrip("/")
+    is_file = found.get("image", Path()).is_file()  # else a folder of DICOM files
+    found["case"] = (place.parent / (stem(place) if is_file else place.name)).as_posix().lstrip("/")
     return found, wrong
 
 
@@ -196,12 +198,6 @@ def _wrong_sets(cases: Sequence[Case]) -> list[str]:
     if blank and named - {"test"}:
         wrong.append(f"{', '.join(blank)}: the column set is empty, although other rows have training or a fold")
     return wrong
-
-
-def _message(path: Path, problems: Sequence[str]) -> str:
-    more = f"\n  ... and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
-    listing = "".join(f"\n  {problem}" for problem in problems[:NAMED])
-    return f"{path}: {len(problems)} mistakes; paths are relative to {path.parent or '.'}:{listing}{more}\n{ADVICE}"
 
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ from .weights import (
     origin,
     published_record,
     torchscript,
-    training_record,
+    training_run,
     weights_record,
 )
 
@@ -100,7 +100,7 @@ def _files(
 ) -> dict[str, bytes]:
     """Return the content of each file by name."""
     root = ROOT / "bundles" / bundle
-    record, trained = training_record(records, weights)
+    record, trained = training_run(records, weights)
     sentence = origin(record, trained, data)
     sources = read_configs(root / "configs")
     own = weights_record(weights)

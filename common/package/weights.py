@@ -24,7 +24,7 @@ CLOSE = 1e-3  # tolerance between the logits of TorchScript and of eager mode
 WRITTEN_BY_TORCH = ("version", ".data/serialization_id")
 
 
-def training_record(folder: Path, weights: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def training_run(folder: Path, weights: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read ``run_training.json`` and ``config_training.json`` of the run that wrote weights.
 
     Raises:

@@ -42,7 +42,7 @@ def check_overrides(arguments: list[str], config: Mapping[str, Any]) -> None:
     names = config_files(files)
     check_one_bundle(names)
     check_overlays(names)
-    given = [argument.split("=")[0][2:] for argument in arguments if argument.startswith("--")]
+    given = given_options(arguments)
     allowed = (*RUNNER_ARGUMENTS, *(TRACKING if option_value(arguments, "tracking") else ()))
     check_settings({name: config.get(name) for name in given if name not in allowed}, names)
     known = ConfigParser.load_config_files(names)
@@ -189,6 +189,11 @@ def check_one_bundle(files: Sequence[str]) -> None:
                 f"{file} belongs to the bundle {folder.parent.name}, {files[0]} to {first.parent.name}. Give files of "
                 "one bundle."
             )
+
+
+def given_options(arguments: Sequence[str]) -> list[str]:
+    """Names of the options on the command line, as they are given."""
+    return [argument.split("=")[0][2:] for argument in arguments if argument.startswith("--")]
 
 
 def option_value(arguments: list[str], name: str) -> str | None:

@@ -19,7 +19,7 @@ from monai.bundle import ConfigParser
 
 from .model_record import read_record, record_path, weights_files
 from .monai_command import given_arguments
-from .overrides import config_files, option_value
+from .overrides import config_files, given_options, option_value
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def given_settings(config: ConfigParser, names: Iterable[str], training: bool) -
     arguments = given_arguments()
     listed = option_value(arguments, "config_file")
     if listed is not None:
-        given = {argument.split("=")[0][2:] for argument in arguments if argument.startswith("--")}
+        given = set(given_options(arguments))
         for position, file in enumerate(config_files(listed)):
             if Path(file).resolve().parent != own.resolve() or (training and position > 0):
                 given |= ConfigParser.load_config_file(file).keys()

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..settings import is_expression
 from .distributed import is_main, silence, world_size
 from .errors import after_stop, report_error
 from .monai_command import given_arguments, running_parser
-from .overrides import check_overrides, option_value, run_id
+from .overrides import check_overrides, config_files, option_value, run_id
 from .record import record
 from .recorded import apply_record
 
@@ -75,8 +76,8 @@ def check_place(config: Mapping[str, Any], files: str | None) -> None:
         ValueError: if there is no such folder.
     """
     root = config.get("bundle_root")
-    if isinstance(root, str) and not root.startswith(("$", "@", "%")) and not Path(root).is_dir():
-        found = Path((files or "").strip("[]").split(",")[0].strip().strip("'\"")).resolve().parents[1]
+    if isinstance(root, str) and not is_expression(root) and not Path(root).is_dir():
+        found = Path(config_files(files or "")[0]).resolve().parents[1]
         raise ValueError(
             f"bundle_root is {root}, which is no folder seen from {Path.cwd()}. Add --bundle_root {found}, or run from "
             "the folder that holds bundles/."

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..settings import is_expression
 from .distributed import world_size
 from .model_record import read_record, record_path, weights_files
 from .monai_command import running_parser
@@ -18,18 +19,8 @@ from .recorded import plain
 SHOWN = 5  # patients in a message
 # What a resumed training may have otherwise: places, processors, how long it goes on, and what decides only its end
 FREE = (
-    *(
-        "bundle_root",
-        "dataset_dir",
-        "datalist",
-        "target_dir",
-        "ckpt_dir",
-        "output_dir",
-        "device",
-        "is_main",
-        "amp",
-        "resume",
-    ),
+    *("bundle_root", "dataset_dir", "datalist", "target_dir", "ckpt_dir", "output_dir"),
+    *("device", "is_main", "amp", "resume"),
     *("epochs", "patience", "isolated", "val_interval", "encoder_weights", "pretrained"),
 )
 
@@ -82,10 +73,10 @@ def _trained_with(config: Mapping[str, Any]) -> dict[str, Any]:
     """The plain settings of a training, which a resumed one must have, too."""
     skipped = (*FREE, *STEPS)
     return {
-        name: value for name, value in plain(dict(config)).items()
-        if name not in skipped and not isinstance(value, dict)
-        and not (isinstance(value, str) and value.startswith(("$", "@", "%")))
-    }  # fmt: skip
+        name: value
+        for name, value in plain(dict(config)).items()
+        if name not in skipped and not isinstance(value, dict) and not is_expression(value)
+    }
 
 
 def describe_sets(sets: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...run.model_record import read_record
+from ...settings import is_expression
 
 CARD = ("name", "task", "version", "intended_use", "data_source", "authors", "copyright")  # of metadata.json
 RECORD = ("origin", "commit", "trained_at", "sha256", "command", "start")  # of weights, where they are recorded
@@ -104,7 +105,7 @@ def _is_plain(value: Any) -> bool:
     """Whether a setting is a value, not an expression or a component."""
     if isinstance(value, (list, tuple)):
         return all(_is_plain(each) and not isinstance(each, (list, tuple)) for each in value)
-    return isinstance(value, (bool, int, float)) or (isinstance(value, str) and not value.startswith(("$", "@", "%")))
+    return isinstance(value, (bool, int, float, str)) and not is_expression(value)
 
 
 def _read(path: Path) -> dict[str, Any]:
