@@ -10,7 +10,6 @@ import torch
 from ignite.engine import Engine
 from monai.metrics import compute_dice
 
-from ..run.distributed import gathered
 from ..tables import aligned, print_table, write_csv
 from .slice_table import SliceTable
 
@@ -73,28 +72,17 @@ class LesionScores(SliceTable):
         super().__init__(output_dir)
         self.lesions, self.channels = lesion_channels(classes, lesions)
         self.scored = scored
-        self.dice: list[torch.Tensor] = []
-
-    def clear(self) -> None:
-        """Forget the slices of an earlier evaluation."""
-        super().clear()
-        self.dice = []
 
     def remember(self, engine: Engine) -> None:
         """Score the slices of a batch: the output's ``pred`` and ``label``, one-hot (classes, H, W)."""
         super().remember(engine)
         output: Any = engine.state.output
         masks = [torch.stack([sample[key][self.channels] for sample in output]) for key in ("pred", "label")]
-        self.dice.append(lesion_dice(*masks).cpu())
-
-    def gather(self) -> None:
-        """Add the scores of the other processes."""
-        super().gather()
-        self.dice = gathered(self.dice)
+        self.values.append(lesion_dice(*masks).cpu())
 
     def write(self, engine: Engine) -> None:
         """Write the table and print it."""
-        dice = torch.cat(self.dice)
+        dice = torch.cat(self.values)
         means = dice.mean(0).tolist()
         rows = [
             [name, mean, len(dice), self.scored] for name, mean in zip([*self.lesions, INFECTION], means, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,31 +13,14 @@ import torch
 from ignite.engine import Engine
 from scipy.stats import bootstrap
 
-from ..run.distributed import gathered
 from ..tables import aligned, print_table, write_csv
 from .lesion_scores import INFECTION, lesion_channels
+from .slice_scores import dice
 from .slice_table import SliceTable
 
 logger = logging.getLogger(__name__)
 
 FILES = ("patient_scores.csv", "scores_per_patient.csv", "scores_per_volume.csv")
-
-
-def pooled_dice(counts: np.ndarray) -> np.ndarray:
-    """Dice from counts of pixels; 1 where neither prediction nor ground truth has any.
-
-    Args:
-        counts: pixels in both, in the prediction, in the ground truth; shape (..., 3).
-
-    Returns:
-        shape (...).
-
-    Example:
-        >>> pooled_dice(np.array([[3, 4, 6], [0, 0, 0], [0, 2, 0]]))
-        array([0.6, 1. , 0. ])
-    """
-    both, predicted, true = np.moveaxis(np.asarray(counts, float), -1, 0)
-    return np.where(predicted + true > 0, 2 * both / np.maximum(predicted + true, 1), 1.0)
 
 
 def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
@@ -83,12 +67,6 @@ class PatientScores(SliceTable):
         super().__init__(output_dir)
         self.lesions, self.channels = lesion_channels(classes, lesions)
         self.patients, self.scored = dict(patients), scored
-        self.counts: list[list[tuple[int, int, int]]] = []
-
-    def clear(self) -> None:
-        """Forget the slices of an earlier evaluation."""
-        super().clear()
-        self.counts = []
 
     def remember(self, engine: Engine) -> None:
         """Count the pixels of the slices of a batch: the output's ``pred`` and ``label``, one-hot (classes, H, W)."""
@@ -97,13 +75,8 @@ class PatientScores(SliceTable):
         for sample in output:
             predicted, true = (sample[key][self.channels] > 0.5 for key in ("pred", "label"))
             predicted, true = (torch.cat([mask, mask.any(0, keepdim=True)]) for mask in (predicted, true))
-            sums = [mask.sum((1, 2)).tolist() for mask in (predicted & true, predicted, true)]
-            self.counts.append([(int(a), int(b), int(c)) for a, b, c in zip(*sums, strict=True)])
-
-    def gather(self) -> None:
-        """Add the slices of the other processes."""
-        super().gather()
-        self.counts = gathered(self.counts)
+            masks = (predicted & true, predicted & ~true, ~predicted & ~true, ~predicted & true)
+            self.values.append(torch.stack([mask.sum((1, 2)) for mask in masks], -1).tolist())  # (lesions + 1, 4)
 
     def write(self, engine: Engine) -> None:
         """Write the three tables and print the first."""
@@ -112,27 +85,24 @@ class PatientScores(SliceTable):
                 (self.output_dir / name).unlink(missing_ok=True)  # of an earlier evaluation
             logger.info("No patients are named, or volumes were split: no scores per patient, no intervals.")
             return
-        counts = np.array(self.counts)  # (slices, lesions + 1, 3)
-        cases = np.array([case for case, _ in self.names])
-        owners = np.array([self.patients[case] for case in cases.tolist()])
-        units = {"patient": owners, "case": cases}
         names = [*self.lesions, INFECTION]
-        dice = {}
-        for (unit, keys), file in zip(units.items(), FILES[1:], strict=True):
-            members = {key: keys == key for key in dict.fromkeys(keys.tolist())}
-            dice[unit] = np.array([pooled_dice(counts[chosen].sum(0)) for chosen in members.values()])
-            others = [
-                [*([self.patients[key]] if unit == "case" else [len(set(cases[chosen].tolist()))]), int(chosen.sum())]
-                for key, chosen in members.items()
-            ]
-            rows = [[key, *more, *scores] for key, more, scores in zip(members, others, dice[unit], strict=True)]
-            columns = ["case", "patient", "slices"] if unit == "case" else ["patient", "volumes", "slices"]
-            write_csv(self.output_dir / file, [*columns, *(f"dice_{name}" for name in names)], rows)
-        patients, volumes = (len(dice[unit]) for unit in ("patient", "case"))
-        table = [
-            [name, scores.mean(), *interval(scores), patients, volumes, self.scored]
-            for name, scores in zip(names, dice["patient"].T, strict=True)
-        ]
+        columns = ["slices", *(f"dice_{name}" for name in names)]
+        cases = [case for case, _ in self.names]
+        patients, volumes = self.pooled([self.patients[case] for case in cases]), self.pooled(cases)
+        owned = Counter(self.patients[case] for case in volumes)
+        rows = [[patient, owned[patient], slices, *scores] for patient, (slices, scores) in patients.items()]
+        write_csv(self.output_dir / FILES[1], ["patient", "volumes", *columns], rows)
+        rows = [[case, self.patients[case], slices, *scores] for case, (slices, scores) in volumes.items()]
+        write_csv(self.output_dir / FILES[2], ["case", "patient", *columns], rows)
+        by_lesion = zip(names, np.array([scores for _, scores in patients.values()]).T, strict=True)
+        sizes = [len(patients), len(volumes), self.scored]
+        table = [[name, scores.mean(), *interval(scores), *sizes] for name, scores in by_lesion]
         write_csv(self.output_dir / FILES[0], ["class", "dice", "low", "high", "patients", "volumes", "set"], table)
         text = aligned(["mean over patients", "Dice", "95 % from", "to", "patients", "volumes", "set"], table)
         print_table(text, self.output_dir, *FILES)
+
+    def pooled(self, owners: Sequence[str]) -> dict[str, tuple[int, np.ndarray]]:
+        """Number of slices, and Dice of each lesion over all of their pixels, by the owner of each slice."""
+        counts, keys = np.array(self.values), np.array(owners)  # (slices, lesions + 1, 4)
+        chosen = {key: counts[keys == key] for key in dict.fromkeys(owners)}
+        return {key: (len(each), dice(each.sum(0))) for key, each in chosen.items()}

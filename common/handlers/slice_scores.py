@@ -25,10 +25,10 @@ def slice_scores(counts: np.ndarray) -> np.ndarray:
     infection.
 
     Args:
-        counts: true positive, false positive, true negative and false negative pixels, shape (slices, 4).
+        counts: true positive, false positive, true negative and false negative pixels, shape (..., 4).
 
     Returns:
-        (slices, 4), in the order of ``SCORES``. F1 is 2PR / (P + R); equation (5) of the paper lacks the 2.
+        The same shape, in the order of ``SCORES``. F1 is 2PR / (P + R); equation (5) of the paper lacks the 2.
 
     Example:
         >>> slice_scores(np.array([[3, 1, 10, 2]])).round(2)  # 16 pixels: 3 found, 1 false, 2 missed
@@ -39,6 +39,16 @@ def slice_scores(counts: np.ndarray) -> np.ndarray:
     shares = ((hit, hit + extra), (hit, hit + missed), (2 * hit, 2 * hit + extra + missed))
     ratios = [np.where(empty, 1.0, above / np.maximum(below, 1)) for above, below in shares]
     return np.stack([(hit + quiet) / np.maximum(hit + extra + quiet + missed, 1), *ratios], axis=-1)
+
+
+def dice(counts: np.ndarray) -> np.ndarray:
+    """Dice, which is F1, from counts of pixels (..., 4), with the rules of ``slice_scores`` for empty masks.
+
+    Example:
+        >>> dice(np.array([[3, 1, 10, 3], [0, 0, 9, 0], [0, 2, 9, 0]]))
+        array([0.6, 1. , 0. ])
+    """
+    return slice_scores(counts)[..., SCORES.index("f1")]
 
 
 def has_infection(counts: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from .score_table import ScoreTable
 
 
 class SliceTable(ScoreTable):
-    """Base of score tables that name each slice of an evaluation.
+    """Base of score tables that name each slice of an evaluation, and keep in ``values`` what they need of each batch.
 
     Args:
         output_dir: folder of the files.
@@ -21,10 +21,11 @@ class SliceTable(ScoreTable):
     def __init__(self, output_dir: str | Path) -> None:
         super().__init__(output_dir)
         self.names: list[tuple[str, int]] = []
+        self.values: list[Any] = []
 
     def clear(self) -> None:
         """Forget the slices of an earlier evaluation."""
-        self.names = []
+        self.names, self.values = [], []
 
     def remember(self, engine: Engine) -> None:
         """Keep case and number of each slice."""
@@ -33,6 +34,7 @@ class SliceTable(ScoreTable):
     def gather(self) -> None:
         """Add the slices of the other processes."""
         self.names = gathered(self.names)  # in the order of MONAI's metric details
+        self.values = gathered(self.values)
 
 
 def decollated(engine: Engine) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import numpy as np
 from ignite.engine import Engine
 
 from ..tables import aligned, print_table, write_csv
-from .slice_scores import SCORES, CountTable, has_infection, slice_scores
+from .slice_scores import CountTable, dice, has_infection
 
 
 class VolumeScores(CountTable):
@@ -24,16 +24,16 @@ class VolumeScores(CountTable):
         cases = np.array([case for case, _ in self.names])
         volumes = {case: pixels[cases == case] for case in dict.fromkeys(cases.tolist())}
         whole = np.array([counts.sum(0) for counts in volumes.values()])  # (volumes, 4)
-        slices = _dice(pixels)
-        dice = {
-            "volumes": _dice(whole),
-            "volumes with infection": _dice(whole[has_infection(whole)]),
+        slices = dice(pixels)
+        scores = {
+            "volumes": dice(whole),
+            "volumes with infection": dice(whole[has_infection(whole)]),
             "slices": slices,
             "slices with infection": slices[has_infection(pixels)],
-            "pooled pixels": _dice(pixels.sum(0, keepdims=True)),
+            "pooled pixels": dice(pixels.sum(0, keepdims=True)),
         }
-        numbers = {name: len(values) for name, values in dice.items()} | {"pooled pixels": len(slices)}
-        rows = [[name, *_mean_maximum_minimum(values), numbers[name]] for name, values in dice.items()]
+        numbers = {name: len(values) for name, values in scores.items()} | {"pooled pixels": len(slices)}
+        rows = [[name, *_mean_maximum_minimum(values), numbers[name]] for name, values in scores.items()]
         write_csv(self.output_dir / "scores.csv", ["row", "mean", "maximum", "minimum", "count"], rows, form=".6f")
         self.write_volumes(volumes)
         self.write_slices(["dice"], slices[:, None], pixels)
@@ -46,18 +46,13 @@ class VolumeScores(CountTable):
         for case, counts in volumes.items():
             pooled = counts.sum(0, keepdims=True)
             hit, extra, _, missed = map(int, pooled[0])
-            rows.append([case, _dice(pooled)[0], len(counts), int(has_infection(counts).sum()), hit, extra, missed])
+            rows.append([case, dice(pooled)[0], len(counts), int(has_infection(counts).sum()), hit, extra, missed])
         write_csv(
             self.output_dir / "scores_per_volume.csv",
             ["case", "dice", "slices", "slices_with_infection", "true_positive", "false_positive", "false_negative"],
             rows,
             form=".6f",
         )
-
-
-def _dice(pixels: np.ndarray) -> np.ndarray:
-    """F1 of counts (N, 4), which is the Dice, shape (N,)."""
-    return slice_scores(pixels)[:, SCORES.index("f1")]
 
 
 def _mean_maximum_minimum(values: np.ndarray) -> list[float]:
