@@ -26,6 +26,32 @@ FRAME = ("frame", "seconds")  # columns of a frame in its record, before its mea
 SHARP = 600  # pixels; wider frames are drawn smaller in the figure anyway
 
 
+class FramesFolder:
+    """A folder with a file for each frame, which has its final name only when it is complete.
+
+    Args:
+        path: its final path.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.part = path, path.with_name(f".{path.name}.part")
+        self.discard()
+        self.part.mkdir()
+
+    def file(self, frame: int, suffix: str) -> Path:
+        """Where the file of a frame is written."""
+        return self.part / f"{frame:05d}{suffix}"
+
+    def finish(self) -> None:
+        """Give the folder its final name, in place of an earlier one."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.part.rename(self.path)
+
+    def discard(self) -> None:
+        """Remove what is not complete."""
+        shutil.rmtree(self.part, ignore_errors=True)
+
+
 class CaseInProgress:
     """Files of one image or clip while its frames come in: bounded memory, and no final name before all is complete.
 
@@ -42,13 +68,9 @@ class CaseInProgress:
         self.kept: list[tuple[np.ndarray, np.ndarray, str]] = []
         self.stride, self.shape = 1, (0, 0)
         self.clip: OverlayClip | None = None
-        self.maps: Path | None = None
         self.figure = path("_overlay.png")
-        self.masks = path("_mask.png" if single else "_masks")
-        self.part = self.masks.with_name(f".{self.masks.name}.part")
-        if not single:
-            shutil.rmtree(self.part, ignore_errors=True)
-            self.part.mkdir()
+        self.masks = path("_mask.png") if single else FramesFolder(path("_masks"))
+        self.maps: FramesFolder | None = None
 
     def add_probabilities(self, frame: int, values: np.ndarray) -> None:
         """Write the probabilities of a frame, (classes, rows, columns), float16, into an npz file."""
@@ -56,26 +78,21 @@ class CaseInProgress:
             "probabilities": values.astype(np.float16),
             "classes": np.array([style.name for style in self.styles]),
         }
-        if self.maps is None:
-            self.maps = self.path("_probabilities.npz" if self.single else "_probabilities")
         if self.single:
-            with complete_file(self.maps) as part:
+            with complete_file(self.path("_probabilities.npz")) as part:
                 np.savez_compressed(part, **held)
             return
-        part = self.maps.with_name(f".{self.maps.name}.part")
-        if not self.rows:
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir()
-        np.savez_compressed(part / f"{frame:05d}.npz", **held)
+        self.maps = self.maps or FramesFolder(self.path("_probabilities"))
+        np.savez_compressed(self.maps.file(frame, ".npz"), **held)
 
     def add(self, pixels: np.ndarray, mask: np.ndarray, row: dict[str, Any], caption: str) -> None:
         """Add a frame, uint8 (rows, columns), its mask, its row of the table, and the caption of the clip."""
         self.shape = (pixels.shape[0], pixels.shape[1])
-        if self.single:
+        if isinstance(self.masks, Path):
             with complete_file(self.masks) as part:
                 save_picture_mask(part, mask, self.palette)
         else:
-            save_picture_mask(self.part / f"{row['frame']:05d}.png", mask, self.palette)
+            save_picture_mask(self.masks.file(row["frame"], ".png"), mask, self.palette)
             rows, columns = pixels.shape
             self.clip = self.clip or OverlayClip(self.path("_overlay.mp4"), (rows, columns), self.styles)
             self.clip.append(painted(pixels, mask, self.styles), row["seconds"], caption)
@@ -94,19 +111,19 @@ class CaseInProgress:
         draw_frame_overlay(self.figure, pixels, masks, self.styles, titles, title=title, note=note)
         if self.clip is not None:
             self.clip.close(complete=True)
-            shutil.rmtree(self.masks, ignore_errors=True)
-            self.part.rename(self.masks)
-            if self.maps is not None:
-                shutil.rmtree(self.maps, ignore_errors=True)
-                self.maps.with_name(f".{self.maps.name}.part").rename(self.maps)
+        for folder in self.folders():
+            folder.finish()
 
     def discard(self) -> None:
         """Remove the files of a clip that is not complete."""
         if self.clip is not None:
             self.clip.close(complete=False)
-        shutil.rmtree(self.part, ignore_errors=True)
-        if self.maps is not None and not self.single:
-            shutil.rmtree(self.maps.with_name(f".{self.maps.name}.part"), ignore_errors=True)
+        for folder in self.folders():
+            folder.discard()
+
+    def folders(self) -> list[FramesFolder]:
+        """Folders of a clip that are being written."""
+        return [each for each in (self.masks, self.maps) if isinstance(each, FramesFolder)]
 
 
 class ReportFramesd(CaseReport):
