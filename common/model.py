@@ -39,12 +39,15 @@ class Segmentation:
         volumes: of CT, the columns of ``lesions.csv``: ml of each class, share of the lung, severity. Of ultrasound,
             those of ``cases.csv``: shares of the image, probabilities of diagnoses; means over the frames of a clip.
         classes: value in the mask by class; 0 is background.
+        probabilities: of a model that was loaded with ``probabilities=True``: float32 (classes, X, Y, Z) in the
+            network's order of classes; (classes, rows, columns) or (frames, classes, rows, columns) of ultrasound.
     """
 
     mask: np.ndarray
     affine: np.ndarray | None
     volumes: dict[str, Any]
     classes: dict[str, int] = field(default_factory=dict)
+    probabilities: np.ndarray | None = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """The mask, so that a segmentation can be given to NumPy and to plotting functions."""
@@ -53,6 +56,8 @@ class Segmentation:
 
 class Model:
     """A bundle's network with all that its inference does before and after it. ``load`` makes it.
+
+    ``names`` are its classes in channel order, ``classes`` the value in masks of each.
 
     Args:
         parser: of the bundle's ``inference.yaml``, with all settings.
@@ -67,7 +72,7 @@ class Model:
         parser["datalist"] = []  # files come with each call
         load_weights(part("model"), part("weights"), "weights=")  # before a new setting makes the parser start again
         self.dataset = part("dataset")
-        self.device = torch.device(part("device"))
+        self.device, self.names = torch.device(part("device")), list(part("names"))
         self.network = part("evaluator::network").to(self.device).eval()
         self.inferer, self.preprocessing = part("inferer"), part("preprocessing")
         steps = part("postprocessing").transforms
@@ -117,7 +122,8 @@ class Model:
                 raise type(cause)(str(cause)) from None
             raise
         volumes = self.report.measure(item, "pred").burden
-        return Segmentation(label_map(item["pred"]), np.asarray(item["pred"].affine), dict(volumes), self.classes)
+        affine = np.asarray(item["pred"].affine)
+        return Segmentation(label_map(item["pred"]), affine, dict(volumes), self.classes, _probabilities(item))
 
     def _file(self, path: str | Path, choices: Mapping[str, Any]) -> dict[str, Any]:
         """The case that a path holds."""
@@ -158,8 +164,9 @@ class Model:
         masks = [label_map(item["pred"]) for item in items]
         names = items[0]["measures"]
         means = {name: float(np.mean([item["measures"][name] for item in items])) for name in names}
-        mask = masks[0] if len(masks) == 1 else np.stack(masks)
-        return Segmentation(mask, None, {**means, **self.report.decision(means)}, self.classes)
+        maps = [each for each in map(_probabilities, items) if each is not None]
+        probabilities = _frames(maps) if maps else None
+        return Segmentation(_frames(masks), None, {**means, **self.report.decision(means)}, self.classes, probabilities)
 
 
 def load(bundle: str | Path, weights: str | Path | Sequence[str | Path] | None = None, **settings: Any) -> Model:
@@ -168,7 +175,7 @@ def load(bundle: str | Path, weights: str | Path | Sequence[str | Path] | None =
     Args:
         bundle: folder of a bundle, such as ``bundles/ct_drsegunet``, or of an unpacked package.
         weights: a checkpoint, or a list of them for an ensemble; by default ``models/model.pt`` of the bundle.
-        settings: other options of ``inference.yaml``, such as ``size=[256, 256]`` or ``device="cuda:1"``.
+        settings: other options of ``inference.yaml``, such as ``probabilities=True`` or ``device="cuda:1"``.
 
     Raises:
         FileNotFoundError: when there is no such bundle, or it has no weights yet.
@@ -194,6 +201,16 @@ def load(bundle: str | Path, weights: str | Path | Sequence[str | Path] | None =
     parser.update(chosen)
     apply_record(parser, settings)
     return Model(parser, json.loads((root / "configs" / "metadata.json").read_text()))
+
+
+def _probabilities(item: Mapping[str, Any]) -> np.ndarray | None:
+    """The probabilities of a case, if its bundle was asked for them."""
+    return item["probability"].float().cpu().numpy() if "probability" in item else None
+
+
+def _frames(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Frames of a clip as one array; an image alone stays as it is."""
+    return arrays[0] if len(arrays) == 1 else np.stack(arrays)
 
 
 def _scan(image: Any, spacing: Sequence[float] | None, axes: str, affine: Any) -> MetaTensor:

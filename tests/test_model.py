@@ -21,12 +21,12 @@ from common.phantoms.ct.folder import phantom_dir
 from common.report.burden import burden_columns
 
 CT = {
-    "ct_drsegunet": {"lesion_threshold": 0.3},
-    "ct_transfer_unet": {"filters": 4},
-    "mosmed_encoders": {"encoder": "mobilenetv2"},
+    "ct_drsegunet": {"lesion_threshold": 0.3, "probabilities": True},
+    "ct_transfer_unet": {"filters": 4, "probabilities": True},
+    "mosmed_encoders": {"encoder": "mobilenetv2", "probabilities": True},
     "ct_weak_gan": {"filters": 4},
 }
-ULTRASOUND = {"us_dense_seg": {"filters": 4}, "us_reverse_transfer": {"filters": 4}}
+ULTRASOUND = {"us_dense_seg": {"filters": 4, "probabilities": True}, "us_reverse_transfer": {"filters": 4}}
 CHOICES = {"amp": False, "size": [64, 64]}
 
 
@@ -78,6 +78,9 @@ def test_a_ct_model_gives_the_command_lines_mask_and_table(bundle: str, study: P
         found = model(scan[0], affine=scan[1]) if isinstance(scan, tuple) else model(scan)
         np.testing.assert_array_equal(found.mask, np.asarray(saved.dataobj))
         np.testing.assert_array_equal(np.asarray(found), found.mask)
+        if "probabilities" in settings:
+            maps = [nibabel.load(tmp_path / "out" / f"oblique_probability_{name}.nii.gz") for name in model.names]
+            np.testing.assert_array_equal(found.probabilities, np.stack([np.asarray(each.dataobj) for each in maps]))
         np.testing.assert_allclose(found.affine, saved.affine, atol=1e-4)
         assert set(np.unique(found.mask)) <= {0, *found.classes.values()}
         for name in set(burden_columns([])) & row.keys():
@@ -119,6 +122,10 @@ def test_an_ultrasound_model_gives_the_command_lines_masks_and_table(
         ]
         saved = np.stack([np.asarray(Image.open(mask)) for mask in masks])
         np.testing.assert_array_equal(found.mask, saved if len(saved) > 1 else saved[0])
+        if "probabilities" in settings:
+            files = sorted((tmp_path / path.stem).rglob("*.npz"))
+            maps = np.stack([np.load(file)["probabilities"] for file in files])
+            assert found.probabilities.astype(np.float16).tolist() == (maps if len(maps) > 1 else maps[0]).tolist()
         assert found.affine is None and found.volumes.keys() == row.keys() - {"case", "frames"}
         for name, value in found.volumes.items():
             assert (row[name] if name == "diagnosis" else float(row[name])) == (
