@@ -13,6 +13,8 @@ from .distributed import is_main
 PATIENCE = 5  # seconds until a process other than the first prints its error
 MISTAKE = 1  # exit code: the call is wrong, or the program failed
 STOPPED = 130  # exit code of a command that Ctrl-C has ended, as shells have it
+# Files of MONAI in which a component is built and a reference is followed
+MONAI_BUILDS, MONAI_REFERS = ("utils", "module.py"), ("bundle", "reference_resolver.py")
 _continue = [""]  # what to do after Ctrl-C
 
 
@@ -36,7 +38,8 @@ def after_stop(advice: str) -> None:
 def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print a user's mistake as one message, and any other error as Python does; Python's ``sys.excepthook``.
 
-    A mistake is a ValueError or OSError raised by this project's own code, even if MONAI wrapped it.
+    A mistake is a ValueError or OSError raised by this project's own code, even if MONAI wrapped it; or what MONAI
+    cannot build from a config.
 
     Raises:
         SystemExit: with an exit code other than 1, see docs/troubleshooting.md.
@@ -48,10 +51,11 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
         if is_main():
             print(f"\nStopped. {_continue[0]}".rstrip(), file=sys.stderr)
         raise SystemExit(STOPPED)
-    if not ours(cause):
+    mistake = cause if ours(cause) else mistake_in_config(error)
+    if not mistake:
         sys.__excepthook__(kind, error, trace)
         return
-    print(f"\nERROR  {cause}", file=sys.stderr)
+    print(f"\nERROR  {mistake}", file=sys.stderr)
     code = getattr(cause, "exit_code", MISTAKE)
     if code != MISTAKE:
         raise SystemExit(code)
@@ -71,3 +75,19 @@ def ours(error: BaseException) -> bool:
     return (
         isinstance(error, (ValueError, OSError)) and bool(frames) and own in Path(frames[-1].filename).resolve().parents
     )
+
+
+def mistake_in_config(error: BaseException) -> str:
+    """Say what MONAI could not build from a config, or nothing if the error is another one.
+
+    Told are a component that does not exist, one that does not take its arguments, and a reference to nothing.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    place = Path(frames[-1].filename).parts[-2:] if frames else ()
+    if isinstance(error, ModuleNotFoundError) and place == MONAI_BUILDS:
+        return f"The config names a component that does not exist: {str(error).split(': ')[-1]} Correct its _target_."
+    if isinstance(error, ValueError) and place == MONAI_REFERS:
+        return f"The config refers to a setting that it does not have: {str(error).split('`')[1]}. Correct the name."
+    if isinstance(error, TypeError) and place == MONAI_BUILDS:  # the call itself, not something inside the component
+        return f"The arguments of a component in the config are wrong: {error}. Correct them."
+    return mistake_in_config(error.__cause__) if error.__cause__ is not None else ""

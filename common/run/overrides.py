@@ -19,7 +19,7 @@ RUNNER_ARGUMENTS = (  # of ``python -m monai.bundle run``, not of a config
 )
 TRACKING = ("experiment_name", "run_name", "tracking_uri", "save_execute_config")  # MONAI's settings of MLflow
 STEPS = ("imports", "initialize", "run", "training", "evaluating", "inference", "finalize")
-ASKED_FOR = ("post_transforms",)  # by MONAI Label, though no config refers to it
+ASKED_FOR = ("post_transforms", "adjust")  # by MONAI Label and by apply_record, though no config refers to them
 NOT_RUN = ("imports", "initialize", "finalize")  # lists of expressions that are no step of their own
 REFERENCE = re.compile(r"[@%]([A-Za-z_]\w*(?:(?:::|#)\w+)*)")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")  # YAML reads one without point or sign as text

@@ -28,7 +28,8 @@ def apply_record(config: ConfigParser, named: Iterable[str] = ()) -> bool:
     """Set what the record of the weights says in a config, before its components are built.
 
     With ``weights`` (inference, evaluation) the record's settings hold. A fixed one that was given otherwise is
-    refused; an adjustable one, and one of the split, may be given otherwise. With ``pretrained`` (training) all may.
+    refused, and an adjustable one unless ``adjust`` is true; one of the split may be given otherwise. With
+    ``pretrained`` (training) all may.
 
     Args:
         config: as it is about to run, with ``recorded``, and ``weights`` or ``pretrained``.
@@ -38,8 +39,8 @@ def apply_record(config: ConfigParser, named: Iterable[str] = ()) -> bool:
         Whether a setting was changed.
 
     Raises:
-        ValueError: for a fixed setting that was given otherwise than the record says, for weights of other classes, for
-            a record of other weights, and for members of an ensemble that differ.
+        ValueError: for a setting that was given otherwise than the record says, or that these config files lack, for
+            weights of other classes, for a record of other weights, and for members of an ensemble that differ.
     """
     groups: Mapping[str, list[str]] = config.get("recorded") or {}
     option = next((name for name in ("weights", "pretrained") if name in config), None)
@@ -61,19 +62,10 @@ def apply_record(config: ConfigParser, named: Iterable[str] = ()) -> bool:
     given = differing & set(named)
     if differing:
         given |= given_settings(config, differing, training=option == "pretrained")
-    refused = sorted(given & set(groups["fixed"])) if option == "weights" else []
-    if refused:
-        raise ValueError(
-            f"{', '.join(f'--{name} {now[name]}' for name in refused)}: {record_path(files[0])} says that the weights "
-            f"were trained with {described({name: wanted[name] for name in refused})}. Leave out "
-            f"{', '.join(f'--{name}' for name in refused)}, or give other weights."
-        )
-    lacking = sorted({name for group in groups.values() for name in group} & kept.keys() - now.keys())
-    if lacking and option == "weights":
-        logger.warning(
-            "The weights were trained with %s, which these config files do not have. Add the overlay that has it.",
-            described({name: kept[name] for name in lacking}),
-        )
+    if option == "weights":
+        _check_given(config, groups, {name: (now[name], wanted[name]) for name in sorted(given)}, record_path(files[0]))
+        lacking = {*groups["fixed"], *groups.get("adjustable", [])} & kept.keys() - now.keys()
+        _check_lacking(config, {name: kept[name] for name in sorted(lacking)}, record_path(files[0]))
     applied = {name: wanted[name] for name in now if name in differing - given}
     for name, setting in applied.items():
         config[name] = setting
@@ -85,6 +77,43 @@ def apply_record(config: ConfigParser, named: Iterable[str] = ()) -> bool:
     if option == "weights":
         _check_classes(config, record, files[0])
     return bool(applied)
+
+
+def _check_given(
+    config: ConfigParser, groups: Mapping[str, list[str]], given: Mapping[str, tuple[Any, Any]], record: Path
+) -> None:
+    """Refuse settings that were given otherwise than the record says: by name, the value given and the record's.
+
+    Raises:
+        ValueError: with both values.
+    """
+    may = [] if config.get("adjust") else groups.get("adjustable", [])
+    refused = [name for name in given if name in groups["fixed"] or name in may]
+    if not refused:
+        return
+    advice = "" if set(refused) & set(groups["fixed"]) else "; to use yours all the same, add --adjust True"
+    raise ValueError(
+        f"{', '.join(f'--{name} {given[name][0]}' for name in refused)}: {record} says that the weights were trained "
+        f"with {described({name: given[name][1] for name in refused})}. Leave out "
+        f"{', '.join(f'--{name}' for name in refused)}, or give other weights{advice}."
+    )
+
+
+def _check_lacking(config: ConfigParser, lacking: Mapping[str, Any], record: Path) -> None:
+    """Refuse weights that were trained with settings that the running config does not have.
+
+    Raises:
+        ValueError: naming the overlays of the bundle that have them.
+    """
+    if not lacking:
+        return
+    own = Path(config.get_parsed_content("bundle_root")) / "configs"
+    overlays = [file for file in sorted(own.glob("*.yaml")) if lacking.keys() <= config.load_config_file(file).keys()]
+    names = " or ".join(str(file) for file in overlays if "inference" not in file.name)
+    raise ValueError(
+        f"{record} says that the weights were trained with {described(lacking)}, which these config files do not have. "
+        f"Add {names or 'the overlay that has it'} to --config_file, as in the training."
+    )
 
 
 def common_record(files: Iterable[Path]) -> dict[str, Any]:

@@ -106,9 +106,22 @@ def test_a_contradiction_is_refused_with_both_values(
     with pytest.raises(ValueError, match=r"--network drsegunet: .* trained with network unet"):
         apply_record(config(tmp_path))
     monkeypatch.setattr("sys.argv", ["pytest"])
-    parser = config(tmp_path, threshold=0.7)
+    with pytest.raises(ValueError, match=r"--threshold 0.7: .* with threshold 0\.3.* to use yours .* --adjust True"):
+        apply_record(config(tmp_path, threshold=0.7))
+    parser = config(tmp_path, threshold=0.7, adjust=True)
     apply_record(parser)
     assert parser["threshold"] == 0.7 and "threshold 0.7, as given; the weights were trained with 0.3" in caplog.text
+    with pytest.raises(ValueError, match=r"--size \[96, 96\]: .* or give other weights\.$"):
+        apply_record(config(tmp_path, size=[96, 96], adjust=True))  # it never fits the network
+
+
+def test_weights_of_an_overlay_are_not_used_without_it(tmp_path: Path) -> None:
+    recorded = {**RECORD, "settings": {**RECORD["settings"], "mirror": True}}
+    save_weights(STATE, tmp_path / "model.pt", recorded)
+    parser = config(tmp_path, recorded={**CONFIG["recorded"], "adjustable": ["threshold", "mirror"]})
+    (tmp_path / "configs" / "tuned.yaml").write_text("mirror: true\n")
+    with pytest.raises(ValueError, match=r"trained with mirror True, which .* Add .*tuned\.yaml to --config_file"):
+        apply_record(parser)
 
 
 def test_retraining_takes_the_settings_and_may_choose_others(tmp_path: Path) -> None:

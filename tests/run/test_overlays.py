@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from monai.bundle import ConfigParser
 
+from common.run.errors import mistake_in_config
 from common.run.overrides import check_overlays, check_overrides, check_settings, steps_of
 from common.run.ranges import RANGES, check_ranges
 from common.run.start import check_place
@@ -131,3 +133,21 @@ def test_a_bundle_that_is_not_found_from_here_is_refused(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=f"Add --bundle_root {here.parents[1]}, or run from"):
         check_place({"bundle_root": "bundles/ct_drsegunet"}, str(here))
+
+
+@pytest.mark.parametrize(
+    ("component", "message"),
+    [
+        ({"_target_": "RandFlipdd"}, "component that does not exist: 'RandFlipdd'. Correct its _target_."),
+        ({"_target_": "RandFlipd", "keys": "image", "probb": 1}, "RandFlipd.* unexpected keyword argument 'probb'"),
+        ({"_target_": "RandFlipd", "prob": 1}, "RandFlipd.* missing 1 required positional argument: 'keys'"),
+        ({"_target_": "RandFlipd", "keys": "@nothing"}, "setting that it does not have: @nothing"),
+        ({"_target_": "RandFlipd", "keys": "image", "prob": [3]}, ""),  # wrong inside the component: Python's own text
+    ],
+)
+def test_a_component_that_cannot_be_built_is_named_in_one_line(component: dict[str, Any], message: str) -> None:
+    parser = ConfigParser({"augmentation": {"_target_": "Compose", "transforms": [component]}})
+    with pytest.raises((RuntimeError, ModuleNotFoundError, ValueError)) as caught:
+        parser.get_parsed_content("augmentation")
+    found = mistake_in_config(caught.value)
+    assert re.search(message, found) and bool(found) == bool(message)
