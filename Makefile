@@ -8,7 +8,7 @@ TRANSFER := bundles/ct_transfer_unet/configs
 ENCODERS := bundles/mosmed_encoders/configs
 WEAK := bundles/ct_weak_gan/configs
 # Small enough for two cores and five minutes; the paper's settings are those of train.yaml.
-DEMO := --size "[128,128]" --fold 1 --epochs 16 --learning_rate 1e-3 --amp True --ckpt_dir demo/models --output_dir demo/training
+DEMO := --size "[128,128]" --fold 1 --epochs 16 --learning_rate 1e-3 --batch_size 4 --amp True --ckpt_dir demo/models --output_dir demo/training
 
 ULTRASOUND := --size "[96,128]" --filters 16 --amp True
 DEMO_SEGMENT := $(ULTRASOUND) --epochs 6 --ckpt_dir demo/ultrasound/models --output_dir demo/ultrasound/segmentation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..settings import check_keys, check_mapping, check_names, is_number
@@ -23,6 +23,7 @@ class PaperTable:
         columns: row and column of that CSV, by heading of this table.
         paper: the paper's mean and standard deviation by variant and heading.
         variants: the rows, in order.
+        quoted: rows without a run of ours, below the others: the paper's numbers by name of the row and heading.
         curve: for a figure that is a curve: label of its horizontal axis, and the place of each variant on it.
     """
 
@@ -32,17 +33,18 @@ class PaperTable:
     columns: Mapping[str, tuple[str, str]]
     paper: Mapping[str, Mapping[str, Score]]
     variants: Sequence[str]
+    quoted: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
     curve: tuple[str, Mapping[str, float]] | None = None
 
     @property
     def decimals(self) -> int:
         """Number of decimals: as many as the paper gives, at least three."""
-        given = [str(mean).partition(".")[2] for row in self.paper.values() for mean, _ in row.values()]
-        return max([3, *map(len, given)])
+        rows = [*self.paper.values(), *self.quoted.values()]
+        return max([3, *(len(str(mean).partition(".")[2]) for row in rows for mean, _ in row.values())])
 
-    def paper_score(self, variant: str, heading: str) -> tuple[float | None, float | None]:
-        """The paper's mean and standard deviation; None for one that it does not give."""
-        return self.paper.get(variant, {}).get(heading, (None, None))
+    def paper_score(self, row: str, heading: str) -> tuple[float | None, float | None]:
+        """The paper's mean and standard deviation for a variant or a quoted row; None for one that it does not give."""
+        return {**self.paper, **self.quoted}.get(row, {}).get(heading, (None, None))
 
 
 def read_table(entry: Any, variants: Sequence[str]) -> PaperTable:
@@ -51,24 +53,25 @@ def read_table(entry: Any, variants: Sequence[str]) -> PaperTable:
     Raises:
         ValueError: if a key, variant or heading is missing or unknown, or a number has the wrong form.
     """
-    where = check_entry(entry, "table", ("name", "columns"), ("title", "scores", "paper", "variants", "curve"))
+    where = check_entry(
+        entry, "table", ("name", "columns"), ("title", "scores", "paper", "variants", "quoted", "curve")
+    )
     columns = {}
     for heading, place in check_mapping(entry["columns"], f"{where}: columns").items():
         check_keys(place, f"{where}: columns: {heading}", ("row", "column"))
         columns[str(heading)] = (str(place["row"]), str(place["column"]))
     rows = entry.get("variants", list(variants))
-    paper = {}
-    for variant, row in check_mapping(entry.get("paper", {}), f"{where}: paper").items():
-        numbers = check_mapping(row, f"{where}: paper: {variant}").items()
-        paper[variant] = {heading: _score(value, f"{where}: {variant}, {heading}") for heading, value in numbers}
+    paper, quoted = (_scores(entry.get(key, {}), f"{where}: {key}") for key in ("paper", "quoted"))
     for kind, names, allowed in (
         ("variant", [*rows, *paper], variants),
-        ("heading", [heading for row in paper.values() for heading in row], columns),
+        ("heading", [heading for row in (*paper.values(), *quoted.values()) for heading in row], columns),
     ):
         check_names(kind, names, allowed, where)
+    if both := [name for name in quoted if name in variants]:
+        raise ValueError(f"{where}: quoted: {both[0]} is a variant. Put its numbers under paper, or rename the row.")
     title = str(entry.get("title", entry["name"]))
     scores, curve = str(entry.get("scores", "scores.csv")), _curve(entry.get("curve"), rows, f"{where}: curve")
-    return PaperTable(entry["name"], title, scores, columns, paper, list(rows), curve)
+    return PaperTable(entry["name"], title, scores, columns, paper, list(rows), quoted, curve)
 
 
 def _curve(entry: Any, rows: Sequence[str], where: str) -> tuple[str, Mapping[str, float]] | None:
@@ -79,6 +82,17 @@ def _curve(entry: Any, rows: Sequence[str], where: str) -> tuple[str, Mapping[st
     if not all(is_number(value) for value in values.values()):
         raise ValueError(f"{where}: values must be numbers, got {values!r}.")
     return str(entry["label"]), values
+
+
+def _scores(entry: Any, where: str) -> dict[str, dict[str, Score]]:
+    """Scores of the paper by row and heading."""
+    return {
+        str(name): {
+            heading: _score(value, f"{where}: {name}, {heading}")
+            for heading, value in check_mapping(row, f"{where}: {name}").items()
+        }
+        for name, row in check_mapping(entry, where).items()
+    }
 
 
 def _score(value: Any, where: str) -> Score:

@@ -20,27 +20,31 @@ LEGEND: dict[str, Any] = {"loc": "lower center", "frameon": False, "fontsize": 1
 
 
 def draw_scores(path: Path, measured: Measured, subtitle: str) -> None:
-    """Draw the scores under each heading of the table, with one colour per variant.
+    """Draw the scores under each heading of the table, with one colour per variant and quoted row.
 
     Our mean is a disc, with the standard deviation and the single runs; the paper's number is a diamond.
     """
     table = measured.table
-    width = min(1600, max(900, 160 + 45 * len(table.columns) * (1 + len(table.variants))))
-    labels = [*table.variants, *MARKS]
+    rows = [*table.variants, *table.quoted]
+    width = min(1600, max(900, 160 + 45 * len(table.columns) * (1 + len(rows))))
+    labels = [*rows, *MARKS]
     columns = _legend_columns(labels, width - 2 * canvas.MARGIN)
     figure, axes = _add_axes(width, table.title, subtitle, math.ceil(len(labels) / columns))
     cells = {variant: measured.cells(variant) for variant in table.variants}
-    step = 0.8 / max(1, len(table.variants))
-    for row, variant in enumerate(table.variants):
-        for column, (heading, cell) in enumerate(cells[variant].items()):
-            x, shift = column - 0.4 + (row + 0.5) * step, 0.2 * step
-            _draw_cell(axes, (x - shift, x + shift), cell, table.paper_score(variant, heading), canvas.line_colour(row))
-    _limit_to_scores(axes, [value for row in cells.values() for cell in row.values() for value in cell.values.values()])
+    step = 0.8 / max(1, len(rows))
+    for number, row in enumerate(rows):
+        for column, heading in enumerate(table.columns):
+            x, shift = column - 0.4 + (number + 0.5) * step, 0.2 * step
+            cell = cells[row][heading] if row in cells else Cell({})
+            _draw_cell(axes, (x - shift, x + shift), cell, table.paper_score(row, heading), canvas.line_colour(number))
+    _limit_to_scores(
+        axes, [value for each in cells.values() for cell in each.values() for value in cell.values.values()]
+    )
     axes.set_xlim(-0.5, len(table.columns) - 0.5)
     axes.set_xticks(range(len(table.columns)), [heading.replace(" ", "\n") for heading in table.columns])
     axes.set_xticks([column + 0.5 for column in range(len(table.columns) - 1)], minor=True)
     axes.grid(axis="x", which="minor", color=canvas.GRID_LINE, lw=0.8)
-    figure.legend(handles=_legend_entries(table.variants), ncols=columns, **LEGEND)
+    figure.legend(handles=_legend_entries(rows), ncols=columns, **LEGEND)
     canvas.save(figure, path)
 
 
@@ -109,11 +113,11 @@ def _legend_columns(labels: Sequence[str], width: float) -> int:
     return 1
 
 
-def _legend_entries(variants: Sequence[str]) -> list[Line2D]:
-    """A square in the colour of each variant, and the marks of our score and the paper's."""
+def _legend_entries(rows: Sequence[str]) -> list[Line2D]:
+    """A square in the colour of each row, and the marks of our score and the paper's."""
     colours = [
-        Line2D([], [], color=canvas.line_colour(number), marker="s", ls="", label=variant)
-        for number, variant in enumerate(variants)
+        Line2D([], [], color=canvas.line_colour(number), marker="s", ls="", label=row)
+        for number, row in enumerate(rows)
     ]
     faces = {"o": canvas.FAINT, "D": canvas.BACKGROUND}
     return colours + [

@@ -56,7 +56,10 @@ def _read_scores(path: Path) -> dict[tuple[str, str], float]:
 
 
 def _write_means(path: Path, measured: Measured) -> None:
-    """One row per variant; per heading our mean, standard deviation and number of runs, then the paper's numbers."""
+    """One row per variant; per heading our mean, standard deviation and number of runs, then the paper's numbers.
+
+    Quoted rows, which have no run of ours, come last.
+    """
     table, word = measured.table, measured.word
     headings = [
         f"{heading} {part}" for heading in table.columns for part in ("mean", "std", word, "paper mean", "paper std")
@@ -67,6 +70,9 @@ def _write_means(path: Path, measured: Measured) -> None:
         for heading, cell in measured.cells(variant).items():
             numbers += [cell.mean, cell.std, len(cell.values), *table.paper_score(variant, heading)]
         rows.append([variant, measured.present(variant), " ".join(measured.missing(variant)), *numbers])
+    for name in table.quoted:
+        paper = (table.paper_score(name, heading) for heading in table.columns)
+        rows.append([name, "", "", *(value for score in paper for value in (None, None, "", *score))])
     write_csv(path, ["variant", word, f"missing {word}", *headings], rows, form=".6g")
 
 
@@ -80,8 +86,14 @@ def _write_runs(path: Path, measured: Measured) -> None:
 
 
 def _markdown(measured: Measured, facts: Sequence[str]) -> str:
-    """Two lines per variant, ours and the paper's below it, in columns that are aligned in a terminal too."""
+    """Two lines per variant, ours and the paper's below it, then the quoted rows.
+
+    The columns are aligned in a terminal too.
+    """
     table, word = measured.table, measured.word
+
+    def of_paper(row: str) -> list[str]:
+        return [shown(*table.paper_score(row, heading)) for heading in table.columns]
 
     def shown(mean: float | None, std: float | None) -> str:
         if mean is None:
@@ -97,12 +109,14 @@ def _markdown(measured: Measured, facts: Sequence[str]) -> str:
         ]
         lines.append([variant, "ours", measured.present(variant) if measured.missing(variant) else str(present), *ours])
         if table.paper.get(variant):
-            paper = (shown(*table.paper_score(variant, heading)) for heading in table.columns)
-            lines.append(["", "paper", "", *paper])
+            lines.append(["", "paper", "", *of_paper(variant)])
+    lines += [[name, "paper", "", *of_paper(name)] for name in table.quoted]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     rows = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
     ]
     rows.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     explained = f"Ours: mean ± standard deviation of the sample (n - 1) over {word}; blank if there is no score."
+    if table.quoted:
+        explained += " Rows that have only the paper's numbers were not run."
     return "\n".join([f"# {table.title}", "", *(f"- {fact}" for fact in [*facts, explained]), "", *rows, ""])

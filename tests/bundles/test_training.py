@@ -44,8 +44,19 @@ def threshold_baseline(cases: list[dict[str, Path]]) -> float:
 def test_training_on_phantoms_beats_thresholding_on_unseen_patients(runner: Runner, tmp_path: Path) -> None:
     root = tmp_path / "data"
     write_radiopaedia(root, patients=15, size=(64, 64), slices=14)
-    settings = ["--dataset_dir", root, "--size", "[64,64]", "--epochs", 10, "--learning_rate", 1.5e-3, "--amp", True]
-    settings += ["--ckpt_dir", tmp_path / "models", "--output_dir", tmp_path / "eval"]
+    settings = [
+        "--dataset_dir",
+        root,
+        "--size",
+        "[64,64]",
+        "--epochs",
+        10,
+        "--learning_rate",
+        1.5e-3,
+        "--batch_size",
+        4,
+    ]
+    settings += ["--amp", True, "--ckpt_dir", tmp_path / "models", "--output_dir", tmp_path / "eval"]
     trained = runner("training", "--config_file", TRAIN, *settings)
     assert trained.returncode == 0, trained.stderr[-2000:]
     evaluated = runner("evaluating", "--config_file", f"['{TRAIN}','{EVALUATE}']", *settings)

@@ -52,8 +52,8 @@ def test_one_command_writes_all_tables_and_figures_of_a_bundle(
         assert {key: config[key] for key in settings} == settings
     for table in plan.tables:
         measured = rows_by_name(folder / f"{table.name}.csv")
-        assert list(measured) == list(table.variants)
-        for variant, row in measured.items():
+        assert list(measured) == [*table.variants, *table.quoted]
+        for variant, row in [(name, measured[name]) for name in table.variants]:
             scores = rows_by_name(folder / variant / run / "eval" / table.scores)
             assert row[plan.word] == "1 of 1"
             for heading, (line, column) in table.columns.items():
