@@ -35,14 +35,15 @@ def upsampling(in_channels: int, out_channels: int, decoder: str) -> tuple[nn.Mo
     raise ValueError(f"Unknown decoder {decoder!r}. Choose 'transposed', 'transposed 2x2' or 'upsample'.")
 
 
-def check_size(height: int, width: int) -> None:
-    """Check that height and width can be halved four times.
+def check_size(height: int, width: int, multiple: int = 16) -> None:
+    """Check that height and width can be halved as often as a network does, by default four times.
 
     Raises:
-        ValueError: if height or width is not a multiple of 16.
+        ValueError: if height or width is not a multiple.
     """
-    if height % 16 or width % 16:  # 2**LEVELS as a number, because TorchScript cannot read module variables
-        raise ValueError(f"Height and width must be multiples of 16, got {height} x {width}. Resize or pad the image.")
+    if height % multiple or width % multiple:  # 2**LEVELS as a number: TorchScript cannot read module variables
+        rule = f"Height and width must be multiples of {multiple}, got {height} x {width}"
+        raise ValueError(f"{rule}. Resize or pad the image.")
 
 
 def initialise_like_keras(network: nn.Module) -> None:

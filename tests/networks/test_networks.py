@@ -7,12 +7,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from common.networks.blocks import fold_batch_norm, keras_parameter_count
-from common.networks.by_name import segmentation_network
+from common.networks.by_name import COMPARED, UNETS, segmentation_network
 from common.networks.drsegunet import DRSegUNet
 from common.networks.reverse_transfer import ReverseTransfer
 from common.networks.unet import UNet, classic_unet
 
-VARIANTS = [(name, decoder) for name in ("drsegunet", "unet") for decoder in ("transposed", "upsample")]
+VARIANTS = [(name, decoder) for name in UNETS for decoder in ("transposed", "upsample")]
+VARIANTS += [(name, "transposed") for name in COMPARED]
+NORMS = {"drsegunet": [28, 9], "deeplabv3plus": [61, 0], "deeplabv3plus_stride8": [61, 0]}  # before and after folding
 
 
 @pytest.mark.parametrize(("network", "count"), [(DRSegUNet, 5_484_276), (UNet, 2_158_468)])
@@ -30,13 +32,13 @@ def test_one_slice_costs_71_gflop() -> None:
 @pytest.mark.parametrize("classes", [3, 4])
 def test_logits_have_the_size_of_the_input(name: str, decoder: str, classes: int) -> None:
     network = segmentation_network(name, 1, classes, decoder)
-    assert network(torch.zeros(2, 1, 48, 80)).shape == (2, classes, 48, 80)
+    assert network(torch.zeros(2, 1, 64, 96)).shape == (2, classes, 64, 96)
 
 
 @pytest.mark.parametrize(("name", "decoder"), VARIANTS)
 def test_torchscript_equals_eager(name: str, decoder: str) -> None:
     network = segmentation_network(name, 1, 4, decoder).eval()
-    x = torch.randn(2, 1, 32, 48, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(2, 1, 32, 64, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(torch.jit.script(network)(x), network(x), atol=1e-5, rtol=1e-5)
 
 
@@ -50,13 +52,13 @@ def test_every_weight_receives_a_gradient(name: str, decoder: str) -> None:
 @pytest.mark.parametrize(("name", "decoder"), VARIANTS)
 def test_folding_batch_norm_changes_nothing_but_the_count_of_layers(name: str, decoder: str) -> None:
     network = segmentation_network(name, 1, 4, decoder)
-    x = torch.randn(4, 1, 32, 48, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(4, 1, 32, 64, generator=torch.Generator().manual_seed(0))
     for _ in range(3):
         network(x)  # gives the running mean and variance values of their own
     folded = fold_batch_norm(network)
     torch.testing.assert_close(folded(x), network(x), atol=1e-4, rtol=1e-4)
     norms = [sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in net.modules()) for net in (network, folded)]
-    assert norms == ([28, 9] if name == "drsegunet" else [0, 0])
+    assert norms == NORMS.get(name, [0, 0])
 
 
 def test_receptive_field_covers_the_image() -> None:
@@ -70,7 +72,7 @@ def test_receptive_field_covers_the_image() -> None:
 
 
 def test_unknown_options_are_refused_with_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"Unknown network 'vnet'.*drsegunet, unet"):
+    with pytest.raises(ValueError, match=r"Unknown network 'vnet'.*drsegunet, unet, fcn8s"):
         segmentation_network("vnet", 1, 4)
     with pytest.raises(ValueError, match=r"Unknown decoder 'bilinear'.*'transposed 2x2' or 'upsample'"):
         segmentation_network("unet", 1, 4, "bilinear")
