@@ -71,14 +71,14 @@ def accuracy(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def merged(matrix: torch.Tensor, groups: Sequence[int]) -> torch.Tensor:
-    """Confusion matrix after merging classes.
+    """Confusion matrices after merging classes.
 
     Args:
-        matrix: (classes, classes).
+        matrix: (..., classes, classes).
         groups: for each class, the index of the class that it becomes part of.
 
     Returns:
-        (merged classes, merged classes).
+        (..., merged classes, merged classes).
     """
     onto = torch.nn.functional.one_hot(torch.as_tensor(groups), max(groups) + 1).to(matrix)  # (classes, merged)
     return onto.T @ matrix @ onto
@@ -90,17 +90,6 @@ class Details(MetricsLambda):
     def completed(self, engine: Engine, name: str) -> None:
         """Keep the value, on the CPU."""
         engine.state.metric_details[name] = self.compute().cpu()  # type: ignore[attr-defined]
-
-
-class Counts(Details):
-    """The confusion matrix itself, (classes, classes).
-
-    Args:
-        matrix: from ``confusion``.
-    """
-
-    def __init__(self, matrix: ConfusionMatrix) -> None:
-        super().__init__(lambda counts: counts, matrix)
 
 
 class ClassScore(Details):

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 
 from .files import complete_file
+from .statistics import Estimate
+
+BOUNDS = ("_low", "_high")  # endings of the columns that hold the 95 % interval of the column before them
 
 
 def column_means(values: np.ndarray) -> list[float]:
@@ -25,12 +28,18 @@ def cell_text(value: Any, form: str = ".4f", missing: str = "") -> str:
         form: format of numbers that are not whole, such as ``.4f``; empty for all their digits.
         missing: text for a missing number.
 
+    Returns:
+        The text; an estimate has its interval in brackets, with three decimals.
+
     Example:
         >>> cell_text(0.51234), cell_text(3), cell_text(float("nan"), missing="-")
         ('0.5123', '3', '-')
     """
     if value is None:
         return missing
+    if isinstance(value, Estimate):
+        known = not np.isnan(value.low)
+        return cell_text(value.value, form, missing) + (f" [{value.low:.3f}, {value.high:.3f}]" if known else "")
     if isinstance(value, (float, np.floating)):
         return missing if np.isnan(value) else format(float(value), form)
     return str(value)
@@ -42,19 +51,45 @@ def write_csv(path: Path, heading: Sequence[str], rows: Iterable[Sequence[Any]],
     Args:
         path: the file.
         heading: names of the columns.
-        rows: cells in the order of the columns, formatted by ``cell_text``; missing numbers are blank.
+        rows: cells in the order of the columns, formatted by ``cell_text``; missing numbers are blank. A column of
+            estimates becomes three: the score, and its interval's bounds in ``<column>_low`` and ``<column>_high``.
         form: see ``cell_text``.
     """
+    rows = [list(row) for row in rows]
+    estimated = {number for row in rows for number, cell in enumerate(row) if isinstance(cell, Estimate)}
+    endings = [("", *BOUNDS) if number in estimated else ("",) for number in range(len(heading))]
     with complete_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(heading)
-        table.writerows([cell_text(cell, form) for cell in row] for row in rows)
+        table.writerow([name + ending for name, each in zip(heading, endings, strict=True) for ending in each])
+        for row in rows:
+            cells = [
+                part
+                for cell, each in zip(row, endings, strict=True)
+                for part in (cell[:3] if isinstance(cell, Estimate) else (cell, *[None] * (len(each) - 1)))
+            ]
+            table.writerow([cell_text(cell, form) for cell in cells])
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Rows of a table by the names of its columns."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def with_intervals(row: Mapping[str, str]) -> dict[str, str]:
+    """A row of ``read_csv`` in which each score has its bounds in its own cell.
+
+    Example:
+        >>> with_intervals({"class": "lung", "dice": "0.9000", "dice_low": "0.8512", "dice_high": "0.9431"})
+        {'class': 'lung', 'dice': '0.9000 [0.851, 0.943]'}
+    """
+    bounds = {name + ending for name in row for ending in BOUNDS if all(name + each in row for each in BOUNDS)}
+    shown = {}
+    for name, value in row.items():
+        if name not in bounds:
+            ends = [f"{float(row[name + each]):.3f}" for each in BOUNDS if value and row.get(name + each)]
+            shown[name] = f"{value} [{', '.join(ends)}]" if ends else value
+    return shown
 
 
 class GrowingTable:
@@ -106,6 +141,6 @@ def aligned(heading: Sequence[str], rows: Iterable[Sequence[Any]], form: str = "
     )
 
 
-def print_table(text: str, folder: Path, *files: str) -> None:
-    """Print a table from ``aligned``, and below it the names of the files that hold it."""
-    print(f"\n{text}\n\nWritten: {folder}/{', '.join(files)}")
+def print_table(text: str, folder: Path, *files: str, note: str = "") -> None:
+    """Print a table from ``aligned``, a note, and the names of the files that hold it."""
+    print("\n".join(["", text, *([note] if note else []), "", f"Written: {folder}/{', '.join(files)}"]))

@@ -7,7 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.tables import GrowingTable, aligned, cell_text, column_means, print_table, read_csv, write_csv
+from common.statistics import Estimate
+from common.tables import (
+    GrowingTable,
+    aligned,
+    cell_text,
+    column_means,
+    print_table,
+    read_csv,
+    with_intervals,
+    write_csv,
+)
 
 NAN = float("nan")
 
@@ -68,3 +78,22 @@ def test_columns_are_aligned_and_the_files_are_named(tmp_path: Path, capsys: pyt
 
 def test_a_mean_leaves_out_what_is_missing() -> None:
     assert column_means(np.array([[1.0, NAN], [0.5, NAN]])) == [0.75, pytest.approx(NAN, nan_ok=True)]
+
+
+def test_an_estimate_is_three_columns_in_a_file_and_one_cell_on_a_page(tmp_path: Path) -> None:
+    rows = [["lung", Estimate(0.91234, 0.85, 0.94), 3], ["lesion", Estimate(0.5), 1], ["none", None, 0]]
+    write_csv(tmp_path / "scores.csv", ["class", "dice", "slices"], rows)
+    assert (tmp_path / "scores.csv").read_text().splitlines() == [
+        "class,dice,dice_low,dice_high,slices",
+        "lung,0.9123,0.8500,0.9400,3",
+        "lesion,0.5000,,,1",
+        "none,,,,0",
+    ]
+    shown = [with_intervals(row) for row in read_csv(tmp_path / "scores.csv")]
+    assert [row["dice"] for row in shown] == ["0.9123 [0.850, 0.940]", "0.5000", ""]
+    assert list(shown[0]) == ["class", "dice", "slices"]
+    assert aligned(["class", "Dice", "slices"], rows).splitlines()[1:] == [
+        "lung     0.9123 [0.850, 0.940]        3",
+        "lesion                  0.5000        1",
+        "none                         -        0",
+    ]

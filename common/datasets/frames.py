@@ -8,14 +8,15 @@ from typing import Any
 from monai.utils import convert_to_tensor
 
 from ..readers.ultrasound.frames import frames
-from .planes import Case, PlaneDataset
+from .planes import Case, PlaneDataset, named
 
 
 class FrameDataset(PlaneDataset):
     """Frames of ultrasound clips and images; augmented copies of a case share its tensors.
 
     The transform is applied to one frame: ``image`` is uint8 (rows, columns) and becomes (1, H, W) of one size. Items
-    are dicts with ``keys``, ``case``, ``frame``, and those ``fields`` that the case has.
+    are dicts with ``keys``, ``case``, ``patient`` (empty if not named), ``frame``, and those ``fields`` that the case
+    has.
 
     Args:
         data, transform, augmentation, keys, when_empty, may_be_empty, cast: see ``PlaneDataset``.
@@ -45,5 +46,4 @@ class FrameDataset(PlaneDataset):
             tensors = {key: convert_to_tensor(item[key], track_meta=False) for key in self.keys}
             for case in cases:
                 extra = {field: case[field] for field in self.fields if field in case}
-                name = case.get("case", str(case["image"]))
-                yield {**tensors, **extra, "case": name, "frame": frame.index}
+                yield {**tensors, **extra, **named(case), "frame": frame.index}

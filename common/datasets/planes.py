@@ -18,6 +18,11 @@ Case = Mapping[str, Any]
 FILES_AT_ONCE = 4  # a CT of 512 x 512 x 300 needs 2 GiB while it is read
 
 
+def named(case: Case) -> dict[str, str]:
+    """The names that an item keeps of its case; an item without patient has an empty one, which batches can hold."""
+    return {"case": str(case.get("case", case["image"])), "patient": str(case.get("patient") or "")}
+
+
 class PlaneDataset(Dataset):
     """Slices or frames, kept in memory after one pass of the deterministic transform.
 

@@ -7,14 +7,15 @@ from typing import Any
 
 from monai.utils import convert_to_tensor
 
-from .planes import Case, PlaneDataset
+from .planes import Case, PlaneDataset, named
 
 
 class SliceDataset(PlaneDataset):
     """Axial slices of volumes and images; a case without ``slice`` gives all its slices.
 
     The transform reads a whole volume: it turns ``keys`` into tensors (1, X, Y, Z), all of one shape, in LPS order.
-    Items are dicts with ``keys`` as (1, X, Y), ``case``, ``slice``, and those ``fields`` that the case has.
+    Items are dicts with ``keys`` as (1, X, Y), ``case``, ``patient`` (empty if not named), ``slice``, and those
+    ``fields`` that the case has.
 
     Args:
         data, transform, augmentation, keys, when_empty, may_be_empty, cast: see ``PlaneDataset``.
@@ -46,4 +47,4 @@ class SliceDataset(PlaneDataset):
                 tensors = {
                     key: convert_to_tensor(volume[key], track_meta=False)[..., index].contiguous() for key in self.keys
                 }
-                yield {**extra, **tensors, "case": case.get("case", str(case["image"])), "slice": index}
+                yield {**extra, **tensors, **named(case), "slice": index}

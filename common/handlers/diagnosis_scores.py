@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from ignite.engine import Engine
 
-from ..metrics import accuracy, per_class
 from ..report.confusion import draw_confusion
 from ..run.distributed import gathered
+from ..statistics import ScoreSums, interval_over
 from ..tables import aligned, print_table, write_csv
-from .score_table import ScoreTable
+from .score_table import ScoreTable, sums_over
 from .slice_table import decollated
 
 PER_CLASS = ("precision", "recall", "f1")
@@ -22,9 +22,10 @@ SCORES = (*PER_CLASS, "accuracy")
 
 
 class Diagnosed(NamedTuple):
-    """A frame or a clip: its case, its number (of a clip the number of frames), true diagnosis and probabilities."""
+    """A frame or a clip: case, patient, number (of a clip the number of frames), true diagnosis and probabilities."""
 
     case: str
+    patient: str
     number: int
     truth: int
     probabilities: np.ndarray
@@ -39,8 +40,9 @@ class DiagnosisScores(ScoreTable):
     """Accuracy, precision, recall and F1 per frame and per clip: ``scores.csv``, printed too, and ``confusion.png``.
 
     A clip's diagnosis is the one with the highest probability averaged over its frames. ``frames.csv`` and
-    ``clips.csv`` hold the predictions themselves. The evaluator's output holds probabilities ``pred`` (diagnoses,) and
-    the index ``label``.
+    ``clips.csv`` hold the predictions themselves. Each score has its 95 % interval; ``scores.npz`` holds the sums
+    behind it. A diagnosis that no frame has, has no score. The evaluator's output holds probabilities ``pred``
+    (diagnoses,) and the index ``label``.
 
     Args:
         output_dir: folder of the files.
@@ -62,8 +64,8 @@ class DiagnosisScores(ScoreTable):
         output: Any = engine.state.output
         for sample, source in zip(output, decollated(engine), strict=True):
             probabilities = torch.as_tensor(sample["pred"]).double().cpu().numpy()
-            frame = Diagnosed(str(source["case"]), int(source["frame"]), int(sample["label"]), probabilities)
-            self.frames.append(frame)
+            names = (str(source["case"]), str(source.get("patient", "")))
+            self.frames.append(Diagnosed(*names, int(source["frame"]), int(sample["label"]), probabilities))
 
     def gather(self) -> None:
         """Add the frames of the other processes."""
@@ -75,8 +77,10 @@ class DiagnosisScores(ScoreTable):
         for frame in self.frames:
             cases.setdefault(frame.case, []).append(frame)
         return [
-            Diagnosed(case, len(frames), frames[0].truth, np.mean([each.probabilities for each in frames], axis=0))
-            for case, frames in cases.items()
+            frames[0]._replace(
+                number=len(frames), probabilities=np.mean([each.probabilities for each in frames], axis=0)
+            )
+            for frames in cases.values()
         ]
 
     def matrix(self, diagnosed: Sequence[Diagnosed]) -> torch.Tensor:
@@ -86,38 +90,82 @@ class DiagnosisScores(ScoreTable):
             counts[each.truth, each.prediction] += 1
         return counts
 
-    def scores(self, matrix: torch.Tensor) -> list[list[Any]]:
-        """One row per class and one of means: name, then ``SCORES``; accuracy is known for all classes together."""
-        values = torch.stack([per_class(matrix, score) for score in PER_CLASS], dim=1)  # (classes, scores)
-        rows = [[name, *scores, None] for name, scores in zip(self.classes, values.tolist(), strict=True)]
-        return [*rows, ["mean", *values.nanmean(0).tolist(), float(accuracy(matrix))]]
+    def add_scores(self, sums: ScoreSums, diagnosed: Sequence[Diagnosed]) -> None:
+        """Add the rows of each diagnosis and of their mean; accuracy is known for all diagnoses together.
+
+        Args:
+            sums: empty, of the frames or clips in their order.
+            diagnosed: frames or clips.
+        """
+        one_hot = np.eye(len(self.classes))
+        truth = one_hot[[each.truth for each in diagnosed]]  # (N, classes)
+        predicted = one_hot[[each.prediction for each in diagnosed]]
+        hit, known = truth * predicted, np.asarray(truth.any(0))
+        tiny = 1e-9 * truth  # the precision of a diagnosis that is never predicted is 0
+        belows = {"precision": (predicted + tiny), "recall": truth, "f1": (truth + predicted) / 2}
+        for score, below in belows.items():
+            for index, name in enumerate(self.classes):
+                sums.add(name, score, hit[:, index], below[:, index] * known[index])
+            sums.add("mean", score, hit, below * known)
+        sums.add("mean", "accuracy", hit.sum(1), np.ones(len(hit)))
 
     def write(self, engine: Engine) -> None:
         """Write the tables and the figure, print the scores."""
-        clips = self.clips()
-        matrices = {"frame": self.matrix(self.frames), "clip": self.matrix(clips)}
-        scores = {unit: self.scores(matrix) for unit, matrix in matrices.items()}
-        write_csv(
-            self.output_dir / "scores.csv",
-            ["class", *(f"{unit}_{score}" for unit in scores for score in SCORES)],
-            ([*frame, *clip[1:]] for frame, clip in zip(scores["frame"], scores["clip"], strict=True)),
-        )
-        self.write_predictions("frames.csv", "frame", self.frames)
-        self.write_predictions("clips.csv", "frames", clips)
+        units = {"frame": self.frames, "clip": self.clips()}
+        counts = {unit: self.matrix(diagnosed) for unit, diagnosed in units.items()}
+        tables: dict[str, list[list[Any]]] = {}
+        whole = sums_over(*self.owners(self.frames), single="clips", several="clips")
+        for unit, diagnosed in units.items():
+            sums = sums_over(*self.owners(diagnosed), single="clips", several="clips")
+            self.add_scores(sums, diagnosed)
+            whole.cells |= {(row, f"{unit}_{score}"): cell for (row, score), cell in sums.cells.items()}
+            found = sums.estimates()
+            numbers = dict(zip(self.classes, counts[unit].sum(1).tolist(), strict=True))
+            tables[unit] = []
+            for name in (*self.classes, "mean"):
+                cells = [found.get((name, score)) for score in SCORES]
+                over = interval_over([cell for cell in cells if cell is not None], sums.word)
+                tables[unit].append([name, *cells, numbers.get(name, len(diagnosed)), over])
+        whole.save(self.output_dir / "scores.npz")
+        columns = [f"{unit}_{name}" for unit in tables for name in (*SCORES, "count")]
+        rows = [[*frame[:-1], *clip[1:]] for frame, clip in zip(*tables.values(), strict=True)]
+        write_csv(self.output_dir / "scores.csv", ["class", *columns, "interval_over"], rows)
+        self.write_predictions("frames.csv", "frame", units["frame"])
+        self.write_predictions("clips.csv", "frames", units["clip"])
         draw_confusion(
             self.output_dir / "confusion.png",
-            {f"{len(self.frames)} frames": matrices["frame"].numpy(), f"{len(clips)} clips": matrices["clip"].numpy()},
+            {f"{len(units[unit])} {unit}s": matrix.numpy() for unit, matrix in counts.items()},
             self.classes,
         )
         if self.printed:
-            text = "\n".join(aligned([f"per {unit}", *SCORES], rows) for unit, rows in scores.items())
+            text = "\n".join(
+                aligned([f"per {unit}", *SCORES, f"{unit}s", "interval over"], table) for unit, table in tables.items()
+            )
             print_table(text, self.output_dir, "scores.csv", "frames.csv", "clips.csv", "confusion.png")
+
+    def owners(self, diagnosed: Sequence[Diagnosed]) -> tuple[list[str], list[str]]:
+        """Cases and patients of frames or clips."""
+        return [each.case for each in diagnosed], [each.patient for each in diagnosed]
 
     def write_predictions(self, name: str, number: str, diagnosed: Sequence[Diagnosed]) -> None:
         """Write one row per frame or clip; ``number`` is the name of that column."""
         rows = (
-            [each.case, each.number, self.classes[each.truth], self.classes[each.prediction], *each.probabilities]
+            [
+                each.case,
+                each.patient,
+                each.number,
+                self.classes[each.truth],
+                self.classes[each.prediction],
+                *each.probabilities,
+            ]
             for each in diagnosed
         )
-        columns = ["case", number, "truth", "prediction", *(f"probability_{diagnosis}" for diagnosis in self.classes)]
+        columns = [
+            "case",
+            "patient",
+            number,
+            "truth",
+            "prediction",
+            *(f"probability_{diagnosis}" for diagnosis in self.classes),
+        ]
         write_csv(self.output_dir / name, columns, rows)

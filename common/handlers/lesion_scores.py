@@ -10,6 +10,7 @@ import torch
 from ignite.engine import Engine
 from monai.metrics import compute_dice
 
+from ..statistics import ONE_OR_ZERO, interval_over
 from ..tables import aligned, print_table, write_csv
 from .slice_table import SliceTable
 
@@ -50,7 +51,8 @@ class LesionScores(SliceTable):
     """Dice of each kind of lesion and of infection, mean over all slices: ``lesion_scores.csv``, which is printed too.
 
     Unlike ``scores.csv``, this counts slices whose ground truth lacks the class: they score 1 if none is predicted
-    either, else 0. Fan et al., *Inf-Net*, 2020, compare networks by this mean.
+    either, else 0. Fan et al., *Inf-Net*, 2020, compare networks by this mean. The table says so in the column
+    ``absent_scores``.
 
     Args:
         output_dir: folder of the file.
@@ -78,14 +80,23 @@ class LesionScores(SliceTable):
         super().remember(engine)
         output: Any = engine.state.output
         masks = [torch.stack([sample[key][self.channels] for sample in output]) for key in ("pred", "label")]
-        self.values.append(lesion_dice(*masks).cpu())
+        truth = torch.cat([masks[1], masks[1].amax(1, keepdim=True)], dim=1)
+        self.values.append(torch.stack([lesion_dice(*masks), truth.amax((2, 3))], -1).cpu())  # (B, lesions + 1, 2)
 
     def write(self, engine: Engine) -> None:
         """Write the table and print it."""
-        dice = torch.cat(self.values)
-        means = dice.mean(0).tolist()
+        dice, present = torch.cat(self.values).double().unbind(-1)  # each (slices, lesions + 1)
+        names, sums = [*self.lesions, INFECTION], self.sums()
+        for index, name in enumerate(names):
+            sums.add(name, "dice", dice[:, index])
+        sums.save(self.output_dir / "lesion_scores.npz")
+        found = sums.estimates()
+        absent, alarms = (present == 0).sum(0).tolist(), ((present == 0) & (dice == 0)).sum(0).tolist()
         rows = [
-            [name, mean, len(dice), self.scored] for name, mean in zip([*self.lesions, INFECTION], means, strict=True)
+            [name, score, len(dice), *counts, ONE_OR_ZERO, interval_over([score], sums.word), self.scored]
+            for name, score, *counts in zip(names, (found[name, "dice"] for name in names), absent, alarms, strict=True)
         ]
-        write_csv(self.output_dir / "lesion_scores.csv", ["class", "dice", "slices", "set"], rows, form=".6f")
-        print_table(aligned(["mean over all", "Dice", "slices", "set"], rows), self.output_dir, "lesion_scores.csv")
+        columns = ["class", "dice", "slices", "absent", "false_alarms", "absent_scores", "interval_over", "set"]
+        write_csv(self.output_dir / "lesion_scores.csv", columns, rows, form=".6f")
+        heading = ["mean over all", "Dice", *(column.replace("_", " ") for column in columns[2:])]
+        print_table(aligned(heading, rows), self.output_dir, "lesion_scores.csv")

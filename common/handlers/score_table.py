@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ignite.engine import Engine, Events
 
 from ..run.distributed import is_main
+from ..statistics import ScoreSums
 
 
 class ScoreTable:
@@ -48,3 +50,19 @@ class ScoreTable:
     def write(self, engine: Engine) -> None:
         """Write the tables."""
         raise NotImplementedError
+
+
+def sums_over(
+    cases: Sequence[str], patients: Sequence[str], single: str = "slices", several: str = "volumes"
+) -> ScoreSums:
+    """An empty table whose intervals are over patients; where one is not named, over the cases.
+
+    Args:
+        cases: the case of each slice.
+        patients: its patient; empty if it is not named.
+        single: word for cases if each has one slice.
+        several: word for cases that have more.
+    """
+    if all(patients):
+        return ScoreSums(patients, "patients")
+    return ScoreSums(cases, several if len(set(cases)) < len(cases) else single)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine
 
+from ..statistics import ABSENT, LEFT_OUT, ONE_OR_ZERO, interval_over
 from ..tables import aligned, print_table, write_csv
 from .slice_table import SliceTable
 
@@ -41,19 +42,39 @@ def slice_scores(counts: np.ndarray) -> np.ndarray:
     return np.stack([(hit + quiet) / np.maximum(hit + extra + quiet + missed, 1), *ratios], axis=-1)
 
 
+def pooled_parts(counts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The parts of ``SCORES`` of the pixels of all slices, as ``ScoreSums.add`` takes them: 2 x (N,) for each.
+
+    Args:
+        counts: (N, 4), see ``slice_scores``. If the ground truth of all slices lacks infection, the last three have no
+            score.
+    """
+    hit, extra, quiet, missed = np.moveaxis(np.asarray(counts, float), -1, 0)
+    some = has_infection(counts).any()
+    shares = ((hit, hit + extra), (hit, hit + missed), (2 * hit, 2 * hit + extra + missed))
+    # Precision is 0 if nothing is predicted: a share that is not 0 / 0
+    tiny = 1e-9 * (hit + missed)
+    return [(hit + quiet, hit + extra + quiet + missed), *((above, (below + tiny) * some) for above, below in shares)]
+
+
 def dice(counts: np.ndarray) -> np.ndarray:
-    """Dice, which is F1, from counts of pixels (..., 4), with the rules of ``slice_scores`` for empty masks.
+    """Dice, which is F1, from counts of pixels (..., 4); NaN where the ground truth lacks the class.
 
     Example:
         >>> dice(np.array([[3, 1, 10, 3], [0, 0, 9, 0], [0, 2, 9, 0]]))
-        array([0.6, 1. , 0. ])
+        array([0.6, nan, nan])
     """
-    return slice_scores(counts)[..., SCORES.index("f1")]
+    return np.where(has_infection(counts), slice_scores(counts)[..., SCORES.index("f1")], np.nan)
 
 
 def has_infection(counts: np.ndarray) -> np.ndarray:
-    """Whether the ground truth holds infection, bool (N,), for counts (N, 4) as ``slice_scores`` takes them."""
-    return counts[:, 0] + counts[:, 3] > 0
+    """Whether the ground truth holds infection, bool (...), for counts (..., 4) as ``slice_scores`` takes them."""
+    return np.asarray(counts)[..., 0] + np.asarray(counts)[..., 3] > 0
+
+
+def false_alarms(counts: np.ndarray) -> int:
+    """How many have no infection in the ground truth, but in the prediction, for counts (N, 4)."""
+    return int((~has_infection(counts) & (counts[:, 1] > 0)).sum())
 
 
 class CountTable(SliceTable):
@@ -75,19 +96,18 @@ class CountTable(SliceTable):
 
     def write_slices(self, names: Sequence[str], scores: np.ndarray, pixels: np.ndarray) -> None:
         """Write ``scores_per_slice.csv``: scores (slices, names) and pixels (slices, 4)."""
-        rows = zip(self.names, scores, pixels, strict=True)
-        write_csv(
-            self.output_dir / "scores_per_slice.csv",
-            ["case", "slice", *names, "true_positive", "false_positive", "true_negative", "false_negative"],
-            ([*name, *values, *map(int, numbers)] for name, values, numbers in rows),
-            form=".6f",
-        )
+        cells = ([*values, *map(int, numbers)] for values, numbers in zip(scores, pixels, strict=True))
+        columns = [*names, "true_positive", "false_positive", "true_negative", "false_negative"]
+        rows = self.named_rows(cells)
+        write_csv(self.output_dir / "scores_per_slice.csv", ["case", "patient", "slice", *columns], rows, form=".6f")
 
 
 class SliceScores(CountTable):
     """Scores averaged over slices, and of all pixels pooled: ``scores.csv``, printed too, ``scores_per_slice.csv``.
 
-    See ``slice_scores`` for the slices without infection, and ``CountTable`` for the arguments.
+    Each score has its 95 % interval; ``scores.npz`` holds the sums behind it. In the first row, slices without
+    infection score 1 or 0 (see ``slice_scores``), as the paper's mean over slices needs; the second row and the table
+    per slice leave them out. See ``CountTable`` for the arguments.
     """
 
     def write(self, engine: Engine) -> None:
@@ -95,11 +115,24 @@ class SliceScores(CountTable):
         counts = self.pixels(engine)
         scores = slice_scores(counts)
         infected = has_infection(counts)
-        chosen = {ROWS[0]: scores, ROWS[1]: scores[infected], ROWS[2]: slice_scores(counts.sum(0, keepdims=True))}
-        means = {name: values.mean(0) if len(values) else np.full(4, np.nan) for name, values in chosen.items()}
-        slices = (len(scores), int(infected.sum()), len(scores))
-        rows = [[name, *values, number] for (name, values), number in zip(means.items(), slices, strict=True)]
-        write_csv(self.output_dir / "scores.csv", ["row", *SCORES, "slices"], rows, form=".6f")
-        self.write_slices(SCORES, scores, counts)
-        text = aligned(["", *SCORES, "slices"], rows)
-        print_table(text, self.output_dir, "scores.csv", "scores_per_slice.csv")
+        known = np.where(infected[:, None], scores, np.nan)
+        sums, pooled = self.sums(), pooled_parts(counts)
+        for index, name in enumerate(SCORES):
+            sums.add(ROWS[0], name, scores[:, index])
+            sums.add(ROWS[1], name, known[:, index])
+            sums.add(ROWS[2], name, *pooled[index])
+        sums.save(self.output_dir / "scores.npz")
+        found = sums.estimates()
+        absent = [int((~infected).sum()), false_alarms(counts)]
+        rows = []
+        for row, number, rule in zip(
+            ROWS, (len(scores), int(infected.sum()), len(scores)), (ONE_OR_ZERO, LEFT_OUT, ""), strict=True
+        ):
+            estimates = [found[row, name] for name in SCORES]
+            touched = [*absent, rule] if rule else [None, None, rule]
+            rows.append([row, *estimates, number, *touched, interval_over(estimates, sums.word)])
+        columns = [*SCORES, "slices", "absent", "false_alarms", "absent_scores", "interval_over"]
+        write_csv(self.output_dir / "scores.csv", ["row", *columns], rows, form=".6f")
+        self.write_slices(SCORES, known, counts)
+        text = aligned(["", *(column.replace("_", " ") for column in columns)], rows)
+        print_table(text, self.output_dir, "scores.csv", "scores_per_slice.csv", note=ABSENT)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine
 
 from ..run.distributed import gathered
-from .score_table import ScoreTable
+from ..statistics import ScoreSums
+from .score_table import ScoreTable, sums_over
 
 
 class SliceTable(ScoreTable):
@@ -21,20 +23,35 @@ class SliceTable(ScoreTable):
     def __init__(self, output_dir: str | Path) -> None:
         super().__init__(output_dir)
         self.names: list[tuple[str, int]] = []
+        self.patients: list[str] = []  # empty where none is named
         self.values: list[Any] = []
 
     def clear(self) -> None:
         """Forget the slices of an earlier evaluation."""
-        self.names, self.values = [], []
+        self.names, self.patients, self.values = [], [], []
 
     def remember(self, engine: Engine) -> None:
-        """Keep case and number of each slice."""
+        """Keep case, number and patient of each slice."""
         self.names += [(str(sample["case"]), int(sample["slice"])) for sample in decollated(engine)]
+        self.patients += [str(sample.get("patient", "")) for sample in decollated(engine)]
 
     def gather(self) -> None:
         """Add the slices of the other processes."""
         self.names = gathered(self.names)  # in the order of MONAI's metric details
+        self.patients = gathered(self.patients)
         self.values = gathered(self.values)
+
+    def sums(self) -> ScoreSums:
+        """An empty table of scores, whose intervals are over patients, or over volumes or slices if not all are named.
+
+        Its values are given by slice, in the order of ``names``.
+        """
+        return sums_over([case for case, _ in self.names], self.patients)
+
+    def named_rows(self, values: Iterable[Iterable[Any]]) -> list[list[Any]]:
+        """Rows with case, patient and number of each slice before its values."""
+        rows = zip(self.names, self.patients, values, strict=True)
+        return [[case, patient, number, *each] for (case, number), patient, each in rows]
 
 
 def decollated(engine: Engine) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from monai.transforms import Activationsd, AsDiscreted, Compose
 from sklearn.metrics import f1_score, jaccard_score
 
 from common.handlers.class_scores import ClassScores
+from common.statistics import mean_interval
 
 CLASSES = ["ground-glass", "consolidation", "lung", "background"]
 
@@ -27,12 +29,15 @@ class Predicted(torch.nn.Module):
         return 20.0 * torch.nn.functional.one_hot(x[:, 0].long(), 4).movedim(-1, 1).float()
 
 
-def scores(predicted: np.ndarray, truth: np.ndarray, folder: Path) -> dict[str, dict[str, str]]:
+def scores(
+    predicted: np.ndarray, truth: np.ndarray, folder: Path, patients: Sequence[str] = ()
+) -> dict[str, dict[str, str]]:
     """Evaluate as evaluate.yaml does; class maps (N, H, W)."""
     data = [
         {"image": torch.tensor(a)[None].float(), "label": torch.tensor(b)[None], "case": str(index), "slice": index}
         for index, (a, b) in enumerate(zip(predicted, truth, strict=True))
     ]
+    data = [{**case, "patient": patient} for case, patient in zip(data, patients or [""] * len(data), strict=True)]
     pair = from_engine(["pred", "label"])
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
@@ -73,6 +78,17 @@ def test_dice_and_iou_are_means_over_slices(tmp_path: Path, rng: np.random.Gener
         assert [float(found[name][score]) for name in CLASSES] == pytest.approx(expected, abs=1e-4)
 
 
+def test_intervals_are_over_patients_with_all_of_their_slices(tmp_path: Path, rng: np.random.Generator) -> None:
+    predicted, truth = rng.integers(0, 4, (2, 14, 8, 8))
+    patients = [f"p{index // 2}" for index in range(14)]
+    found = scores(predicted, truth, tmp_path, patients)
+    values = [f1_score(b.ravel(), a.ravel(), average=None) for a, b in zip(predicted, truth, strict=True)]
+    expected = mean_interval(np.array(values)[:, 0], patients)
+    row = found["ground-glass"]
+    assert [float(row[f"dice_{bound}"]) for bound in ("low", "high")] == pytest.approx(expected[1:3], abs=1e-4)
+    assert row["interval_over"] == "7 patients" and (tmp_path / "scores.npz").is_file()
+
+
 def test_slices_without_a_class_count_in_f1_but_not_in_dice(tmp_path: Path) -> None:
     truth = np.full((2, 2, 2), 3)
     predicted = truth.copy()
@@ -81,12 +97,12 @@ def test_slices_without_a_class_count_in_f1_but_not_in_dice(tmp_path: Path) -> N
     found = scores(predicted, truth, tmp_path)
     assert found["ground-glass"] == {
         "class": "ground-glass",
-        "dice": "1.0000",
-        "iou": "1.0000",
-        "f1": "0.6667",
-        "slices": "1",
-        "set": "",
+        **{"dice": "1.0000", "iou": "1.0000", "f1": "0.6667"},
+        **{f"{score}_{bound}": "" for score in ("dice", "iou", "f1") for bound in ("low", "high")},
+        **{"slices": "1", "absent": "1", "false_alarms": "1", "set": ""},
+        "interval_over": "none: 1 slices, 5 needed",
     }
+    assert [found["consolidation"][name] for name in ("slices", "absent", "false_alarms")] == ["0", "2", "0"]
     assert (found["consolidation"]["dice"], found["consolidation"]["f1"]) == ("", ""), "no slice's truth holds it"
     # Ground-glass 2 * 2 / (4 + 2), background 2 * 4 / (4 + 6); consolidation and lung have no score.
     assert float(found["mean"]["f1"]) == pytest.approx((4 / 6 + 8 / 10) / 2, abs=1e-4)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from csv_rows import rows
 from ignite.engine import Engine
 
 from common.handlers.lesion_scores import LesionScores, lesion_dice
@@ -13,9 +14,9 @@ from common.handlers.lesion_scores import LesionScores, lesion_dice
 CLASSES = ("ground-glass", "consolidation", "lung", "background")
 
 
-def one_hot(rows: list[list[int]]) -> torch.Tensor:
+def one_hot(plane: list[list[int]]) -> torch.Tensor:
     """Classes (H, W) to (classes, H, W)."""
-    return torch.nn.functional.one_hot(torch.tensor(rows), len(CLASSES)).movedim(-1, 0).float()
+    return torch.nn.functional.one_hot(torch.tensor(plane), len(CLASSES)).movedim(-1, 0).float()
 
 
 TRUTH = one_hot([[0, 0, 0], [1, 3, 3]])
@@ -36,9 +37,12 @@ def test_the_table_averages_over_all_slices_of_one_evaluation(tmp_path: Path) ->
     LesionScores(tmp_path, CLASSES, scored="test").attach(engine)
     for _ in range(2):  # what an earlier evaluation left is forgotten
         engine.run(batches)
-    lines = (tmp_path / "lesion_scores.csv").read_text().splitlines()
+    found = rows(tmp_path / "lesion_scores.csv")
     means = ("ground-glass", 5 / 6), ("consolidation", 5 / 6), ("infection", 17 / 18)
-    assert lines == ["class,dice,slices,set", *(f"{name},{mean:.6f},2,test" for name, mean in means)]
+    for row, (name, mean) in zip(found, means, strict=True):
+        assert (row["class"], row["dice"], row["slices"], row["set"]) == (name, f"{mean:.6f}", "2", "test")
+        # The slice without lesion counts as 1, because none is predicted in it
+        assert (row["absent"], row["false_alarms"], row["absent_scores"]) == ("1", "0", "1 or 0")
 
 
 def test_classes_without_lesions_are_refused(tmp_path: Path) -> None:

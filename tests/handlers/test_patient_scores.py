@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from csv_rows import rows
 from ignite.engine import Engine
 
-from common.handlers.patient_scores import FILES, PatientScores, interval
+from common.handlers.patient_scores import FILES, SUMS, PatientScores
 from common.metrics import LesionDice
 
 CLASSES = ("ground-glass", "consolidation", "lung", "background")
@@ -46,39 +45,30 @@ def evaluate(folder: Path, patients: dict[str, str]) -> None:
 def test_pixels_are_pooled_over_a_volume_and_over_a_patient(tmp_path: Path) -> None:
     evaluate(tmp_path, PATIENTS)
     volumes = rows(tmp_path / "scores_per_volume.csv")
-    ground_glass = {"a": 2 * 1 / (2 + 2), "b": 1.0, "c": 1.0}
-    infection = {"a": 2 * 1 / (2 + 3), "b": 1.0, "c": 1.0}
+    ground_glass = {"a": "0.5000", "b": "1.0000", "c": ""}  # 2 * 1 / (2 + 2)
+    infection = {"a": "0.4000", "b": "1.0000", "c": ""}  # 2 * 1 / (2 + 3)
     for row in volumes:
-        assert float(row["dice_ground-glass"]) == ground_glass[row["case"]]
-        assert float(row["dice_infection"]) == infection[row["case"]]
+        assert row["dice_ground-glass"] == ground_glass[row["case"]]
+        assert row["dice_infection"] == infection[row["case"]]
         assert row["patient"] == PATIENTS[row["case"]] and int(row["slices"]) == len(SLICES[row["case"]])
-    assert [row["dice_consolidation"] for row in volumes] == ["0.0000", "1.0000", "1.0000"]
+    assert [row["dice_consolidation"] for row in volumes] == ["0.0000", "", ""]
     first, second = rows(tmp_path / "scores_per_patient.csv")
     assert (first["patient"], first["volumes"], first["slices"]) == ("first", "2", "3")
     assert float(first["dice_ground-glass"]) == pytest.approx(2 * 2 / (3 + 3), abs=1e-4)  # not the mean of 0.5 and 1
-    assert float(second["dice_ground-glass"]) == 1.0
+    assert second["dice_ground-glass"] == "", "no lesion in the ground truth"
     means = {row["class"]: row for row in rows(tmp_path / "patient_scores.csv")}
     assert list(means) == ["ground-glass", "consolidation", "infection"]
-    assert float(means["ground-glass"]["dice"]) == pytest.approx((2 / 3 + 1) / 2, abs=1e-4)
-    # Of two patients, a quarter of the samples draws either one twice
-    bounds = [float(means["ground-glass"][bound]) for bound in ("low", "high")]
-    assert bounds == pytest.approx([2 / 3, 1], abs=1e-4)
-    assert {(row["patients"], row["volumes"], row["set"]) for row in means.values()} == {("2", "3", "test")}
+    assert float(means["ground-glass"]["dice"]) == pytest.approx(2 / 3, abs=1e-4)
+    assert means["ground-glass"]["interval_over"] == "none: 1 patients, 5 needed"
+    counts = ("patients", "absent", "false_alarms", "volumes", "set")
+    assert {tuple(row[name] for name in counts) for row in means.values()} == {("1", "1", "0", "3", "test")}
 
 
 def test_without_patients_no_table_is_left_that_could_be_taken_for_one(tmp_path: Path) -> None:
     evaluate(tmp_path, PATIENTS)
-    assert all((tmp_path / name).exists() for name in FILES)
+    assert all((tmp_path / name).exists() for name in (*FILES, SUMS))
     evaluate(tmp_path, {})
-    assert not any((tmp_path / name).exists() for name in FILES)
-
-
-def test_the_interval_is_that_of_a_plain_bootstrap(rng: np.random.Generator) -> None:
-    values = rng.beta(5, 2, size=12)
-    samples = rng.choice(values, size=(20000, 12)).mean(axis=1)
-    assert interval(values) == pytest.approx(np.percentile(samples, [2.5, 97.5]), abs=0.01)
-    assert interval(values) == interval(values) and np.isnan(interval(values[:1])).all()
-    assert interval(np.ones(4)) == (1, 1)
+    assert not any((tmp_path / name).exists() for name in (*FILES, SUMS))
 
 
 def lesion_dice(pairs: list[tuple[list[list[int]], list[list[int]]]]) -> float:

@@ -20,15 +20,12 @@ from common.handlers.pixel_scores import PixelScores
 def pixel_scores(predicted: np.ndarray, truth: np.ndarray, names: list[str], folder: Path) -> dict[str, dict[str, str]]:
     """Class maps (N, H, W) through the handler."""
     size = len(names)
-    matrix = torch.zeros(size, size, dtype=torch.long)
-    np.add.at(matrix.numpy(), (truth.ravel(), predicted.ravel()), 1)
     onehot = [
         torch.nn.functional.one_hot(torch.from_numpy(each), size).movedim(-1, 1).float() for each in (predicted, truth)
     ]
     output = [{"pred": a, "label": b} for a, b in zip(*onehot, strict=True)]
     batch = [{"case": f"image {index}"} for index in range(len(predicted))]
-    details = {"val_confusion": matrix}
-    engine: Any = SimpleNamespace(state=SimpleNamespace(output=output, batch=batch, metric_details=details))
+    engine: Any = SimpleNamespace(state=SimpleNamespace(output=output, batch=batch))
     handler = PixelScores(folder, names, SPARSE, MERGE)
     handler.remember(engine)
     handler.write(engine)
@@ -64,3 +61,5 @@ def test_sparse_predictions_have_no_dense_score_and_an_absent_class_none(tmp_pat
     assert [found[name]["iou_sparse"] for name in SPARSE] == ["0.5000", "", "0.5000", "1.0000"]
     assert float(found["mean"]["iou_sparse"]) == pytest.approx(2 / 3, abs=1e-4)
     assert all(row["iou_dense"] == "" for row in found.values())
+    touched = {name: (found[name]["absent"], found[name]["false_alarms"]) for name in SPARSE}
+    assert touched == {name: ("1", "0") if name == "B-line" else ("0", "0") for name in SPARSE}

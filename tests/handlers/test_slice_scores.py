@@ -77,6 +77,9 @@ def test_an_evaluation_writes_means_and_pooled_values(rng: np.random.Generator, 
         written = [float(rows[name][score]) for score in ("accuracy", "precision", "recall", "f1")]
         np.testing.assert_allclose(written, values, atol=1e-6, err_msg=name)
     assert [int(rows[name]["slices"]) for name in rows] == [5, 3, 5]
+    # Two slices without infection: noise is predicted in the first only
+    touched = [[rows[name][key] for key in ("absent", "false_alarms", "absent_scores")] for name in rows]
+    assert touched == [["2", "1", "1 or 0"], ["2", "1", "left out"], ["", "", ""]]
     assert isinstance(evaluator, Engine)
     np.testing.assert_allclose(evaluator.state.metrics["val_f1"], pooled[3], atol=1e-6)
     with (tmp_path / "scores_per_slice.csv").open() as file:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...tables import read_csv
+from ...statistics import ABSENT
+from ...tables import read_csv, with_intervals
 from .facts import RunFiles, weights_card
 from .page import Column, Page, Row, Table
 from .unusual import RULE, far_from_others
@@ -49,7 +50,7 @@ def write_scores_page(
     card = weights_card(metadata, weights)
     page = Page(
         title=f"{title}: {card['name']}" if "name" in card else title,
-        lines=[_summary(rows, words), *([card["intended use"]] if "intended use" in card else [])],
+        lines=[_summary(rows, words), *([card["intended use"]] if "intended use" in card else []), *_notes(small)],
         figures=run.written("*.png"),
         tables=[each for each in small if 0 < len(each.rows) <= SMALL],
         columns=columns,
@@ -111,8 +112,8 @@ def write_tables_page(
 
 
 def table(path: Path) -> Table:
-    """A CSV file as a small table."""
-    rows = read_csv(path)
+    """A CSV file as a small table; each score has its interval in its own cell."""
+    rows = [with_intervals(row) for row in read_csv(path)]
     return Table(path.name, list(rows[0]) if rows else [], [list(row.values()) for row in rows])
 
 
@@ -122,6 +123,13 @@ def markdown_table(path: Path) -> tuple[Table, list[str]]:
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     facts = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
     return Table(lines[0].removeprefix("# "), rows[0], rows[2:]), facts
+
+
+def _notes(tables: Sequence[Table]) -> list[str]:
+    """What a reader must know of the columns."""
+    names = {name for each in tables for name in each.heading}
+    interval = "Numbers in brackets: the 95 % interval by bootstrap over what the column interval_over names."
+    return [*([interval] if "interval_over" in names else []), *([ABSENT] if "absent" in names else [])]
 
 
 def _cases(rows: Sequence[Mapping[str, str]]) -> tuple[list[Column], list[Row], tuple[str, str]]:

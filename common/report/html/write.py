@@ -199,7 +199,7 @@ def _table(table: Table) -> str:
 
     def cell(value: Any) -> str:
         try:
-            float(value)
+            float(str(value).partition(" [")[0])  # an interval may follow
         except (TypeError, ValueError):
             return f"<td>{_text(value)}</td>"
         return f'<td class="n">{_text(value)}</td>'
