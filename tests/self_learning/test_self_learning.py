@@ -26,8 +26,9 @@ from common.phantoms.ct.layouts import write_mosmed
 from common.run.model_record import read_record
 from common.self_learning.freezing import first_layers, freeze_first
 from common.self_learning.levels import chosen_cases, draw_sets
-from common.self_learning.results import lesion_scores
+from common.self_learning.results import add_scores, slice_values
 from common.self_learning.stages import SelfLearning
+from common.statistics import ScoreSums
 
 CONFIG = "bundles/ct_drsegunet/configs/selflearn.yaml"
 RATES = ({"learning_rate": 1e-3, "epochs": 2, "frozen": 0}, {"learning_rate": 1e-4, "epochs": 2, "frozen": 2})
@@ -241,19 +242,18 @@ def test_scores_are_those_worked_by_hand() -> None:
     truth[:2, :, 0] = True  # 8 pixels in the first slice, none in the second
     found = np.zeros_like(truth)
     found[1:3, :, 0] = found[0, :2, 1] = True  # 4 of them, 4 others; 2 where there is nothing
-    scores = lesion_scores([(found, truth)])
-    assert scores == pytest.approx(
-        {
-            "dice": 8 / 16,
-            "iou": 4 / 12,
-            "f1": 8 / 18,
-            "precision": 4 / 10,
-            "recall": 4 / 8,
-            "slices": 2,
-            "with_lesion": 1,
-        }
-    )
-    assert np.isnan(lesion_scores([(found[..., 1:], truth[..., 1:])])["dice"])
+    values = slice_values([(found, truth)])
+
+    def scores(chosen: list[bool]) -> tuple[dict[str, int], dict[str, float]]:
+        sums = ScoreSums(["a", "a"], "volumes")
+        counts = add_scores(sums, "row", values, np.array(chosen))
+        return counts, {name: each.value for (_, name), each in sums.estimates().items()}
+
+    counts, both = scores([True, True])
+    assert counts == {"slices": 2, "absent": 1, "false_alarms": 1}
+    expected = {"dice": 8 / 16, "iou": 4 / 12, "f1": 8 / 18, "precision": 4 / 10, "recall": 4 / 8}
+    assert both == pytest.approx(expected)
+    assert np.isnan(scores([False, True])[1]["dice"])
 
 
 def test_sets_are_disjoint_complete_and_the_same_for_any_order() -> None:
