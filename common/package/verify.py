@@ -14,6 +14,8 @@ from ..files import sha256
 from .archive import SUMS, read_sums
 
 MODEL_INFO = "model_info.json"
+MOST = 2**31  # bytes of all files of a zip together: far above any bundle, and below what fills a disk
+BLOCK = 2**20  # bytes
 RECORD, WEIGHTS = "models/model.json", "models/model.pt"
 METADATA = "configs/metadata.json"  # differs between packages: version, and hash of the weights
 DAMAGED = (  # what reading a damaged, encrypted or oddly compressed member raises
@@ -44,7 +46,8 @@ def verify(path: str | Path, model_info: str | Path | None = None) -> str:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: naming the first file that is changed, missing, not listed, a link, or leads out of the folder.
+        ValueError: naming the first file that is changed, missing, not listed, a link, or leads out of the folder; or
+            for a zip that would be larger than 2 GiB when unpacked.
 
     Example:
         >>> verify("us_dense_seg.zip", "model_info.json")
@@ -90,7 +93,7 @@ def _known(info: Path, path: Path, digest: str) -> tuple[str, dict[str, Any]]:
     """Return name and entry in ``model_info.json`` by the metadata's hash, because MONAI's download renames the zip."""
     if not info.is_file():
         raise FileNotFoundError(f"No {MODEL_INFO} at {info}. Download it from where the package is published.")
-    entries: dict[str, dict[str, Any]] = json.loads(info.read_text(encoding="utf-8"))
+    entries = read_model_info(info)
     for name, known in entries.items():
         if known["files"][METADATA] == digest:
             return name, known
@@ -98,6 +101,28 @@ def _known(info: Path, path: Path, digest: str) -> tuple[str, dict[str, Any]]:
         f"{path}: {METADATA} belongs to no package in {info}, which lists {', '.join(sorted(entries))}. "
         "Download it again, or give the list that it was published with."
     )
+
+
+def read_model_info(path: Path, shown: str = "") -> dict[str, dict[str, Any]]:
+    """Read a publisher's list of packages: ``sha256``, ``bytes`` and ``files`` of each by name.
+
+    Args:
+        path: the list.
+        shown: its name in messages.
+
+    Raises:
+        ValueError: if it is another file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for entry in content.values():
+            if not (
+                isinstance(entry["sha256"], str) and isinstance(entry["bytes"], int) and METADATA in entry["files"]
+            ):
+                raise ValueError("an entry is incomplete")
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{shown or path}: must be a list of packages such as {MODEL_INFO} ({error}).") from error
+    return dict(content)
 
 
 def _compare(path: Path, found: dict[str, str], listed: dict[str, str]) -> None:
@@ -125,6 +150,8 @@ def _files_of_zip(path: Path) -> dict[str, tuple[str, bytes]]:
     with archive:
         for entry in archive.infolist():
             _check_member(path, entry)
+        if (size := sum(entry.file_size for entry in archive.infolist())) > MOST:
+            raise ValueError(f"{path}: would be {size / 1e9:.1f} GB when unpacked. Do not unpack this file.")
         roots = {PurePosixPath(entry.filename).parts[:1] for entry in archive.infolist()}
         for entry in archive.infolist():
             if entry.is_dir():
@@ -136,11 +163,23 @@ def _files_of_zip(path: Path) -> dict[str, tuple[str, bytes]]:
             if name in found:
                 raise ValueError(f"{path}: {entry.filename} occurs twice. Download it again.")
             try:
-                content = archive.read(entry)
+                found[name] = _read(archive, entry, name in (SUMS, RECORD))
             except DAMAGED as error:
                 raise ValueError(f"{path}: {entry.filename} is damaged: {error}. Download it again.") from error
-            found[name] = (hashlib.sha256(content).hexdigest(), content if name in (SUMS, RECORD) else b"")
     return found
+
+
+def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kept: bool) -> tuple[str, bytes]:
+    """Hash of a member, read in blocks, and its content if it is kept and no larger than a block.
+
+    Zipfile reads no more of a member than the size that it states, which is checked before.
+    """
+    digest, content = hashlib.sha256(), b""
+    with archive.open(entry) as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+            content = content or block
+    return digest.hexdigest(), content if kept else b""
 
 
 def _check_member(path: Path, entry: zipfile.ZipInfo) -> None:
