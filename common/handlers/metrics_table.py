@@ -20,13 +20,16 @@ logger = logging.getLogger(__name__)
 
 
 class MetricsTable:
-    """``metrics.csv`` and ``curves.png``: one row per epoch with loss, learning rate, seconds and validation scores.
+    """``metrics.csv``, ``curves.png``, ``training.csv``.
+
+    ``metrics.csv`` has one row per epoch with loss, learning rate, seconds and validation scores; ``training.csv`` says
+    how long the training was.
 
     If the trainer's output holds the terms of its losses, as that of ``weak_gan.trainer.SeparationTrainer`` does, each
     term has a column and a curve beside ``loss``: means over the iterations that have it, of all processes.
 
     Args:
-        output_dir: folder of both files.
+        output_dir: folder of the files.
         evaluator: the validation engine.
         classes: names in channel order, for the scores per class; if empty, only the key metric is written.
         optimizer: its learning rate is written.
@@ -66,6 +69,7 @@ class MetricsTable:
         engine.add_event_handler(Events.EPOCH_STARTED, self.begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.remember)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
+        engine.add_event_handler(Events.COMPLETED, self.write_length)
 
     def remember(self, engine: Engine) -> None:
         """Keep the losses of an iteration."""
@@ -111,6 +115,17 @@ class MetricsTable:
         ]
         shown = self.score_columns or [self.metric]
         draw_curves(self.output_dir / "curves.png", numbers, list(self.losses), shown, score=self.score)
+
+    def write_length(self, engine: Engine) -> None:
+        """Write ``training.csv``: epochs of the training, the best of them, and whether it stopped early, 1 or 0.
+
+        A training that is resumed counts from its first epoch. It stopped early if it had more epochs left.
+        """
+        if is_main():
+            epoch, most = engine.state.epoch, engine.state.max_epochs or engine.state.epoch
+            best = getattr(self.evaluator.state, "best_metric_epoch", -1)
+            row = ["training", epoch, best if best > 0 else None, int(epoch < most)]
+            write_csv(self.output_dir / "training.csv", ["row", "epochs", "best_epoch", "stopped_early"], [row])
 
     def scores(self, state: Any) -> list[float]:
         """Scores per class of the last validation; NaN for a missing one."""

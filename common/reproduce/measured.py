@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .table import PaperTable
+from .table import PaperTable, Place
 
 Runs = Mapping[str, Mapping[str, Path | None]]  # file of scores by variant and run; None if a run is not done
 
@@ -36,13 +36,13 @@ class Measured:
     Args:
         table: the paper's table.
         runs: names of the runs that each variant has when it is complete.
-        scores: by variant, run, and row and column of the run's CSV; runs that are not done are absent.
+        scores: by variant, run, and place; runs that are not done are absent.
         word: word for runs, such as ``folds``.
     """
 
     table: PaperTable
     runs: Mapping[str, Sequence[str]]
-    scores: Mapping[str, Mapping[str, Mapping[tuple[str, str], float]]]
+    scores: Mapping[str, Mapping[str, Mapping[Place, float]]]
     word: str
 
     def cells(self, variant: str) -> dict[str, Cell]:
@@ -69,7 +69,7 @@ class Measured:
             if (missing := self.missing(variant))
         ]
         found = [scores for each in self.scores.values() for scores in each.values()]
-        for heading, (row, column) in self.table.columns.items():
-            if found and not any((row, column) in scores for scores in found):
-                notes.append(f"No {self.table.scores} has a number in row {row!r}, column {column!r} ({heading}).")
+        for heading, place in self.table.columns.items():
+            if found and not any(place in scores for scores in found):
+                notes.append(f"No {place.file} has a number in row {place.row!r}, column {place.column!r} ({heading}).")
         return notes

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..settings import check_keys, check_mapping, check_names, is_number
 from .items import check_entry
 
 Score = tuple[float, float | None]  # mean, and standard deviation if the paper gives one
+
+
+class Place(NamedTuple):
+    """Where a run's number is: a CSV file whose first column names the row, the row, and the column."""
+
+    file: str
+    row: str
+    column: str
 
 
 @dataclass(frozen=True)
@@ -19,8 +27,9 @@ class PaperTable:
     Args:
         name: name of its files.
         title: line above the table.
-        scores: name of the CSV file that each run writes; its first column names the row.
-        columns: row and column of that CSV, by heading of this table.
+        scores: name of the CSV file that each run writes.
+        columns: place of the numbers by heading, in that file unless the column names another. Those of another file
+            are of another kind, such as epochs beside scores: the table has them, its figure does not.
         paper: the paper's mean and standard deviation by variant and heading.
         variants: the rows, in order.
         quoted: rows without a run of ours, below the others: the paper's numbers by name of the row and heading.
@@ -30,17 +39,27 @@ class PaperTable:
     name: str
     title: str
     scores: str
-    columns: Mapping[str, tuple[str, str]]
+    columns: Mapping[str, Place]
     paper: Mapping[str, Mapping[str, Score]]
     variants: Sequence[str]
     quoted: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
     curve: tuple[str, Mapping[str, float]] | None = None
 
     @property
-    def decimals(self) -> int:
-        """Number of decimals: as many as the paper gives, at least three."""
+    def drawn(self) -> list[str]:
+        """Headings of the figure."""
+        return [heading for heading, place in self.columns.items() if place.file == self.scores]
+
+    def decimals(self, heading: str) -> int:
+        """Number of decimals: one for counts, which the paper gives as whole numbers; else the paper's, at least three.
+
+        Scores have as many as the paper's most exact one, so that all columns look alike.
+        """
         rows = [*self.paper.values(), *self.quoted.values()]
-        return max([3, *(len(str(mean).partition(".")[2]) for row in rows for mean, _ in row.values())])
+        given = {name: [row[name][0] for row in rows if name in row] for name in self.columns}
+        if given[heading] and all(isinstance(mean, int) for mean in given[heading]):
+            return 1
+        return max([3, *(len(str(mean).partition(".")[2]) for means in given.values() for mean in means)])
 
     def paper_score(self, row: str, heading: str) -> tuple[float | None, float | None]:
         """The paper's mean and standard deviation for a variant or a quoted row; None for one that it does not give."""
@@ -56,10 +75,10 @@ def read_table(entry: Any, variants: Sequence[str]) -> PaperTable:
     where = check_entry(
         entry, "table", ("name", "columns"), ("title", "scores", "paper", "variants", "quoted", "curve")
     )
-    columns = {}
+    scores, columns = str(entry.get("scores", "scores.csv")), {}
     for heading, place in check_mapping(entry["columns"], f"{where}: columns").items():
-        check_keys(place, f"{where}: columns: {heading}", ("row", "column"))
-        columns[str(heading)] = (str(place["row"]), str(place["column"]))
+        check_keys(place, f"{where}: columns: {heading}", ("row", "column"), ("file",))
+        columns[str(heading)] = Place(str(place.get("file", scores)), str(place["row"]), str(place["column"]))
     rows = entry.get("variants", list(variants))
     paper, quoted = (_scores(entry.get(key, {}), f"{where}: {key}") for key in ("paper", "quoted"))
     for kind, names, allowed in (
@@ -70,7 +89,7 @@ def read_table(entry: Any, variants: Sequence[str]) -> PaperTable:
     if both := [name for name in quoted if name in variants]:
         raise ValueError(f"{where}: quoted: {both[0]} is a variant. Put its numbers under paper, or rename the row.")
     title = str(entry.get("title", entry["name"]))
-    scores, curve = str(entry.get("scores", "scores.csv")), _curve(entry.get("curve"), rows, f"{where}: curve")
+    curve = _curve(entry.get("curve"), rows, f"{where}: curve")
     return PaperTable(entry["name"], title, scores, columns, paper, list(rows), quoted, curve)
 
 

@@ -16,6 +16,7 @@ from ..report import canvas
 from .measured import Cell, Measured
 
 MARKS = {"ours: mean, standard deviation, runs": "o", "paper": "D"}
+COUNTS = 100  # numbers as large as this, beside smaller ones, are not seen on a linear axis
 LEGEND: dict[str, Any] = {"loc": "lower center", "frameon": False, "fontsize": 10, "labelcolor": canvas.TEXT}
 
 
@@ -25,24 +26,24 @@ def draw_scores(path: Path, measured: Measured, subtitle: str) -> None:
     Our mean is a disc, with the standard deviation and the single runs; the paper's number is a diamond.
     """
     table = measured.table
+    headings = table.drawn
     rows = [*table.variants, *table.quoted]
-    width = min(1600, max(900, 160 + 45 * len(table.columns) * (1 + len(rows))))
+    width = min(1600, max(900, 160 + 45 * len(headings) * (1 + len(rows))))
     labels = [*rows, *MARKS]
     columns = _legend_columns(labels, width - 2 * canvas.MARGIN)
     figure, axes = _add_axes(width, table.title, subtitle, math.ceil(len(labels) / columns))
     cells = {variant: measured.cells(variant) for variant in table.variants}
     step = 0.8 / max(1, len(rows))
     for number, row in enumerate(rows):
-        for column, heading in enumerate(table.columns):
+        for column, heading in enumerate(headings):
             x, shift = column - 0.4 + (number + 0.5) * step, 0.2 * step
             cell = cells[row][heading] if row in cells else Cell({})
             _draw_cell(axes, (x - shift, x + shift), cell, table.paper_score(row, heading), canvas.line_colour(number))
-    _limit_to_scores(
-        axes, [value for each in cells.values() for cell in each.values() for value in cell.values.values()]
-    )
-    axes.set_xlim(-0.5, len(table.columns) - 0.5)
-    axes.set_xticks(range(len(table.columns)), [heading.replace(" ", "\n") for heading in table.columns])
-    axes.set_xticks([column + 0.5 for column in range(len(table.columns) - 1)], minor=True)
+    values = [value for row in cells.values() for name in headings for value in row[name].values.values()]
+    _fit_to_values(axes, values)
+    axes.set_xlim(-0.5, len(headings) - 0.5)
+    axes.set_xticks(range(len(headings)), [heading.replace(" ", "\n") for heading in headings])
+    axes.set_xticks([column + 0.5 for column in range(len(headings) - 1)], minor=True)
     axes.grid(axis="x", which="minor", color=canvas.GRID_LINE, lw=0.8)
     figure.legend(handles=_legend_entries(rows), ncols=columns, **LEGEND)
     canvas.save(figure, path)
@@ -56,7 +57,7 @@ def draw_curve(path: Path, measured: Measured, subtitle: str) -> None:
     table, cells = measured.table, {variant: measured.cells(variant) for variant in measured.table.variants}
     label, places = table.curve or ("", {})
     figure, axes = _add_axes(1000, table.title, subtitle)
-    for number, heading in enumerate(table.columns):
+    for number, heading in enumerate(table.drawn):
         colour = canvas.line_colour(number)
         found = [(places[variant], cells[variant][heading]) for variant in table.variants]
         for x, cell in found:
@@ -97,11 +98,14 @@ def _draw_cell(
             axes.errorbar(x, mean, std, fmt=mark, color=colour, mfc=face, ms=7, capsize=3, lw=1.4)
 
 
-def _limit_to_scores(axes: Axes, values: Sequence[float]) -> None:
-    """Keep the axis of scores near 0..1: a standard deviation may reach beyond, the axis should not."""
+def _fit_to_values(axes: Axes, values: Sequence[float]) -> None:
+    """Keep the axis of scores near 0..1, beyond which a deviation may reach; counts have a logarithmic axis."""
     if values and 0 <= min(values) and max(values) <= 1:
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -0.03), min(high, 1.03))
+    elif values and min(values) >= 0 and max(values) >= COUNTS:
+        axes.set_yscale("symlog", linthresh=1.0)
+        axes.set_ylim(bottom=0)
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:

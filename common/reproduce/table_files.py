@@ -9,7 +9,7 @@ from typing import Any
 
 from ..tables import read_csv, write_csv
 from .measured import Measured, Runs
-from .table import PaperTable
+from .table import PaperTable, Place
 from .table_figure import draw_curve, draw_scores
 
 
@@ -19,15 +19,20 @@ def write_table(folder: Path, table: PaperTable, runs: Runs, facts: Sequence[str
     Args:
         folder: of the files.
         table: the paper's table.
-        runs: file of scores of every variant and run; None if a run is not done.
+        runs: file of scores of every variant and run, beside which its other tables lie; None if a run is not done.
         facts: sentences above the table: data, settings, commit.
         word: word for runs, such as ``folds``.
 
     Returns:
         Paths of the four files.
     """
+    files = list(dict.fromkeys([table.scores, *(place.file for place in table.columns.values())]))
     scores = {
-        variant: {run: _read_scores(path) for run, path in runs[variant].items() if path is not None and path.is_file()}
+        variant: {
+            run: _read_scores([path.with_name(name) for name in files])
+            for run, path in runs[variant].items()
+            if path is not None and path.is_file()
+        }
         for variant in table.variants
     }
     measured = Measured(table, {variant: list(runs[variant]) for variant in table.variants}, scores, word)
@@ -40,10 +45,10 @@ def write_table(folder: Path, table: PaperTable, runs: Runs, facts: Sequence[str
     return paths
 
 
-def _read_scores(path: Path) -> dict[tuple[str, str], float]:
-    """Finite numbers of a CSV by row and column."""
+def _read_scores(paths: Sequence[Path]) -> dict[Place, float]:
+    """Finite numbers of those CSV files that exist, by place."""
     scores = {}
-    for row in read_csv(path):
+    for path, row in ((file, row) for file in paths if file.is_file() for row in read_csv(file)):
         name, *columns = row
         for column in columns:
             try:
@@ -51,7 +56,7 @@ def _read_scores(path: Path) -> dict[tuple[str, str], float]:
             except (TypeError, ValueError):
                 continue  # not a number, such as the name of a file
             if math.isfinite(value):
-                scores[str(row[name]), column] = value
+                scores[Place(path.name, str(row[name]), column)] = value
     return scores
 
 
@@ -93,19 +98,19 @@ def _markdown(measured: Measured, facts: Sequence[str]) -> str:
     table, word = measured.table, measured.word
 
     def of_paper(row: str) -> list[str]:
-        return [shown(*table.paper_score(row, heading)) for heading in table.columns]
+        return [shown(heading, *table.paper_score(row, heading)) for heading in table.columns]
 
-    def shown(mean: float | None, std: float | None) -> str:
-        if mean is None:
-            return ""
-        return f"{mean:.{table.decimals}f}" + ("" if std is None else f" ± {std:.{table.decimals}f}")
+    def shown(heading: str, mean: float | None, std: float | None) -> str:
+        decimals = table.decimals(heading)
+        return "" if mean is None else f"{mean:.{decimals}f}" + ("" if std is None else f" ± {std:.{decimals}f}")
 
     lines = [["variant", "", word, *table.columns]]
     for variant in table.variants:
         present = len(measured.scores[variant])
         ours = [
-            shown(cell.mean, cell.std) + (f" ({len(cell.values)} {word})" if 0 < len(cell.values) < present else "")
-            for cell in measured.cells(variant).values()
+            shown(heading, cell.mean, cell.std)
+            + (f" ({len(cell.values)} {word})" if 0 < len(cell.values) < present else "")
+            for heading, cell in measured.cells(variant).items()
         ]
         lines.append([variant, "ours", measured.present(variant) if measured.missing(variant) else str(present), *ours])
         if table.paper.get(variant):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from csv_rows import rows
+from ignite.engine import Engine, Events
 
 from common.handlers.metrics_table import MetricsTable
 
@@ -28,6 +29,28 @@ def test_a_resumed_table_drops_rows_of_epochs_that_run_again(tmp_path: Path) -> 
             table.losses = {"loss": [1.0 / epoch]}
             table.write(engine)
     assert [row["epoch"] for row in rows(tmp_path / "metrics.csv")] == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize(("stop", "row"), [(4, ["4", "2", "1"]), (9, ["6", "2", "0"])])
+def test_the_length_of_a_training_is_counted_from_its_first_epoch(tmp_path: Path, stop: int, row: list[str]) -> None:
+    evaluator: Any = SimpleNamespace(state=SimpleNamespace(epoch=-1, best_metric_epoch=2))
+    optimizer = torch.optim.Adam(torch.nn.Linear(1, 1).parameters(), lr=1e-3)
+    for resumed_after in (0, 3, stop):  # the last one has nothing left to do
+        trainer = Engine(lambda *_: [{"loss": 1.0}])
+
+        def end(engine: Engine, limit: int = stop) -> None:
+            if engine.state.epoch >= limit:
+                engine.terminate()
+
+        def start(engine: Engine, epoch: int = min(resumed_after, 6)) -> None:
+            engine.state.epoch = epoch
+
+        trainer.add_event_handler(Events.STARTED, start)
+        trainer.add_event_handler(Events.STARTED | Events.EPOCH_COMPLETED, end)
+        MetricsTable(tmp_path, evaluator, [], optimizer, metric="val").attach(trainer)
+        trainer.run([0], max_epochs=6)
+        (written,) = rows(tmp_path / "training.csv")
+        assert written == dict(zip(("row", "epochs", "best_epoch", "stopped_early"), ["training", *row], strict=True))
 
 
 def test_every_loss_term_has_a_column_with_its_mean(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

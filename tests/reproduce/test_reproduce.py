@@ -20,6 +20,7 @@ from conftest import ROOT
 from csv_rows import rows
 
 from common.reproduce.command import main
+from common.reproduce.plan import read_plan
 
 pytestmark = pytest.mark.usefixtures("prepared_processes")
 TRAIN = {
@@ -395,6 +396,31 @@ def test_a_variant_may_have_its_own_steps_and_a_table_may_be_a_curve(bundles: Pa
         write_bundle(bundles, **changes)
         with pytest.raises(ValueError, match=message):
             reproduce(bundles)
+
+
+def test_a_column_may_come_from_another_table_of_the_run(bundles: Path) -> None:
+    """Epochs beside scores: in the table with one decimal, not in the figure; a run without the file has none."""
+    epochs = {"file": "training.csv", "row": "training", "column": "epochs"}
+    paper = {"dense": {"mean IoU": 0.7111, "epochs": 61}}
+    table = {**TABLE, "columns": {**TABLE["columns"], "epochs": epochs}, "paper": paper}
+    write_bundle(bundles, tables=[table], variants={"dense": {"labels": "dense"}})
+    assert reproduce(bundles) == 0
+    folder = bundles.parent / "out" / "fake"
+    assert "No training.csv has a number in row 'training', column 'epochs'" in (folder / "table_1.md").read_text()
+    for fold, count in ((0, 40), (2, 43)):
+        (folder / f"dense/fold{fold}/eval/training.csv").write_text(f"row,epochs\ntraining,{count}\n")
+    assert reproduce(bundles, "--tables_only") == 0
+    (dense,) = rows(folder / "table_1.csv")
+    assert [dense[f"epochs {part}"] for part in ("mean", "std", "folds", "paper mean")] == [
+        "41.5",
+        "2.12132",
+        "2",
+        "61",
+    ]
+    text = (folder / "table_1.md").read_text()
+    assert "| 41.5 ± 2.1 (2 folds) |" in text and "| 61.0 " in text and "0.7333 ± 0.1528" in text
+    plan = read_plan("fake", bundles)
+    assert plan.tables[0].drawn == ["mean IoU", "line"]
 
 
 def test_a_setting_of_some_variants_may_be_given_for_the_others(

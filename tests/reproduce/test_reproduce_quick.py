@@ -54,9 +54,9 @@ def test_one_command_writes_all_tables_and_figures_of_a_bundle(
         measured = rows_by_name(folder / f"{table.name}.csv")
         assert list(measured) == [*table.variants, *table.quoted]
         for variant, row in [(name, measured[name]) for name in table.variants]:
-            scores = rows_by_name(folder / variant / run / "eval" / table.scores)
             assert row[plan.word] == "1 of 1"
-            for heading, (line, column) in table.columns.items():
+            for heading, (file, line, column) in table.columns.items():
+                scores = rows_by_name(folder / variant / run / "eval" / file)
                 assert row[f"{heading} mean"] == shown(scores[line][column]), f"{variant}, {heading}"
                 mean, _ = table.paper_score(variant, heading)
                 assert row[f"{heading} paper mean"] == shown(str(mean or "")), f"{variant}, {heading}"
