@@ -37,7 +37,9 @@ def _largest_first(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 class AuditCased(ScanReport):
-    """List and draw ground truth outside the lung, and lesions that are predicted but not annotated; see ``findings``.
+    """List and draw ground truth outside the lung, predicted lesions that are not annotated, and rejected ground truth.
+
+    See ``findings`` for the three kinds.
 
     After every case, ``audit.csv`` and ``audit.png`` are written again, completely or not at all, so that an
     interrupted run keeps them. The table has a row for each region and slice of all cases so far, largest area first;
@@ -62,6 +64,7 @@ class AuditCased(ScanReport):
         truth_values: values of the annotated mask that are lesions; None takes all above 0.
         margin: in mm, see ``findings``.
         smallest: area in mm2, see ``findings``.
+        reject_below: probability, see ``findings``.
     """
 
     def __init__(
@@ -77,11 +80,12 @@ class AuditCased(ScanReport):
         truth_values: Sequence[float] | None = None,
         margin: float = 3.0,
         smallest: float = 20.0,
+        reject_below: float = 0.1,
     ) -> None:
         super().__init__(keys, output_dir, metadata, classes, scan_key)
         self.lung_key, self.probability_key = lung_key, probability_key
         self.truth_key, self.truth_values = truth_key, truth_values
-        self.limits = {"margin": margin, "smallest": smallest}
+        self.limits = {"margin": margin, "smallest": smallest, "reject_below": reject_below}
         self.rows: list[dict[str, Any]] = []
         self.shown: dict[Finding, Surroundings] = {}
         self.counts: Counter[str] = Counter()
@@ -147,11 +151,13 @@ class AuditCased(ScanReport):
 
     def _count(self, case: str, found: Sequence[Finding], sources: Mapping[str, str]) -> None:
         """Add a case to the numbers of the figure, and log it."""
-        outside, missed = (_regions(kind, found) for kind in KINDS)
+        outside, missed, rejected = (_regions(kind, found) for kind in KINDS)
         without_truth, by_threshold = sources["truth"] == "none", sources["lung_from"] == "threshold"
-        self.counts.update(dict(zip(KINDS, (outside.count, missed.count), strict=True)))
+        self.counts.update(dict(zip(KINDS, (outside.count, missed.count, rejected.count), strict=True)))
         self.counts.update(cases=1, without_truth=int(without_truth), by_threshold=int(by_threshold))
-        line = f"{outside} of truth outside the lung, {missed} predicted but not annotated."
+        line = (
+            f"{outside} of truth outside the lung, {missed} predicted but not annotated, {rejected} of truth rejected."
+        )
         if without_truth:
             line = f"no truth was given, so all predicted lesions are listed: {missed}."
         elif by_threshold and outside.count:

@@ -84,7 +84,7 @@ def draw_findings(path: Path, findings: Mapping[Finding, Surroundings], title: s
 def _draw_finding(axes: Axes, finding: Finding, shown: Surroundings) -> None:
     canvas.show(axes, shown.image, canvas.LUNG_WINDOW, shown.aspect)
     axes.autoscale(False)
-    colour = (GROUND_TRUTH if finding.kind == KINDS[0] else PREDICTION).rgb
+    colour = (PREDICTION if finding.kind == KINDS[1] else GROUND_TRUTH).rgb
     fill = shown.finding.T[..., None] * np.array([*colour, canvas.FILL / 2])
     axes.imshow(fill, origin="upper", aspect=shown.aspect)
     grid = [np.arange(-1, size + 1) for size in shown.image.shape]

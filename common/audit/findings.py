@@ -1,8 +1,9 @@
 """Where annotation, lung and prediction of a scan disagree.
 
 Source: Maganaris et al., Evaluating transferability for COVID 3D localization using CT SARS-CoV-2 segmentation models,
-section 4: the ground truth marks infection outside the lung (figure 6), or the model predicts a lesion that is not
-annotated (figure 7). A finding is a question to the reader, not yet an error.
+section 4: the ground truth marks infection outside the lung (figure 6), the model predicts a lesion that is not
+annotated (figure 7), or it rejects an annotated one ("areas that have been falsely marked", section 1). A finding is a
+question to the reader, not yet an error.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from skimage.morphology import isotropic_dilation
 
 from ..report.burden import voxel_volume
 
-KINDS = ("truth outside lung", "not annotated")
+KINDS = ("truth outside lung", "not annotated", "truth rejected")
 ROUNDING = 1e-3  # mm; an oblique affine gives pixels of 0.9999999 mm, which must not change the result
 
 
@@ -70,30 +71,37 @@ def findings(
     spacing_known: bool = True,
     margin: float = 3.0,
     smallest: float = 20.0,
+    reject_below: float = 0.1,
 ) -> list[Finding]:
-    """Ground truth outside the lung, and predicted lesions that are not annotated.
+    """Ground truth outside the lung, predicted lesions that are not annotated, and annotated ones that are rejected.
+
+    Rejected is ground truth in the lung whose probability is below ``reject_below``: the network is sure that it is no
+    lesion. What it is unsure of is not listed.
 
     Contours are drawn by hand. A region therefore counts only if a core of it lies further than ``margin`` from the
-    lung, or from the ground truth. The margin decides what is listed, not how large it is: a region is its core and
-    all of the disagreement within ``margin`` of the core. Its size is therefore not reduced by the margin, and the thin
-    rim around the rest of the same lung or lesion is left out. Regions are connected over 26 neighbours.
+    lung, from the ground truth, or from what is not rejected. The margin decides what is listed, not how large it is: a
+    region is its core and all of the disagreement within ``margin`` of the core. Its size is therefore not reduced by
+    the margin, and the thin rim around the rest of the same lung or lesion is left out. Regions are connected over 26
+    neighbours.
 
     Args:
         truth: annotated lesions, bool (X, Y, Z) in LPS order; None if nothing is annotated.
         prediction: predicted lesions, bool, same shape.
         lung: bool, same shape.
         hu: the scan, same shape.
-        probability: of lesion, 0..1, same shape; or None.
+        probability: of lesion, 0..1, same shape; or None, and then nothing counts as rejected.
         affine: (4, 4), voxels to RAS in mm.
         spacing_known: False lets a pixel count 1 mm.
         margin: in mm, in the axial plane.
         smallest: in mm2; slices in which a region is smaller are not listed.
+        reject_below: probability of lesion below which the network rejects one, 0..1; 0 lists no rejected ones.
 
     Returns:
         One finding for each region and slice: the largest region first, each from inferior to superior.
 
     Raises:
-        ValueError: for shapes that differ, a negative margin, or a smallest area that is not positive.
+        ValueError: for shapes that differ, a negative margin, a smallest area that is not positive, or a probability
+            that is not in 0..1.
 
     Example:
         >>> lung = np.zeros((40, 40, 3), bool)
@@ -112,10 +120,14 @@ def findings(
         )
     if margin < 0 or smallest <= 0:
         raise ValueError(f"The margin must be at least 0 mm, the smallest area above 0, got {margin} and {smallest}.")
+    if not 0 <= reject_below <= 1:
+        raise ValueError(f"The probability below which a lesion is rejected must be 0..1, got {reject_below}.")
     pixel = nibabel.affines.voxel_sizes(affine)[:2] if spacing_known else np.ones(2)
     annotated = np.zeros_like(prediction) if truth is None else truth
     found: list[tuple[tuple[int, int, int], Finding]] = []  # with a key of the region that sorts the largest first
-    for order, (marked, allowed) in enumerate(((annotated, lung), (prediction, annotated))):
+    pairs = [(annotated, lung), (prediction, annotated)]
+    pairs += [] if probability is None else [(annotated & lung, probability >= reject_below)]
+    for order, (marked, allowed) in enumerate(pairs):
         difference = marked & ~allowed
         if not difference.any():
             continue

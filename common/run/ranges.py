@@ -61,11 +61,13 @@ WINDOW = Range(-math.inf, count=2, rising=True)
 RANGES: dict[str, Range] = {
     **dict.fromkeys(("batch_size", "epochs", "val_interval", "patience", "critic_steps"), COUNT),
     **dict.fromkeys(("filters", "map_size", "slices_at_once", "frames_at_once", "validation_slices"), COUNT),
+    "examples": COUNT,
     **dict.fromkeys(("fold", "folds", "frozen", "disk_radius", "plateau_patience"), INDEX),
     **dict.fromkeys(("learning_rate", "retraining_rate", "classifier_rate"), RATE),
     **dict.fromkeys(("weight_decay", "adversarial", "fidelity", "norm", "penalty", "reconstruction"), WEIGHT),
     **dict.fromkeys(("lesion_weight", "margin", "smallest", "line_length", "frames_per_second"), WEIGHT),
     **dict.fromkeys(("threshold", "lesion_threshold", "held_out", "starting", "plateau_factor", "min_lung"), SHARE),
+    "reject_below": SHARE,
     **dict.fromkeys(("window", "grey_window", "shown_window"), WINDOW),
     "seed": Range(0, 2**32 - 1, whole=True),
     "shares": Range(0, count=3),

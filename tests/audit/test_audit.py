@@ -183,6 +183,34 @@ def test_areas_do_not_depend_on_where_the_lesion_lies(rng: np.random.Generator) 
     assert (found.area_mm2, found.slice, found.column, found.row) == (128.0, z + 1, x + 3.5, y + 3.5)
 
 
+def test_ground_truth_that_the_network_rejects_is_found_with_its_probability() -> None:
+    """Three annotated boxes of 10 x 8 pixels: accepted, doubtful, rejected; and one outside the lung."""
+    accepted, doubtful = box((10, 20), (10, 18), (2, 3)), box((30, 40), (10, 18), (2, 3))
+    rejected, outside = box((50, 60), (10, 18), (2, 4)), box((76, 80), (40, 58), (2, 3))
+    probability = (0.9 * accepted + 0.3 * doubtful + 0.04 * rejected).astype(np.float32)
+    truth = accepted | doubtful | rejected | outside
+
+    def kinds(prediction: np.ndarray = accepted, **options: Any) -> list[tuple[Any, ...]]:
+        found = findings(truth, prediction, LUNG, AIR, probability, SQUARE, **options)
+        return [(each.kind, each.slice, each.area_mm2, each.probability) for each in found if each.kind != KINDS[0]]
+
+    assert kinds() == [("truth rejected", 3, 80.0, 0.04), ("truth rejected", 4, 80.0, 0.04)]
+    assert kinds(reject_below=0.0) == kinds(reject_below=0.04) == []
+    assert ("truth rejected", 3, 80.0, 0.3) in kinds(reject_below=0.31), "the doubtful one too"
+    assert len(kinds(reject_below=0.31)) == 3
+    assert findings(truth, accepted, LUNG, AIR, None, SQUARE)[0].kind == KINDS[0], "without probability none"
+    with pytest.raises(ValueError, match=r"rejected must be 0..1, got 1.5"):
+        kinds(reject_below=1.5)
+
+
+def test_the_rim_of_ground_truth_around_an_accepted_lesion_is_not_rejected() -> None:
+    truth, accepted = box((20, 40), (20, 40), (3, 4)), box((22, 38), (22, 38), (3, 4))
+    assert findings(truth, accepted, LUNG, AIR, accepted.astype(np.float32), SQUARE) == [], "2 mm all around"
+    wider = truth | box((40, 48), (26, 34), (3, 4))
+    (found,) = findings(wider, accepted, LUNG, AIR, accepted.astype(np.float32), SQUARE)
+    assert (found.kind, found.slice) == ("truth rejected", 4) and found.column > 40
+
+
 def test_arguments_of_findings_are_checked() -> None:
     with pytest.raises(ValueError, match=r"the scan's shape .* got .*'prediction': \(79, 60, 10\)"):
         audit(NOTHING, NOTHING[1:])
@@ -237,7 +265,8 @@ def test_table_and_figure_keep_all_cases(tmp_path: Path, metadata: Path, caplog:
         ("given", "given", "0.8"),
     ]
     assert caplog.messages == [
-        "one: 1 region (0.2 ml) of truth outside the lung, 1 region (0.8 ml) predicted but not annotated.",
+        "one: 1 region (0.2 ml) of truth outside the lung, 1 region (0.8 ml) predicted but not annotated, "
+        "0 regions of truth rejected.",
         "two: no truth was given, so all predicted lesions are listed: 1 region (0.5 ml).",
     ]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["audit.csv", "audit.png"]
