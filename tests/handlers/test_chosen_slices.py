@@ -60,12 +60,22 @@ def test_slices_are_chosen_by_number_and_case(tmp_path: Path) -> None:
     assert chosen(tmp_path, samples(AREAS), case="c")["titles"].tolist() == [f"c, slice {n}" for n in (3, 4, 5)]
 
 
+def test_a_second_sheet_shows_another_case_and_adjacent_slices(tmp_path: Path) -> None:
+    def names(**options: Any) -> list[str]:
+        return chosen(tmp_path, samples(AREAS), **options)["titles"].tolist()
+
+    assert names(rank=2) == [f"a, slice {number}" for number in (3, 4, 5)], "9 positive pixels, fewer than 14 of b"
+    assert names(rank=5)[0] == "c, slice 3", "the last of three cases"
+    assert names(count=3, adjacent=True) == [f"b, slice {number}" for number in (4, 5, 6)], "2, 9 and 3 pixels"
+    assert names(rank=3, count=9, adjacent=True) == [f"c, slice {number}" for number in (3, 4, 5)]
+
+
 @pytest.mark.parametrize(
     ("options", "rule"),
     [
         ({"case": "d"}, "No case 'd' was evaluated. Give one of a, b, c."),
         ({"slices": [4, 2]}, "b has no slice 2. Choose from its 7 slices, with numbers from 3 to 9."),
-        ({"count": 0}, "At least one slice must be saved, got count=0."),
+        ({"count": 0}, "At least one slice must be saved, of the first case or a later one, got count=0, rank=1."),
     ],
 )
 def test_missing_slices_are_refused_with_the_existing_ones(tmp_path: Path, options: dict[str, Any], rule: str) -> None:
