@@ -14,7 +14,7 @@ import pytest
 import torch
 from csv_rows import rows
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 from test_inference import tilted
 
 from common.handlers.early_stop import EarlyStop
@@ -147,7 +147,8 @@ def test_the_audit_finds_planted_errors_and_nothing_in_a_clean_case(tmp_path: Pa
     affine = np.diag([-1.0, -1.0, 5.0, 1.0])
     planted = infection.copy()
     planted[14:24, 30:44, 3] = 0  # a lesion whose annotation was forgotten in one slice
-    planted[2:6, 2:8, 4] = 1  # and one annotated outside the lung
+    planted[2:6, 2:8, 4] = 1  # one annotated outside the lung
+    planted[30:44, 30:44, 1] = 1  # and one annotated where the lung is healthy, as the network is sure
     for case, truth in (("clean", infection), ("planted", planted)):
         for folder, array in (("scans", hu), ("lungs", lung), ("truth", truth)):
             save(tmp_path / folder / f"{case}.nii.gz", array, affine)
@@ -155,15 +156,16 @@ def test_the_audit_finds_planted_errors_and_nothing_in_a_clean_case(tmp_path: Pa
     infer(tmp_path / "scans", tmp_path / "out", [INFER, AUDIT], **places)
     found = rows(tmp_path / "out" / "audit.csv")
     assert [(row["case"], row["kind"], row["slice"], row["area_mm2"]) for row in found] == [
+        ("planted", "truth rejected", "2", "196.0"),
         ("planted", "not annotated", "4", "140.0"),
         ("planted", "truth outside lung", "5", "24.0"),
     ]
-    assert [float(row["mean_hu"]) for row in found] == [-300, 40]
-    assert float(found[0]["probability"]) > 0.99 and float(found[1]["probability"]) < 0.01
+    assert [float(row["mean_hu"]) for row in found] == [-850, -300, 40]
+    assert [round(float(row["probability"]), 2) for row in found] == [0, 1, 0]
     assert (tmp_path / "out" / "audit.png").stat().st_size > 1000
     assert not list((tmp_path / "out").glob("*_mask*")), "an audit leaves no masks"
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count('<th scope="row">planted</th>') == 2
+    assert page.count('<th scope="row">planted</th>') == 3
     assert '<option value="truth outside lung">' in page and "Annotation audit of 2 cases" in page
 
 
@@ -205,6 +207,24 @@ def test_training_stops_early_and_stays_stopped_when_resumed() -> None:
         EarlyStop(evaluator, patience=3).attach(trainer)
         trainer.run([0], max_epochs=9)
         assert epochs == [1, 2, 3, 4, 5, 6, 7, 8], "epoch 5 was best"
+
+
+@pytest.mark.parametrize(
+    ("settings", "allowed"),
+    [
+        ({}, False),
+        ({"source": "radiopaedia", "dataset_dir": "/data"}, False),
+        ({"source": "radiopaedia", "dataset_dir": "/data", "target": "coronacases"}, True),
+        ({"dataset_dir": "/data", "target_dir": "/others"}, True),
+        ({"datalist": "a.csv", "target_datalist": "b.csv"}, True),
+    ],
+)
+def test_all_slices_are_tested_of_another_source_only(settings: dict[str, str], allowed: bool) -> None:
+    parser = ConfigParser()
+    parser.read_config([TRAIN, EVALUATE])
+    parser.update(settings)
+    assert parser.get_parsed_content("cases::all_may_be_test") is allowed
+    assert ConfigParser.load_config_file(TRAIN)["cases"].get("all_may_be_test", False) is False, "never in a training"
 
 
 @pytest.mark.slow
@@ -257,6 +277,7 @@ def test_train_test_and_retrain_by_the_commands_of_the_docs(runner: Runner, tmp_
         (["--source", "coronacases"], "The source coronacases is read from a folder"),
         (["--source", "brixia"], "Unknown source 'brixia'. Choose one of radiopaedia, coronacases, mosmed, phantom"),
         (["--dataset_dir", "/"], "The source phantom needs no folder, got /"),
+        (["--split", "all"], "--split all takes every slice with lung as test, so it is for evaluating a target"),
     ],
 )
 def test_mistaken_sources_end_in_one_line(runner: Runner, words: list[str], message: str, tmp_path: Path) -> None:

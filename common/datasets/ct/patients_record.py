@@ -28,7 +28,7 @@ def record_sets(sets: Mapping[str, Sequence[Case]], folder: str | Path, start: s
         ValueError: when there is nothing to train on.
     """
     if not sets["training"]:
-        raise ValueError("--split all is for evaluation and leaves nothing to train on. Use patient or paper.")
+        raise ValueError("There is no slice to train on: all cases are in the set test. Change the table's column set.")
     rows = read_record(start) if str(start) else []
     for name in ("training", "validation"):
         files: dict[str, list[Case]] = {}

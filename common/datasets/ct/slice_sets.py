@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monai.data import partition_dataset
 
+from ...run.distributed import is_main
 from ...run.progress import progress
+from ...tables import write_csv
 from ..given_sets import given_sets
 from ..guards import Failed, refuse_failed, try_each
 from ..splits import without_held_out
@@ -21,8 +24,8 @@ Case = dict[str, Any]
 SHARES = {"training": 440, "validation": 60, "test": 214}  # of the lung slices of CT 1-9, table 1
 
 
-def lung_slices(datalist: Sequence[Case], masks: Callable[[Case], Mapping[Any, Any]]) -> list[Case]:
-    """List the slices that hold lung as cases of one slice each.
+def all_slices(datalist: Sequence[Case], masks: Callable[[Case], Mapping[Any, Any]]) -> list[Case]:
+    """List the slices of volumes as cases of one slice each.
 
     Args:
         datalist: volumes.
@@ -30,14 +33,13 @@ def lung_slices(datalist: Sequence[Case], masks: Callable[[Case], Mapping[Any, A
             image of a case that has a lung mask, unless masks are resampled.
 
     Returns:
-        The cases, with ``slice`` and ``infected``: whether the slice holds infection.
+        The cases, with ``slice``, ``in_lung`` and ``infected``: whether the slice holds lung, and infection.
 
     Raises:
         ValueError: naming every case that cannot be used, or when no slice holds lung.
     """
     slices: list[Case] = []
     failures: list[Failed] = []
-    count = 0
 
     def look(case: Case) -> list[tuple[bool, bool]]:
         item = masks(
@@ -56,16 +58,39 @@ def lung_slices(datalist: Sequence[Case], masks: Callable[[Case], Mapping[Any, A
         if isinstance(found, Failed):
             failures.append(found)
             continue
-        count += len(found)
-        slices += [{**case, "slice": index, "infected": ill} for index, (inside, ill) in enumerate(found) if inside]
+        slices += [
+            {**case, "slice": index, "in_lung": inside, "infected": ill} for index, (inside, ill) in enumerate(found)
+        ]
     refuse_failed(failures, len(datalist))
-    if not slices:
+    with_lung = [case for case in slices if case["in_lung"]]
+    if not with_lung:
         raise ValueError(f"Slices with lung are needed, got none in {len(datalist)} volumes. Check the lung masks.")
     logger.info(
-        "%d volumes, %d slices, %d of them with lung, %d with infection.",
-        *(len(datalist), count, len(slices), sum(case["infected"] for case in slices)),
+        "%d volumes, %d slices, %d of them with lung, %d of these with infection.",
+        *(len(datalist), len(slices), len(with_lung), sum(case["infected"] for case in with_lung)),
     )
     return slices
+
+
+def lung_slices(datalist: Sequence[Case], masks: Callable[[Case], Mapping[Any, Any]]) -> list[Case]:
+    """List the slices that hold lung; see ``all_slices``."""
+    return [case for case in all_slices(datalist, masks) if case["in_lung"]]
+
+
+def write_numbers(path: str | Path, slices: Sequence[Case], sets: Mapping[str, Sequence[Case]]) -> None:
+    """Write the numbers of table 1: volumes, patients and slices of a source, and of each set.
+
+    Args:
+        path: CSV file, with the rows ``all``, ``training``, ``validation`` and ``test``.
+        slices: from ``all_slices``.
+        sets: the slices of each set.
+    """
+    rows = []
+    for name, cases in {"all": slices, **sets}.items():
+        files, patients = ({str(case[key]) for case in cases} for key in ("image", "patient"))
+        inside, ill = (sum(case[key] for case in cases) for key in ("in_lung", "infected"))
+        rows.append([name, len(files), len(patients), len(cases), inside, ill])
+    write_csv(Path(path), ["row", "volumes", "patients", "slices", "with_lung", "with_infection"], rows)
 
 
 def choose_slices(slices: Sequence[Case], count: int, seed: int) -> list[Case]:
@@ -97,14 +122,17 @@ def slice_sets(
     seed: int = 0,
     training: int = 440,
     validation: int = 60,
+    all_may_be_test: bool = False,
+    numbers: str | Path = "",
 ) -> dict[str, list[Case]]:
     """Split slices that hold lung into training, validation and test; half of the training slices have infection.
 
     ``patient``: the patients of fold ``fold`` are the test, those of the next fold the validation, all others the
     training. The test is the same for any number of training slices. ``paper``: slices are drawn over all patients, as
     in the paper, so neighbouring slices of one patient are in training and test. Each fold is another draw. If a kind
-    has too few slices, it is divided in the paper's proportions, 440 : 60 : 214. ``all``: every slice is test. But for
-    ``all``, cases that have a ``set`` are in it; see ``common.datasets.given_sets``.
+    has too few slices, it is divided in the paper's proportions, 440 : 60 : 214. ``all``: every slice is test, as the
+    paper tests a target without re-training. But for ``all``, cases that have a ``set`` are in it; see
+    ``common.datasets.given_sets``.
 
     Args:
         datalist: volumes, with ``patient``.
@@ -115,16 +143,24 @@ def slice_sets(
         seed: of folds and draws.
         training: maximum number of training slices.
         validation: maximum number of validation slices.
+        all_may_be_test: whether these are cases that the network was not trained on, so that the kind may be ``all``.
+        numbers: CSV file for the numbers of table 1, see ``write_numbers``; '' writes none.
 
     Returns:
         ``training``, ``validation`` and ``test``: cases with ``slice``.
 
     Raises:
-        ValueError: for an unknown kind, fewer patients than folds, counts below 1, an empty set, or cases that cannot
-            be used.
+        ValueError: for an unknown kind, ``all`` where it is not allowed, fewer patients than folds, counts below 1, an
+            empty set, or cases that cannot be used.
     """
     if kind not in ("patient", "paper", "all"):
-        raise ValueError(f"Unknown split {kind!r}. Choose 'patient' or 'paper', or 'all' to evaluate.")
+        raise ValueError(f"Unknown split {kind!r}. Choose 'patient' or 'paper', or 'all' to evaluate a target.")
+    if kind == "all" and not all_may_be_test:
+        raise ValueError(
+            "--split all takes every slice with lung as test, so it is for evaluating a target that the network was "
+            "not trained on, not for a training or the source itself. Evaluate with another --target (or --target_dir, "
+            "--target_datalist) than the source, or choose --split patient or paper."
+        )
     if training < 1 or validation < 1:
         raise ValueError(f"Training and validation slices are 1 or more, got {training} and {validation}.")
     given = given_sets(datalist, fold, tested=True) if kind != "all" and folds else None
@@ -134,14 +170,15 @@ def slice_sets(
             "Folds are 3 or more, for training, validation and test, and at most as many as patients; fold is below "
             f"them. Got {len(patients)} patients, {folds} folds, fold {fold}. Change --folds, --fold, or add patients."
         )
-    slices = lung_slices(datalist, masks)
-    if kind == "all":
-        return {"training": [], "validation": [], "test": slices}
+    every = all_slices(datalist, masks)
+    slices = [case for case in every if case["in_lung"]]
     wanted = {"training": training, "validation": validation}
-    if not folds:
+    if kind == "all":
+        sets: dict[str, list[Case]] = {"training": [], "validation": [], "test": slices}
+    elif not folds:
         sets = without_held_out(slices)
-        return {**sets, "training": choose_slices(sets["training"], training, seed)}
-    if given is not None:
+        sets["training"] = choose_slices(sets["training"], training, seed)
+    elif given is not None:
         sides = given_sets(slices, fold, tested=True) or {}
         sets = {
             name: choose_slices(cases, wanted[name], seed) if name in wanted else cases for name, cases in sides.items()
@@ -152,12 +189,14 @@ def slice_sets(
     else:
         sets = _by_slice(slices, wanted, seed + 1000 * fold)
     for name, members in sets.items():
-        if not members:
+        if not members and folds and kind != "all":
             raise ValueError(f"No slice is left for {name}, of {len(slices)} with lung. Give more patients or slices.")
         infected, people = sum(case["infected"] for case in members), len({case["patient"] for case in members})
         logger.info(
             "%s: %d slices of %d patients, %d with infection.", name.capitalize(), len(members), people, infected
         )
+    if numbers and is_main():
+        write_numbers(numbers, every, sets)
     return sets
 
 

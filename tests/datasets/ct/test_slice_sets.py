@@ -114,11 +114,32 @@ def test_no_slice_with_lung_is_an_error() -> None:
         slice_sets(cases(5, 0, 0), masks)
 
 
-def test_split_all_is_for_evaluating(tmp_path: Path) -> None:
-    sets = slice_sets(cases(2, 4, 4), masks, kind="all")
-    assert len(sets["test"]) == 16
-    with pytest.raises(ValueError, match="--split all is for evaluation and leaves nothing to train on"):
-        record_sets(sets, tmp_path)
+def test_split_all_takes_every_slice_with_lung_of_a_target_and_is_refused_elsewhere() -> None:
+    sets = slice_sets(cases(2, 4, 4), masks, kind="all", all_may_be_test=True)
+    assert {name: len(members) for name, members in sets.items()} == {"training": 0, "validation": 0, "test": 16}
+    with pytest.raises(ValueError, match=r"--split all .* not for a training or the source itself\. Evaluate with an"):
+        slice_sets(cases(2, 4, 4), masks, kind="all")
+
+
+def test_numbers_of_slices_are_those_of_table_1(tmp_path: Path) -> None:
+    """Five volumes of 7 + 5 slices with lung and 3 without; in one of them infection is marked where no lung is."""
+    volumes = cases(5, with_infection=7, without=5)
+    volumes[0] = {**volumes[0], "slices": [2] * 7 + [1] * 5 + [-2, 0, 0]}
+
+    def marked(case: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        content = torch.tensor(case["slices"])[None, None, None]
+        return {"lung": content > 0, "label": content.abs() > 1}
+
+    slice_sets(volumes, marked, training=20, validation=6, numbers=tmp_path / "slices.csv")
+    with (tmp_path / "slices.csv").open(newline="") as file:
+        found = {row.pop("row"): {key: int(value) for key, value in row.items()} for row in csv.DictReader(file)}
+    columns = ("volumes", "patients", "slices", "with_lung", "with_infection")
+    assert found == {
+        "all": dict(zip(columns, (5, 5, 75, 60, 36), strict=True)),
+        "training": dict(zip(columns, (3, 3, 20, 20, 10), strict=True)),
+        "validation": dict(zip(columns, (1, 1, 6, 6, 3), strict=True)),
+        "test": dict(zip(columns, (1, 1, 12, 12, 7), strict=True)),
+    }
 
 
 def test_coronacases_are_read_and_grey_levels_refused_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
