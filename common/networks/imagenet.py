@@ -18,9 +18,6 @@ from .encoders import ENCODERS, Encoder
 logger = logging.getLogger(__name__)
 
 SOURCE = "https://download.pytorch.org/models/"
-# mean and standard deviation of RGB in 0..1 as torchvision documents them, averaged because CT has one channel
-MEAN = (0.485 + 0.456 + 0.406) / 3  # 0.449
-STD = (0.229 + 0.224 + 0.225) / 3  # 0.226
 COUNTER = "num_batches_tracked"
 
 
@@ -28,12 +25,11 @@ def start_encoder(network: EncoderUNet, weights: str | Path) -> EncoderUNet:
     """Load the encoder's initial weights; the decoder keeps its random weights.
 
     The checkpoint's first convolution takes three channels, the encoder's takes one. Its weights are therefore summed
-    over the input channels: the result is that of a grey image copied into all three channels. ``input_mean`` and
-    ``input_std`` are set with the weights: the network's input, -1..1, is taken as grey levels 0..1 and normalised as
-    the checkpoint expects.
+    over the input channels: the result is that of a grey image copied into all three channels. The checkpoint was
+    trained on inputs that the network has with ``normalise="imagenet"``; the thesis names no such normalisation.
 
     Args:
-        network: network that receives the weights, and ``input_mean`` and ``input_std``.
+        network: network that receives the weights.
         weights: ``imagenet`` downloads the published file once into torch's cache (``TORCH_HOME``) and checks its
             SHA-256. A path reads such a file, and checks the digest that its name ends in, if any. ``none`` keeps the
             random weights. The U-Net encoder has no published weights, and starts from random ones as in the thesis.
@@ -72,8 +68,6 @@ def start_encoder(network: EncoderUNet, weights: str | Path) -> EncoderUNet:
     if first in body and body[first].shape[1:2] == (3,) and expected[first].shape[1] == 1:
         body[first] = body[first].sum(dim=1, keepdim=True)
     load_all(encoder, body, path, _advice(encoder, checkpoint))
-    network.input_mean.fill_(2 * MEAN - 1)  # type: ignore[operator]
-    network.input_std.fill_(2 * STD)  # type: ignore[operator]
     count = sum(isinstance(layer, nn.Conv2d) for layer in encoder.modules())
     logger.info(
         "Encoder %s: all %d convolutions from %s, %s summed from three channels to one; its classifier is not used.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -37,9 +38,12 @@ def run(step: str, files: list[str], **settings: Any) -> None:
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_each_encoder_trains_evaluates_and_infers_at_an_odd_size(encoder: str, studies: Path, tmp_path: Path) -> None:
-    shared = {"encoder": encoder, "size": [61, 59], "output_dir": str(tmp_path)}
+    shared = {"size": [61, 59], "output_dir": str(tmp_path)}
     training = {
         **shared,
+        "encoder": encoder,
+        "decoder": "equal" if encoder == "resnet34" else "own",
+        "normalise": "imagenet" if encoder == "mobilenetv2" else "window",
         "encoder_weights": "none",
         "epochs": 1,
         "ckpt_dir": str(tmp_path),
@@ -55,7 +59,10 @@ def test_each_encoder_trains_evaluates_and_infers_at_an_odd_size(encoder: str, s
     )
     (volume,) = rows(tmp_path / "scores_per_volume.csv")
     assert float(scores["volumes"]["mean"]) == float(scores["volumes"]["maximum"]) == float(volume["dice"])
-    assert np.load(tmp_path / "chosen_slices.npz")["predictions"].shape == (7, 61, 59)
+    for name, count in (("chosen_slices", 7), ("second_study", 7), ("ten_slices", 8)):  # a study has eight slices
+        assert np.load(tmp_path / f"{name}.npz")["predictions"].shape == (count, 61, 59)
+    record = json.loads((tmp_path / "model.json").read_text())["settings"]
+    assert record.items() >= {name: training[name] for name in ("encoder", "decoder", "normalise")}.items()
     settings = {**shared, "weights": str(tmp_path / "model.pt"), "dataset_dir": str(studies / "studies")}
     run("run", [INFER], **settings)
     scans = sorted((studies / "studies").rglob("*.nii.gz"))

@@ -22,9 +22,9 @@ from monai.networks.nets import FlexibleUNet
 from torch import nn
 
 from common.networks import imagenet
-from common.networks.encoder_unet import EncoderUNet
+from common.networks.encoder_unet import MEAN, STD, EncoderUNet
 from common.networks.encoders import ENCODERS
-from common.networks.imagenet import MEAN, STD, start_encoder
+from common.networks.imagenet import start_encoder
 
 PRETRAINED = {"vgg19": "vgg19", "resnet34": "resnet34", "mobilenetv2": "mobilenet_v2"}  # torchvision's names
 LEVELS = {"vgg19": (3, 8, 17, 26, 35), "mobilenetv2": (1, 3, 6, 13, 18)}  # torchvision's last layer of each size
@@ -107,7 +107,7 @@ def test_a_ct_slice_is_normalised_like_a_grey_image_in_torchvision(
 ) -> None:
     """Folded convolution, mean and standard deviation together: HU / 1000 in, torchvision's features out."""
     caplog.set_level(logging.INFO)
-    network = start_encoder(EncoderUNet(encoder), checkpoints[encoder]).eval()
+    network = start_encoder(EncoderUNet(encoder, normalise="imagenet"), checkpoints[encoder]).eval()
     x = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     grey = (x + 1) / 2  # -1000 HU is black, 1000 HU is white
     with torch.no_grad():
@@ -116,11 +116,34 @@ def test_a_ct_slice_is_normalised_like_a_grey_image_in_torchvision(
     for one, other in zip(mine, theirs, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
     assert f"all {CONVOLUTIONS[encoder]} convolutions" in caplog.text
-    # Whoever loads the trained weights gets the normalisation with them
-    other_network = EncoderUNet(encoder)
-    other_network.load_state_dict(network.state_dict())
-    assert float(other_network.input_mean) == pytest.approx(2 * 0.449 - 1)
-    assert float(other_network.input_std) == pytest.approx(2 * 0.226)
+    assert float(network.input_mean) == pytest.approx(2 * 0.449 - 1)
+    assert float(network.input_std) == pytest.approx(2 * 0.226)
+
+
+def test_the_input_is_the_thesiss_unless_imagenets_is_requested_and_weights_of_another_are_refused() -> None:
+    x = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    torch.manual_seed(0)
+    plain, normalised = EncoderUNet("mobilenetv2").eval(), EncoderUNet("mobilenetv2", normalise="imagenet").eval()
+    for one, other in ((plain, "imagenet"), (normalised, "window")):
+        with pytest.raises(ValueError, match=rf"inputs as this network takes them.*Give --normalise {other}, or"):
+            one.load_state_dict((normalised if one is plain else plain).state_dict())
+    with torch.no_grad():
+        for name, parameter in normalised.named_parameters():
+            parameter.copy_(plain.get_parameter(name))
+        torch.testing.assert_close(normalised(2 * (STD * x + MEAN) - 1), plain(x), atol=1e-4, rtol=1e-4)
+
+
+def test_equal_decoders_have_the_unets_widths_at_each_size() -> None:
+    def widths(encoder: str, decoder: str) -> list[int]:
+        network = EncoderUNet(encoder, decoder=decoder)
+        return [block.convs.conv_1.conv.out_channels for block in network.decoder.blocks]
+
+    assert widths("unet", "equal") == widths("unet", "own") == widths("vgg19", "equal") == [512, 256, 128, 64]
+    assert widths("resnet34", "equal") == widths("mobilenetv2", "equal") == [512, 512, 256, 128, 64]
+    assert widths("vgg19", "own") == [256, 128, 64, 32] and widths("resnet34", "own") == [256, 128, 64, 32, 16]
+    with torch.no_grad():
+        for encoder in ("vgg19", "resnet34"):
+            assert EncoderUNet(encoder, decoder="equal").eval()(torch.zeros(1, 1, 40, 33)).shape == (1, 1, 40, 33)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -185,6 +208,10 @@ def test_monais_own_flexible_unet_takes_the_encoders_by_name() -> None:
 def test_an_unknown_encoder_is_refused_with_the_choices() -> None:
     with pytest.raises(ValueError, match=r"Unknown encoder 'vgg16'.*unet, vgg19, resnet34, mobilenetv2"):
         EncoderUNet("vgg16")
+    with pytest.raises(ValueError, match=r"Unknown decoder 'same'. Choose one of: own, equal"):
+        EncoderUNet("unet", decoder="same")
+    with pytest.raises(ValueError, match=r"Unknown normalise 'none'. Choose one of: window, imagenet"):
+        EncoderUNet("unet", normalise="none")
 
 
 def test_random_weights_must_be_requested_except_for_the_unet(caplog: pytest.LogCaptureFixture) -> None:
