@@ -147,6 +147,6 @@ pictures-measured: venv ## Draw the pictures of measured results in the bundles'
 	$(BIN)/python -m common.reproduce ct_weak_gan $(SLICE_LABELS) --learning_rate 1e-3 --epochs 15 --adversarial 0.2 --map_size 25 --jobs 2 --only "*/seed0"
 	$(BIN)/python -c "from common.phantoms.ct.layouts import write_mosmed; write_mosmed('$(LEVELS)/phantoms', patients=94, size=(128, 128), slices=24, seed=2141)"
 	$(RUN) self_learning --config_file $(CONFIGS)/selflearn.yaml --dataset_dir $(LEVELS)/phantoms/studies --lesion_masks $(LEVELS)/phantoms/masks --size "[128,128]" --line_length 3 --disk_radius 2 --ckpt_dir $(LEVELS) --output_dir $(LEVELS)
-	cp reproduced/mosmed_encoders/figure_10.png docs/encoders.png
+	cp reproduced/mosmed_encoders/figure_10_1.png docs/encoders.png
 	cp reproduced/ct_weak_gan/precision_recall.png docs/precision_recall.png
 	cp $(LEVELS)/self_learning.png docs/self_learning.png
