@@ -12,6 +12,10 @@ import numpy as np
 from .files import complete_file
 from .statistics import Estimate
 
+SCORES = (  # of tables of cases
+    *("dice", "iou", "f1", "accuracy", "precision", "recall", "nsd_1mm", "nsd_3mm", "pr_area", "correct"),
+    *("lesion_f1", "lesion_precision", "lesion_recall"),
+)
 BOUNDS = ("_low", "_high")  # endings of the columns that hold the 95 % interval of the column before them
 
 
@@ -90,6 +94,17 @@ def with_intervals(row: Mapping[str, str]) -> dict[str, str]:
             ends = [f"{float(row[name + each]):.3f}" for each in BOUNDS if value and row.get(name + each)]
             shown[name] = f"{value} [{', '.join(ends)}]" if ends else value
     return shown
+
+
+def score_of(column: str) -> str:
+    """The score in a column of a table of cases, the higher the better; empty if the column holds something else.
+
+    Example:
+        >>> score_of("dice_lung"), score_of("nsd_1mm_infection"), score_of("dice_low"), score_of("slices")
+        ('dice', 'nsd_1mm', '', '')
+    """
+    found = next((score for score in SCORES if column == score or column.startswith(f"{score}_")), "")
+    return "" if column.endswith(BOUNDS) else found
 
 
 class GrowingTable:

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TRAIN = "bundles/ct_drsegunet/configs/train.yaml"
 COMMANDS = (
     "check",
+    "compare",
     "phantoms",
     "package",
     "reproduce",

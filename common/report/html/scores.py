@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...statistics import ABSENT
-from ...tables import read_csv, with_intervals
+from ...tables import read_csv, score_of, with_intervals
 from .facts import RunFiles, weights_card
 from .page import Column, Page, Row, Table
 from .unusual import RULE, far_from_others
@@ -173,8 +173,7 @@ def _rule(columns: Sequence[Column], source: str) -> str:
 
 
 def _is_score(column: Column) -> bool:
-    words = ("dice", "iou", "f1", "accuracy", "precision", "recall")
-    return bool(column.form) and column.name.startswith(words)
+    return bool(column.form and score_of(column.name))
 
 
 def _column(name: str, values: Sequence[Any]) -> Column:

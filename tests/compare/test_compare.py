@@ -1,0 +1,103 @@
+"""Two runs on the same cases: paired numbers by hand and by SciPy, refusals by name, the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from csv_rows import rows_by_name
+from PIL import Image
+from scipy.stats import wilcoxon
+
+from common.compare.command import main
+from common.run.errors import NothingToDo
+from common.statistics import mean_interval
+from common.tables import write_csv
+
+FIRST = {"dice_ground-glass": [0.5, 0.6, 0.7, 0.8, 0.4, 0.55, 0.65], "dice_lung": [0.9] * 7}
+GAIN = {"dice_ground-glass": [0.1, 0.05, 0.12, 0.02, 0.2, 0.03, 0.07], "dice_lung": [0.01, -0.01, 0, 0.02, 0, 0, 0]}
+SECOND = {name: np.add(FIRST[name], GAIN[name]).round(6).tolist() for name in FIRST}
+
+
+def write_patients(folder: Path, scores: dict[str, Any], names: str = "abcdefg") -> Path:
+    rows = [[name, *values] for name, *values in zip(names, *scores.values(), strict=True)]
+    write_csv(folder / "scores_per_patient.csv", ["patient", *scores], rows)
+    return folder
+
+
+def compare(*arguments: Any, folder: Path) -> dict[str, dict[str, str]]:
+    assert main([*map(str, arguments), "--output_dir", str(folder)]) == 0
+    return rows_by_name(folder / "comparison.csv")
+
+
+def test_differences_test_and_correction_agree_with_scipy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = write_patients(tmp_path / "unet" / "eval", FIRST), write_patients(tmp_path / "vgg" / "eval", SECOND)
+    found = compare(*runs, folder=tmp_path / "out")
+    for name, gain in GAIN.items():
+        row, p = found[name], wilcoxon(gain).pvalue
+        expected = mean_interval(np.subtract(SECOND[name], FIRST[name]))
+        numbers = [float(row[f"difference{end}"]) for end in ("", "_low", "_high")]
+        assert numbers == pytest.approx(expected[:3], abs=1e-5)
+        assert float(row["second"]) - float(row["first"]) == pytest.approx(numbers[0], abs=1e-5)
+        assert float(row["p"]) == pytest.approx(p, rel=1e-4) and row["pairs"] == "7"
+        assert row["interval_over"] == "7 patients"
+    # Seven gains of one sign: p is 2 / 2 ** 7, and twice that after Holm, as the smaller of two
+    assert float(found["dice_ground-glass"]["p"]) == pytest.approx(2 / 128, rel=1e-4)
+    assert float(found["dice_ground-glass"]["p_holm"]) == pytest.approx(4 / 128, rel=1e-4)
+    differences = rows_by_name(tmp_path / "out" / "differences.csv")
+    assert float(differences["e"]["dice_ground-glass_difference"]) == pytest.approx(0.2)
+    printed = capsys.readouterr().out
+    assert "unet" in printed and "vgg" in printed, "names are the parts of the paths that differ"
+    with Image.open(tmp_path / "out" / "comparison.png") as picture:
+        assert picture.width >= 2 * 250 and len(picture.convert("RGB").getcolors(10**6) or []) > 50
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "vgg against unet" in page and "comparison.png" in page and "p_holm" in page
+
+
+def test_slices_are_paired_and_tested_by_patient(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random((2, 6, 4))  # patients, slices
+    for run, values in zip(("a", "b"), scores, strict=True):
+        rows = [[f"v{p}", f"p{p}", s, values[p, s] if p + s else None] for p in range(6) for s in range(4)]
+        write_csv(tmp_path / run / "scores_per_slice.csv", ["case", "patient", "slice", "f1"], rows, form="")
+    scores[:, 0, 0] = np.nan
+    row = compare(tmp_path / "a", tmp_path / "b", folder=tmp_path / "out")["f1"]
+    gain = scores[1] - scores[0]
+    assert row["pairs"] == "23" and row["interval_over"] == "6 patients", "no infection in one slice"
+    assert float(row["difference"]) == pytest.approx(np.nanmean(gain), abs=1e-5)
+    assert float(row["p"]) == pytest.approx(wilcoxon(np.nanmean(gain, axis=1)).pvalue, rel=1e-4)
+
+
+def test_clips_are_compared_by_their_right_diagnoses(tmp_path: Path) -> None:
+    truth = ["normal"] * 3 + ["COVID-19"] * 3
+    for run, predictions in {"a": ["normal"] * 6, "b": truth}.items():
+        rows = [[f"c{n}", f"p{n}", t, p] for n, (t, p) in enumerate(zip(truth, predictions, strict=True))]
+        write_csv(tmp_path / run / "clips.csv", ["case", "patient", "truth", "prediction"], rows)
+    found = compare(tmp_path / "a", tmp_path / "b", folder=tmp_path / "out")
+    assert {name: float(row["difference"]) for name, row in found.items()} == {
+        "correct": 0.5,
+        "correct_COVID-19": 1,
+        "correct_normal": 0,
+    }
+
+
+def test_what_cannot_be_compared_is_refused_by_name(tmp_path: Path) -> None:
+    first = write_patients(tmp_path / "a", FIRST)
+    second = write_patients(tmp_path / "b", SECOND, "abcdefh")
+    with pytest.raises(ValueError, match=r"same cases; only in .*a/scores_per_patient.csv: g; only in .*b.*: h\."):
+        main([str(first), str(second)])
+    with pytest.raises(FileNotFoundError, match="No such file or folder: missing"):
+        main([str(first), "missing"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="must hold the same table of cases"):
+        main([str(first), str(tmp_path / "empty")])
+    with pytest.raises(ValueError, match="dice_lunge"):
+        main([str(first), str(first), "--scores", "dice_lunge"])
+    write_csv(tmp_path / "c" / "scores_per_patient.csv", ["patient", "dice"], [])
+    with pytest.raises(NothingToDo, match="holds no case"):
+        main([str(first), str(tmp_path / "c")])
+    write_csv(tmp_path / "d" / "scores_per_patient.csv", ["patient", "dice"], [["a", 0.5], ["a", 0.6]])
+    with pytest.raises(ValueError, match="more than once"):
+        main([str(tmp_path / "d")] * 2)
