@@ -11,27 +11,31 @@ from typing import Any
 import numpy as np
 
 from ..report import canvas
+from ..settings import check_mapping, check_names
 from .items import check_entry, chosen_runs, found_files
 
-NEEDED, MAYBE = ("name", "file", "x", "y"), ("title", "variants", "run", "xlabel", "ylabel", "steps")
+NEEDED, MAYBE = ("name", "file", "x", "y"), ("title", "variants", "run", "xlabel", "ylabel", "steps", "scales")
+SCALES = ("unit", "free", "log")
 
 
 @dataclass(frozen=True)
 class PaperCurves:
-    """Curves of scores in 0..1, as a bundle's ``reproduce.yaml`` declares them.
+    """Curves, as a bundle's ``reproduce.yaml`` declares them.
 
     Args:
         name: name of the figure's file.
         title: line above the curves.
         file: name of the CSV file that each run writes.
-        x: its column for the horizontal axis, in 0..1.
-        y: its column for the vertical axis, in 0..1.
+        x: its column for the horizontal axis.
+        y: its column for the vertical axis.
         variants: variants whose curves are drawn, in order.
         run: the run of each variant that is drawn, such as ``fold0``.
         xlabel: text below the horizontal axis.
         ylabel: text above the vertical axis.
         steps: a value is constant from one point back to the point before it, as precision is over recall. If False,
             points are joined by lines.
+        scales: of the horizontal and the vertical axis: ``unit``, from 0 to 1 as scores are; ``free``, as far as the
+            numbers reach; ``log``, likewise and logarithmic.
     """
 
     name: str
@@ -44,6 +48,7 @@ class PaperCurves:
     xlabel: str
     ylabel: str
     steps: bool = False
+    scales: tuple[str, str] = ("unit", "unit")
 
 
 def read_curves(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> PaperCurves:
@@ -57,11 +62,15 @@ def read_curves(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> Pap
     steps = entry.get("steps", False)
     if not isinstance(steps, bool):
         raise ValueError(f"{where}: steps is true or false, got {steps!r}.")
+    scales = check_mapping(entry.get("scales", {}), f"{where}: scales")
+    check_names("axis", scales, ("x", "y"), f"{where}: scales")
+    check_names("scale", scales.values(), SCALES, f"{where}: scales")
     file, x, y = (str(entry[key]) for key in ("file", "x", "y"))
+    both = (scales.get("x", "unit"), scales.get("y", "unit"))
     words = {
         key: str(entry.get(key, entry[other])) for key, other in (("title", "name"), ("xlabel", "x"), ("ylabel", "y"))
     }
-    return PaperCurves(entry["name"], file=file, x=x, y=y, variants=shown, run=run, steps=steps, **words)
+    return PaperCurves(entry["name"], file=file, x=x, y=y, variants=shown, run=run, steps=steps, scales=both, **words)
 
 
 def write_curves(path: Path, curves: PaperCurves, files: Mapping[str, Path | None], facts: Sequence[str]) -> None:
@@ -93,8 +102,13 @@ def write_curves(path: Path, curves: PaperCurves, files: Mapping[str, Path | Non
                 drawstyle="steps-pre" if curves.steps else "default",
                 label=variant if points.size else f"{variant}: no numbers",
             )
-    for limit in (axes.set_xlim, axes.set_ylim):
-        limit(-0.02, 1.02)
+    for scale, limit, set_scale in zip(
+        curves.scales, (axes.set_xlim, axes.set_ylim), (axes.set_xscale, axes.set_yscale), strict=True
+    ):
+        if scale == "unit":
+            limit(-0.02, 1.02)
+        elif scale == "log":
+            set_scale("log")
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=10, labelcolor=canvas.TEXT)
     canvas.save(figure, path)
 

@@ -13,6 +13,7 @@ import numpy as np
 from ..files import reason
 from ..report.comparison import draw_comparison
 from ..report.styles import class_styles
+from ..settings import check_list
 from .items import check_entry, chosen_runs, found_files
 
 SHARED = ("images", "truths", "titles")  # what the files of all variants have in common
@@ -27,8 +28,9 @@ class PaperSheet:
         title: line above the slices.
         variants: its rows below image and ground truth, in order.
         run: the run of each variant that is shown, such as ``fold0``.
-        file: name of the file that ``common.handlers.chosen_slices.ChosenSlices`` writes in each run.
-        classes: name of the class in the masks.
+        file: name of the file that ``common.handlers.chosen_slices.ChosenSlices`` or ``LargestSlices`` writes in each
+            run.
+        classes: names of the classes in the masks: the first one is 1, the next 2 and so on.
         window: values that are drawn black and white; None takes each image's 1st and 99th percentile.
     """
 
@@ -51,8 +53,7 @@ def read_sheet(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> Pape
     where = check_entry(entry, "sheet", ("name", "classes"), maybe)
     rows, run = chosen_runs(entry, variants, runs, where)
     classes = entry["classes"]
-    if not isinstance(classes, list) or len(classes) != 1:
-        raise ValueError(f"{where}: classes is a list of one name, because the masks are 0 and 1; got {classes!r}.")
+    check_list(classes, f"{where}: classes", "names of the classes that the masks number from 1")
     title, file = str(entry.get("title", entry["name"])), str(entry.get("slices", "chosen_slices.npz"))
     window = _window(entry.get("window"), f"{where}: window")
     return PaperSheet(entry["name"], title, rows, run, file, classes, window)
@@ -77,12 +78,13 @@ def write_sheet(
         sheet: the sheet to draw.
         files: slices of each variant, as ``ChosenSlices`` writes them; None if the variant is not done. Missing
             variants are named below the title.
-        metadata: the bundle's ``metadata.json``, which holds the colour of the class.
+        metadata: the bundle's ``metadata.json``, which holds value and colour of each class.
         facts: sentences on the data; the first is written below the title.
 
     Raises:
         FileNotFoundError: if no variant has its slices.
-        ValueError: if a file cannot be read, or its slices differ from those of the first variant.
+        ValueError: if a file cannot be read, its masks hold other numbers than the classes have, or its slices differ
+            from those of the first variant.
     """
     files = {name: files.get(name) for name in sheet.variants}
     found, notes = found_files(sheet.name, sheet.run, files, sheet.file, "Evaluate with ChosenSlices.")
@@ -95,12 +97,20 @@ def write_sheet(
                 f"{sheet.name}: {', '.join(differing)} of {name} ({found[name]}) differ from those of {first}. "
                 "Run both on the same data, with the same seed."
             )
+        highest = max(int(content[key].max(initial=0)) for key in ("truths", "predictions"))
+        if highest > len(sheet.classes):
+            known = f"{sheet.name}: classes names {len(sheet.classes)}"
+            raise ValueError(
+                f"{known}, the masks of {name} ({found[name]}) hold numbers up to {highest}. Name all classes of the "
+                "masks, in their order."
+            )
     styles = class_styles(metadata, sheet.classes)
+    values = np.array([0, *(style.value for style in styles)], np.uint8)  # by number of the class
     draw_comparison(
         path,
         list(contents[first]["images"].astype(np.float32)),
-        list(contents[first]["truths"] * styles[0].value),
-        {name: list(content["predictions"] * styles[0].value) for name, content in contents.items()},
+        list(values[contents[first]["truths"]]),
+        {name: list(values[content["predictions"]]) for name, content in contents.items()},
         styles,
         contents[first]["titles"].tolist(),
         window=sheet.window,

@@ -68,12 +68,14 @@ class ClassIndexd(MapTransform):
 
     Lesions take precedence over lung, lung over background. Pleural effusion (3 in the public masks) lies outside the
     lung tissue and is background. Without a class ``consolidation`` (as in section 5.3 of Balantrapu 2021),
-    consolidation counts as ground-glass: the thesis does not state how it is treated, and both are infected lung.
-    Without a lung mask, the lung cannot be distinguished from background and becomes background.
+    consolidation counts as ground-glass: the thesis does not state how it is treated, and both are infected lung. A
+    class ``infection`` takes both. Without a lung mask, the lung cannot be distinguished from background and becomes
+    background, and so it does without a class ``lung``.
 
     Args:
         keys: lesion mask (1, X, Y, Z). The item may hold ``lung``, a mask that is positive in the lung.
-        classes: class names in channel order, from ground-glass, consolidation, lung and background.
+        classes: class names in channel order: ground-glass with or without consolidation, or infection; lung, which
+            may be missing; background.
 
     Raises:
         ValueError: if a mask has another shape than the image, or values other than 0, 1, 2, 3.
@@ -82,7 +84,8 @@ class ClassIndexd(MapTransform):
     def __init__(self, keys: KeysCollection, classes: Sequence[str]) -> None:
         super().__init__(keys)
         self.index = {name: position for position, name in enumerate(classes)}
-        self.index.setdefault("consolidation", self.index["ground-glass"])
+        main = self.index["infection" if "infection" in self.index else "ground-glass"]
+        self.index = {"ground-glass": main, "consolidation": main, "lung": self.index["background"], **self.index}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace each lesion mask by the class map."""

@@ -56,6 +56,19 @@ def test_a_papers_curves_show_the_finished_variants(
     assert written[-2] == "figure_2" and written[-1].endswith("Shown: seed0 of each variant. INCOMPLETE: without cam.")
 
 
+def test_axes_reach_as_far_as_the_numbers_where_they_are_no_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "metrics.csv").write_text("epoch,loss\n1,0.5\n20,40\n")
+    drawn: list[Any] = []
+    monkeypatch.setattr("common.report.canvas.save", lambda figure, path: drawn.append(figure))
+    entry = {"name": "figure_25", "file": "metrics.csv", "x": "epoch", "y": "loss", "scales": {"x": "free", "y": "log"}}
+    curves = read_curves(entry, ["ours"], ["seed0"])
+    write_curves(tmp_path / "figure.png", curves, {"ours": tmp_path / "metrics.csv"}, [])
+    (axes,) = drawn[0].axes
+    assert axes.get_yscale() == "log" and axes.get_ylim()[1] > 40 and axes.get_xlim()[1] > 20
+
+
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
@@ -63,6 +76,8 @@ def test_a_papers_curves_show_the_finished_variants(
         ({"variants": ["vgg"]}, "curves figure_2: there is no variant 'vgg'. Variants: ours, cam."),
         ({"run": "seed2"}, "curves figure_2: there is no run 'seed2'. Did you mean seed0? Runs: seed0."),
         ({"steps": "pre"}, "curves figure_2: steps is true or false, got 'pre'."),
+        ({"scales": {"x": "logarithmic"}}, "curves figure_2: scales: there is no scale 'logarithmic'."),
+        ({"scales": {"z": "log"}}, "curves figure_2: scales: there is no axis 'z'."),
         ({"name": 2}, "each of curves must be a mapping with a name"),
     ],
 )

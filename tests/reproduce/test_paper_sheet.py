@@ -109,6 +109,24 @@ def test_slices_of_other_data_are_refused_after_the_tables(
     assert "table_1.md" in capsys.readouterr().out
 
 
+def test_masks_of_several_classes_are_drawn_in_their_colours(bundles: Path) -> None:
+    configs = bundles / "fake" / "configs"
+    labels = [{"name": name, "value": value, "colour": COLOUR if value == 2 else [0, 0, 255]} for name, value in
+              (("lung", 3), ("infection", 2), ("consolidation", 7))]  # fmt: skip
+    (configs / "metadata.json").write_text(json.dumps({"labels": labels}))
+    sheet = {"name": "figure_10", "classes": ["consolidation", "infection"]}
+    (configs / "reproduce.yaml").write_text(yaml.safe_dump({**PLAN, "sheets": [sheet]}, sort_keys=False))
+    masks = np.zeros((3, 40, 40), np.uint8)
+    masks[:, 4:16, 10:30], masks[:, 24:36, 10:30] = 1, 2
+    finish(bundles, "unet", slice(0), predictions=masks)
+    assert reproduce(bundles) == 0
+    _, _, unet = panels(bundles.parent / "out" / "fake" / "figure_10.png", 3)
+    assert (unet.min(), unet.max()) == pytest.approx((0.6, 0.9), abs=0.02), "the second class alone has this colour"
+    finish(bundles, "unet", slice(0), predictions=masks + 1)
+    with pytest.raises(ValueError, match=r"classes names 2, the masks of unet \(.*\) hold numbers up to 3"):
+        reproduce(bundles)
+
+
 def test_files_without_slices_are_named(bundles: Path) -> None:
     finish(bundles, "unet", slice(4, 16))
     path = bundles.parent / "out/fake/unet/seed0/eval/chosen_slices.npz"
@@ -139,7 +157,7 @@ def test_the_figure_shows_the_first_run_of_all_variants_by_default() -> None:
         ),
         ({"variants": "unet"}, "variants must be a list of one or more variants, got 'unet'"),
         ({"run": "seed2"}, "there is no run 'seed2'. Did you mean seed1? Runs: seed0, seed1."),
-        ({"classes": ["infection", "lung"]}, "classes is a list of one name, because the masks are 0 and 1"),
+        ({"classes": "infection"}, "classes must be a list of names of the classes that the masks number from 1"),
         ({"window": [1, 0]}, "window is [black, white], two increasing numbers, got [1, 0]."),
         ({"window": 0.4}, "window is [black, white], two increasing numbers, got 0.4."),
         ({"name": 10}, "each sheet must be a mapping with a name"),

@@ -31,6 +31,10 @@ def test_three_classes_count_consolidation_as_ground_glass() -> None:
     assert compose([0, 0, 1, 2], [0, 1, 1, 1], ["ground-glass", "lung", "background"]) == [2, 1, 0, 0]
 
 
+def test_infection_takes_both_kinds_of_lesion_and_lung_is_background() -> None:
+    assert compose([0, 0, 1, 2, 3], [0, 1, 1, 1, 1], ["infection", "background"]) == [1, 1, 0, 0, 1]
+
+
 def test_without_a_lung_mask_lung_stays_background() -> None:
     assert compose([0, 1, 2], None, MEDSEG) == [3, 0, 1]
 

@@ -12,6 +12,7 @@ that does not go with the folder, or rows of a table that cannot be used.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,13 @@ INFECTION_NAMES = ("infection", *LESION_NAMES)
 IMAGE_LABEL_NAMES = ("lesion", *LESION_NAMES)
 
 
-def lesions(root: str | Path, **own: Any) -> list[dict[str, Any]]:
+def lesions(root: str | Path, classes: Sequence[str] = LESION_NAMES, **own: Any) -> list[dict[str, Any]]:
     """Ground-glass and consolidation: MedSeg's slices in their three layouts, or nine Radiopaedia volumes.
 
     Args:
         root: see above.
+        classes: what is to be told apart. With ``infection``, which takes both kinds of lesion, sources whose masks do
+            not tell them apart are read, too: COVID-19-CT-Seg's Coronacases and MosMedData.
         own: ``datalist``, ``label_map`` and ``resample_masks``, see above.
 
     Example:
@@ -64,7 +67,10 @@ def lesions(root: str | Path, **own: Any) -> list[dict[str, Any]]:
         >>> cases[0]["image"], cases[0]["label"]
     """
     phantoms = {"phantom": {"layout": "radiopaedia"}}
-    return cases_of(lambda: find_cases(root, LESIONS, phantoms, phantom_dir), root, LESION_NAMES, **own)
+    together = "infection" in classes
+    layouts = {**LESIONS, **({name: INFECTION[name] for name in ("coronacases", "mosmed")} if together else {})}
+    names = INFECTION_NAMES if together else LESION_NAMES
+    return cases_of(lambda: find_cases(root, layouts, phantoms, phantom_dir), root, names, **own)
 
 
 def infection(root: str | Path, source: str = "", **own: Any) -> list[dict[str, Any]]:
