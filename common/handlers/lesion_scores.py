@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +17,31 @@ from .slice_table import SliceTable
 INFECTION = "infection"
 
 
-def lesion_dice(prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Dice of each class of lesion, and of all of them as one class.
-
-    A class that is absent from both prediction and ground truth scores 1; one that is in only one of them scores 0.
-
-    Args:
-        prediction: (B, lesions, H, W), 0 or 1.
-        truth: the ground truth, same shape and values.
-
-    Returns:
-        (B, lesions + 1); the last column is all lesions together.
-    """
-    prediction, truth = (torch.cat([mask, mask.amax(1, keepdim=True)], dim=1) for mask in (prediction, truth))
-    return compute_dice(prediction, truth, include_background=True, ignore_empty=False)
+LESIONS = (INFECTION, "ground-glass", "consolidation")
 
 
-def lesion_channels(classes: Sequence[str], lesions: Sequence[str]) -> tuple[list[str], list[int]]:
-    """The lesions among a network's classes, and their channels.
+def lesion_groups(classes: Sequence[str], lesions: Sequence[str]) -> dict[str, list[int]]:
+    """Channels of each lesion among a network's classes, and, last, of all of them together as ``infection``.
 
     Raises:
         ValueError: if none of the lesions is a class.
+
+    Example:
+        >>> lesion_groups(["ground-glass", "consolidation", "background"], LESIONS)
+        {'ground-glass': [0], 'consolidation': [1], 'infection': [0, 1]}
     """
-    found = [name for name in lesions if name in classes]
+    found = {name: [list(classes).index(name)] for name in lesions if name in classes}
     if not found:
         raise ValueError(
             f"One of {', '.join(lesions)} must be a class, got {', '.join(classes)}. Give the names of the lesions."
         )
-    return found, [list(classes).index(name) for name in found]
+    together = [channel for channels in found.values() for channel in channels]
+    return {**{name: channels for name, channels in found.items() if name != INFECTION}, INFECTION: together}
+
+
+def lesion_masks(onehot: torch.Tensor, groups: Mapping[str, Sequence[int]]) -> torch.Tensor:
+    """Masks (groups, H, W) of one-hot (classes, H, W): where any channel of a group is set; see ``lesion_groups``."""
+    return torch.stack([onehot[list(channels)].amax(0) for channels in groups.values()])
 
 
 class LesionScores(SliceTable):
@@ -68,25 +65,27 @@ class LesionScores(SliceTable):
         self,
         output_dir: str | Path,
         classes: Sequence[str],
-        lesions: Sequence[str] = ("ground-glass", "consolidation"),
+        lesions: Sequence[str] = LESIONS,
         scored: str = "",
     ) -> None:
         super().__init__(output_dir)
-        self.lesions, self.channels = lesion_channels(classes, lesions)
-        self.scored = scored
+        self.groups, self.scored = lesion_groups(classes, lesions), scored
 
     def remember(self, engine: Engine) -> None:
         """Score the slices of a batch: the output's ``pred`` and ``label``, one-hot (classes, H, W)."""
         super().remember(engine)
         output: Any = engine.state.output
-        masks = [torch.stack([sample[key][self.channels] for sample in output]) for key in ("pred", "label")]
-        truth = torch.cat([masks[1], masks[1].amax(1, keepdim=True)], dim=1)
-        self.values.append(torch.stack([lesion_dice(*masks), truth.amax((2, 3))], -1).cpu())  # (B, lesions + 1, 2)
+        pred, truth = (
+            torch.stack([lesion_masks(torch.as_tensor(sample[key]), self.groups) for sample in output])
+            for key in ("pred", "label")
+        )
+        dice = compute_dice(pred, truth, include_background=True, ignore_empty=False)
+        self.values.append(torch.stack([dice, truth.amax((2, 3))], -1).cpu())  # (B, groups, 2)
 
     def write(self, engine: Engine) -> None:
         """Write the table and print it."""
-        dice, present = torch.cat(self.values).double().unbind(-1)  # each (slices, lesions + 1)
-        names, sums = [*self.lesions, INFECTION], self.sums()
+        dice, present = torch.cat(self.values).double().unbind(-1)  # each (slices, groups)
+        names, sums = [*self.groups], self.sums()
         for index, name in enumerate(names):
             sums.add(name, "dice", dice[:, index])
         sums.save(self.output_dir / "lesion_scores.npz")

@@ -14,7 +14,7 @@ from ignite.engine import Engine
 
 from ..statistics import ABSENT, ScoreSums, interval_over
 from ..tables import aligned, print_table, write_csv
-from .lesion_scores import INFECTION, lesion_channels
+from .lesion_scores import LESIONS, lesion_groups, lesion_masks
 from .slice_scores import dice, has_infection
 from .slice_table import SliceTable
 
@@ -47,10 +47,10 @@ class PatientScores(SliceTable):
         classes: Sequence[str],
         patients: Mapping[str, str],
         scored: str = "",
-        lesions: Sequence[str] = ("ground-glass", "consolidation"),
+        lesions: Sequence[str] = LESIONS,
     ) -> None:
         super().__init__(output_dir)
-        self.lesions, self.channels = lesion_channels(classes, lesions)
+        self.groups = lesion_groups(classes, lesions)
         self.patient_of, self.scored = dict(patients), scored
 
     def remember(self, engine: Engine) -> None:
@@ -58,10 +58,9 @@ class PatientScores(SliceTable):
         super().remember(engine)
         output: Any = engine.state.output
         for sample in output:
-            predicted, true = (sample[key][self.channels] > 0.5 for key in ("pred", "label"))
-            predicted, true = (torch.cat([mask, mask.any(0, keepdim=True)]) for mask in (predicted, true))
+            predicted, true = (lesion_masks(sample[key], self.groups) > 0.5 for key in ("pred", "label"))
             masks = (predicted & true, predicted & ~true, ~predicted & ~true, ~predicted & true)
-            self.values.append(torch.stack([mask.sum((1, 2)) for mask in masks], -1).tolist())  # (lesions + 1, 4)
+            self.values.append(torch.stack([mask.sum((1, 2)) for mask in masks], -1).tolist())  # (groups, 4)
 
     def write(self, engine: Engine) -> None:
         """Write the three tables and print the first."""
@@ -70,7 +69,7 @@ class PatientScores(SliceTable):
                 (self.output_dir / name).unlink(missing_ok=True)  # of an earlier evaluation
             logger.info("No patients are named, or volumes were split: no scores per patient, no intervals.")
             return
-        names = [*self.lesions, INFECTION]
+        names = [*self.groups]
         columns = ["slices", *(f"dice_{name}" for name in names)]
         cases = [case for case, _ in self.names]
         owners = [self.patient_of[case] for case in cases]
@@ -81,7 +80,7 @@ class PatientScores(SliceTable):
         rows = [[case, self.patient_of[case], slices, *scores] for case, (slices, scores, _) in volumes.items()]
         write_csv(self.output_dir / FILES[2], ["case", "patient", *columns], rows)
         sums = ScoreSums([*patients], "patients")
-        scores = np.array([each for _, each, _ in patients.values()])  # (patients, lesions + 1)
+        scores = np.array([each for _, each, _ in patients.values()])  # (patients, groups)
         alarms = np.array([each for *_, each in patients.values()])
         for index, name in enumerate(names):
             sums.add(name, "dice", scores[:, index])
@@ -99,10 +98,10 @@ class PatientScores(SliceTable):
 
     def pooled(self, owners: Sequence[str]) -> dict[str, tuple[int, np.ndarray, np.ndarray]]:
         """Number of slices, and Dice and false alarms of each lesion over all of their pixels, by owner."""
-        counts, keys = np.array(self.values), np.array(owners)  # (slices, lesions + 1, 4)
+        counts, keys = np.array(self.values), np.array(owners)  # (slices, groups, 4)
         found = {}
         for key in dict.fromkeys(owners):
-            sums = counts[keys == key].sum(0)  # (lesions + 1, 4)
+            sums = counts[keys == key].sum(0)  # (groups, 4)
             alarms = ~has_infection(sums) & (sums[:, 1] > 0)
             found[key] = (int((keys == key).sum()), dice(sums), alarms)
         return found

@@ -9,7 +9,7 @@ import torch
 from csv_rows import rows
 from ignite.engine import Engine
 
-from common.handlers.lesion_scores import LesionScores, lesion_dice
+from common.handlers.lesion_scores import LESIONS, LesionScores, lesion_groups
 
 CLASSES = ("ground-glass", "consolidation", "lung", "background")
 
@@ -24,10 +24,19 @@ PREDICTED = one_hot([[0, 0, 1], [1, 3, 0]])  # ground-glass 2 of 3 and one too m
 NOTHING = one_hot([[2, 2, 2], [3, 3, 3]])
 
 
-def test_dice_agrees_with_hand_worked_values_and_absence_in_both_scores_one() -> None:
-    both = [torch.stack(masks)[:, :2] for masks in ((PREDICTED, NOTHING, PREDICTED), (TRUTH, NOTHING, NOTHING))]
+def test_dice_agrees_with_hand_worked_values_and_absence_in_both_scores_one(tmp_path: Path) -> None:
+    pairs = ((PREDICTED, TRUTH), (NOTHING, NOTHING), (PREDICTED, NOTHING))
+    engine = Engine(lambda *_: [{"pred": pred, "label": label} for pred, label in pairs])
+    scores = LesionScores(tmp_path, CLASSES)
+    scores.attach(engine)
+    engine.run([[{"case": "a", "slice": index} for index in range(3)]])
     expected = [[2 * 2 / (3 + 3), 2 * 1 / (2 + 1), 2 * 4 / (5 + 4)], [1, 1, 1], [0, 0, 0]]
-    torch.testing.assert_close(lesion_dice(*both), torch.tensor(expected))
+    torch.testing.assert_close(torch.cat(scores.values)[..., 0], torch.tensor(expected))
+
+
+def test_a_network_that_does_not_tell_lesions_apart_has_infection_once() -> None:
+    assert lesion_groups(["infection", "background"], LESIONS) == {"infection": [0]}
+    assert lesion_groups(CLASSES, LESIONS) == {"ground-glass": [0], "consolidation": [1], "infection": [0, 1]}
 
 
 def test_the_table_averages_over_all_slices_of_one_evaluation(tmp_path: Path) -> None:
@@ -46,5 +55,7 @@ def test_the_table_averages_over_all_slices_of_one_evaluation(tmp_path: Path) ->
 
 
 def test_classes_without_lesions_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="One of ground-glass, consolidation must be a class, got lung, background"):
+    with pytest.raises(
+        ValueError, match="One of infection, ground-glass, consolidation must be a class, got lung, background"
+    ):
         LesionScores(tmp_path, ["lung", "background"])
