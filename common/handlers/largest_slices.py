@@ -48,6 +48,8 @@ class LargestSlices(LargestLesions):
 
     def draw_slices(self, titles: Sequence[str], samples: Sequence[Mapping[str, Any]]) -> None:
         """Write the file."""
-        arrays = {key: np.stack([sample[key] for sample in samples]) for key in ("images", "truths", "predictions")}
+        images, truths, predictions = (
+            np.stack([sample[key] for sample in samples]) for key in ("images", "truths", "predictions")
+        )
         with complete_file(self.path) as part:
-            np.savez_compressed(part, **arrays, titles=np.array(titles))
+            np.savez_compressed(part, images=images, truths=truths, predictions=predictions, titles=np.array(titles))

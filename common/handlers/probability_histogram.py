@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine
+from matplotlib.ticker import NullLocator
 from monai.engines import IterationEvents
 
 from ..report import canvas
@@ -79,6 +80,7 @@ class ProbabilityHistogram(ScoreTable):
                     values[position], np.linspace(0, 1, BINS + 1), color=canvas.line_colour(position), label=name
                 )
             axes.set(yscale="log", xlim=(-0.02, 1.02), ylim=(1e-6, 2))
+            axes.yaxis.set_minor_locator(NullLocator())
             axes.legend(loc="upper center", fontsize=10, **canvas.LEGEND_IN_PLOT)
         canvas.save(figure, self.output_dir / "probabilities.png")
 

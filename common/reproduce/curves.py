@@ -102,13 +102,11 @@ def write_curves(path: Path, curves: PaperCurves, files: Mapping[str, Path | Non
                 drawstyle="steps-pre" if curves.steps else "default",
                 label=variant if points.size else f"{variant}: no numbers",
             )
-    for scale, limit, set_scale in zip(
-        curves.scales, (axes.set_xlim, axes.set_ylim), (axes.set_xscale, axes.set_yscale), strict=True
-    ):
+    for axis, scale in zip("xy", curves.scales, strict=True):
         if scale == "unit":
-            limit(-0.02, 1.02)
+            axes.set(**{f"{axis}lim": (-0.02, 1.02)})
         elif scale == "log":
-            set_scale("log")
+            axes.set(**{f"{axis}scale": "log"})
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=10, labelcolor=canvas.TEXT)
     canvas.save(figure, path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ import pytest
 import torch
 from conftest import ROOT
 from csv_rows import rows_by_name
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 from common.datasets.ct import lesions
 from common.datasets.ct.folder import inference_cases as scans
@@ -266,6 +267,21 @@ def test_sets_are_disjoint_complete_and_the_same_for_any_order() -> None:
     assert [len(cases) for cases in draw_sets(names[:3], 0.9, 0.1, seed=0).values()] == [1, 1, 1]
     with pytest.raises(ValueError, match=r"needs 3 volumes or more, one held out, .* got 2\. Add volumes"):
         draw_sets(names[:2], 0.2, 0.67, seed=0)
+
+
+@pytest.mark.parametrize("page", ["configs/reproduce.yaml", "docs/README.md"])
+def test_the_documented_command_has_the_counts_of_table_15(page: str, tmp_path: Path) -> None:
+    (include,) = set(re.findall(r'--include "(CT-1/[^"]*)"', (ROOT / "bundles/ct_drsegunet" / page).read_text()))
+    for folder, numbers in (("CT-0", range(200, 255)), ("CT-1", range(255, 939)), ("CT-2", range(939, 950))):
+        (tmp_path / folder).mkdir()
+        for number in numbers:  # MosMedData's; 255 to 304 are annotated
+            (tmp_path / folder / f"study_{number:04d}.nii.gz").touch()
+    names = [case["case"] for case in scans(tmp_path, include)]
+    assert {f"CT-1/study_{number:04d}" for number in range(255, 305)} < set(names) and len(names) == 94
+    defaults = ConfigParser.load_config_file(ROOT / CONFIG)
+    sets = draw_sets(names, defaults["held_out"], defaults["starting"], defaults["seed"])
+    slices = {name: 2 * len(cases) for name, cases in sets.items()}  # p-3 and p-2 of each volume
+    assert slices == {"held out": 38, "starting": 100, "further": 50}
 
 
 @pytest.mark.parametrize(
