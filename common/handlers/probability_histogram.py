@@ -81,7 +81,8 @@ class ProbabilityHistogram(ScoreTable):
                 )
             axes.set(yscale="log", xlim=(-0.02, 1.02), ylim=(1e-6, 2))
             axes.yaxis.set_minor_locator(NullLocator())
-            axes.legend(loc="upper center", fontsize=10, **canvas.LEGEND_IN_PLOT)
+        below: dict[str, Any] = {"loc": "lower center", "ncols": len(self.classes), "frameon": False, "fontsize": 11}
+        figure.legend(*axes.get_legend_handles_labels(), labelcolor=canvas.TEXT, **below)
         canvas.save(figure, self.output_dir / "probabilities.png")
 
 
