@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..files import complete_file
+from .chosen_slices import SlicePlanes, save_slices
 from .comparison_picture import LargestLesions
 
 
 class LargestSlices(LargestLesions):
     """Save the slices with the largest lesions in the ground truth, one per case: ``largest_slices.npz``.
 
-    The file has the form of ``common.handlers.chosen_slices.ChosenSlices``, but masks with several classes: 1 is the
+    The file is that of ``common.handlers.chosen_slices.save_slices``, but its masks hold several classes: 1 is the
     first class, 2 the second and so on, without ``background``, which is 0. As the ground truth alone decides, all
     networks that are evaluated on the same data save the same slices.
 
@@ -39,7 +39,7 @@ class LargestSlices(LargestLesions):
     def kept(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         """Image (X, Y), and ground truth and prediction as numbers of classes."""
         image = sample["image"][0].detach().cpu().numpy().astype(np.float16)
-        return {"images": image, "truths": self.mask(sample["label"]), "predictions": self.mask(sample["pred"])}
+        return {"planes": SlicePlanes(image, self.mask(sample["label"]), self.mask(sample["pred"]))}
 
     def mask(self, onehot: torch.Tensor) -> np.ndarray:
         """Turn one-hot (classes, X, Y) into numbers of classes (X, Y); pixels without a class are 0."""
@@ -48,8 +48,4 @@ class LargestSlices(LargestLesions):
 
     def draw_slices(self, titles: Sequence[str], samples: Sequence[Mapping[str, Any]]) -> None:
         """Write the file."""
-        images, truths, predictions = (
-            np.stack([sample[key] for sample in samples]) for key in ("images", "truths", "predictions")
-        )
-        with complete_file(self.path) as part:
-            np.savez_compressed(part, images=images, truths=truths, predictions=predictions, titles=np.array(titles))
+        save_slices(self.path, [sample["planes"] for sample in samples], titles)
