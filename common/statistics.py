@@ -8,7 +8,7 @@ is too narrow. Where the data names no patients, the next best is drawn (volumes
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,7 +121,7 @@ class ScoreSums:
         self.names, self.word = list(dict.fromkeys(owners)), word
         index = {name: number for number, name in enumerate(self.names)}
         self.places = np.array([index[owner] for owner in owners], int)
-        self.cells: dict[tuple[str, str], np.ndarray] = {}  # (patients, runs, ratios, 2)
+        self.cells: dict[tuple[str, str], np.ndarray] = {}  # (patients, ratios, 2)
 
     def add(self, row: str, column: str, above: Any, below: Any = None) -> None:
         """Add a score to the table.
@@ -138,39 +138,39 @@ class ScoreSums:
         pair = pair.reshape(len(self.places), math.prod(above.shape[1:]), 2)
         sums = np.zeros((len(self.names), *pair.shape[1:]))
         np.add.at(sums, self.places, pair)
-        self.cells[row, column] = sums[:, None]
+        self.cells[row, column] = sums
 
     def estimates(self) -> dict[tuple[str, str], Estimate]:
         """The scores by row and column."""
         if not self.cells:
             return {}
-        shapes = [cell.shape[1:3] for cell in self.cells.values()]
-        ends = np.cumsum([runs * ratios for runs, ratios in shapes]).tolist()
+        ends = np.cumsum([cell.shape[1] for cell in self.cells.values()]).tolist()
 
         def score(sums: np.ndarray) -> np.ndarray:
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratios = np.where(sums[..., 1] > 0, sums[..., 0] / sums[..., 1], np.nan)
-            parts = np.split(ratios, ends[:-1], axis=1)
-            pairs = zip(parts, shapes, strict=True)
-            return np.stack([_known_mean(_known_mean(part.reshape(-1, *shape))) for part, shape in pairs], axis=1)
+            return np.stack([_known_mean(part) for part in np.split(ratios, ends[:-1], axis=1)], axis=1)
 
-        flat = (cell.reshape(len(cell), math.prod(cell.shape[1:3]), 2) for cell in self.cells.values())
-        together = np.concatenate([*flat], axis=1)
+        together = np.concatenate([*self.cells.values()], axis=1)
         return dict(zip(self.cells, bootstrap_estimates(together, score), strict=True))
 
     def save(self, path: Path) -> None:
         """Write the sums, so that intervals over the patients of several runs can be found."""
         keys = np.array([*self.cells], str).reshape(-1, 2)
-        arrays: dict[str, Any] = {f"cell{number}": cell[:, 0] for number, cell in enumerate(self.cells.values())}
+        arrays: dict[str, Any] = {f"cell{number}": cell for number, cell in enumerate(self.cells.values())}
         with complete_file(path) as part:
             np.savez_compressed(part, names=np.array(self.names, str), word=self.word, keys=keys, **arrays)
 
     @classmethod
-    def of_runs(cls, paths: Sequence[Path]) -> ScoreSums:
+    def of_runs(cls, paths: Sequence[Path], wanted: Collection[tuple[str, str]] | None = None) -> ScoreSums:
         """Sums of several runs, whose scores are the means over the runs; a patient of several runs counts once.
+
+        Each run's sums are divided by its second sum over all patients, so that runs have the same weight. Patients are
+        then drawn over all runs: within each run, a few patients would vary too little.
 
         Args:
             paths: files from ``save``.
+            wanted: rows and columns of the scores; by default all.
         """
         runs = [_loaded(path) for path in paths]
         names = [str(name) for run in runs for name in run["names"]]
@@ -180,14 +180,17 @@ class ScoreSums:
         found: dict[tuple[str, str], list[np.ndarray]] = {}
         for run in runs:
             places = [index[str(name)] for name in run["names"]]
-            for number, key in enumerate(run["keys"]):
+            for number, (row, column) in enumerate(run["keys"].tolist()):
+                if wanted is not None and (row, column) not in wanted:
+                    continue
                 sums = run[f"cell{number}"]
+                totals = sums[..., 1].sum(0)[:, None]  # (ratios, 1)
                 whole = np.zeros((len(made.names), *sums.shape[1:]))
-                whole[places] = sums
-                found.setdefault((str(key[0]), str(key[1])), []).append(whole)
+                whole[places] = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
+                found.setdefault((row, column), []).append(whole)
         for key, cells in found.items():
             if len({cell.shape for cell in cells}) == 1:  # else the runs had other classes
-                made.cells[key] = np.stack(cells, axis=1)
+                made.cells[key] = np.sum(cells, axis=0)
         return made
 
 

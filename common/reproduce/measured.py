@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..statistics import Estimate, ScoreSums
 from .table import PaperTable, Place
 
 Runs = Mapping[str, Mapping[str, Path | None]]  # file of scores by variant and run; None if a run is not done
+UNKNOWN = Estimate(math.nan)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Scores of one variant under one heading, by run; runs without a score are absent."""
+    """Scores of one variant under one heading.
+
+    Args:
+        values: by run; runs without a score are absent.
+        interval: estimate of their mean over the patients of all runs, if the runs have written what it needs.
+    """
 
     values: Mapping[str, float]
+    interval: Estimate = UNKNOWN
 
     @property
     def mean(self) -> float | None:
@@ -38,18 +47,23 @@ class Measured:
         runs: names of the runs that each variant has when it is complete.
         scores: by variant, run, and place; runs that are not done are absent.
         word: word for runs, such as ``folds``.
+        intervals: of the means over runs, by variant and place.
+        units: what the intervals are over, such as ``12 to 15 patients``.
     """
 
     table: PaperTable
     runs: Mapping[str, Sequence[str]]
     scores: Mapping[str, Mapping[str, Mapping[Place, float]]]
     word: str
+    intervals: Mapping[str, Mapping[Place, Estimate]] = field(default_factory=dict)
+    units: str = ""
 
     def cells(self, variant: str) -> dict[str, Cell]:
         """A variant's scores by heading."""
         runs = self.scores[variant].items()
+        known = self.intervals.get(variant, {})
         return {
-            heading: Cell({run: scores[place] for run, scores in runs if place in scores})
+            heading: Cell({run: scores[place] for run, scores in runs if place in scores}, known.get(place, UNKNOWN))
             for heading, place in self.table.columns.items()
         }
 
@@ -73,3 +87,32 @@ class Measured:
             if found and not any(place in scores for scores in found):
                 notes.append(f"No {place.file} has a number in row {place.row!r}, column {place.column!r} ({heading}).")
         return notes
+
+
+def intervals_over_runs(table: PaperTable, runs: Runs) -> tuple[dict[str, dict[Place, Estimate]], str]:
+    """Intervals of the means over a table's runs, from the sums per patient that evaluations write beside their CSV.
+
+    A score has none if one of the runs has not written its sums.
+
+    Args:
+        table: the paper's table.
+        runs: file of scores of every variant and run; None if a run is not done.
+
+    Returns:
+        Estimates by variant and place, and what they are over, such as ``12 to 15 patients``; empty without any.
+    """
+    found: dict[str, dict[Place, Estimate]] = {}
+    words: dict[str, None] = {}
+    for variant in table.variants:
+        done = [path for path in runs[variant].values() if path is not None and path.is_file()]
+        found[variant] = {}
+        for file in dict.fromkeys(place.file for place in table.columns.values()):
+            places = {(place.row, place.column): place for place in table.columns.values() if place.file == file}
+            paths = [path.with_name(file).with_suffix(".npz") for path in done]
+            if done and all(path.is_file() for path in paths):
+                sums = ScoreSums.of_runs(paths, places)
+                found[variant] |= {places[key]: each for key, each in sums.estimates().items()}
+                words[sums.word] = None
+    units = [each.units for row in found.values() for each in row.values() if not math.isnan(each.low)]
+    count = f"{min(units)}" + (f" to {max(units)}" if max(units) > min(units) else "") if units else ""
+    return found, f"{count} {' or '.join(words)}" if units else ""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..statistics import Estimate
 from ..tables import read_csv, write_csv
-from .measured import Measured, Runs
+from .measured import Measured, Runs, intervals_over_runs
 from .table import PaperTable, Place
 from .table_figure import draw_curve, draw_scores
 
@@ -35,7 +36,9 @@ def write_table(folder: Path, table: PaperTable, runs: Runs, facts: Sequence[str
         }
         for variant in table.variants
     }
-    measured = Measured(table, {variant: list(runs[variant]) for variant in table.variants}, scores, word)
+    intervals, units = intervals_over_runs(table, runs)
+    names = {variant: list(runs[variant]) for variant in table.variants}
+    measured = Measured(table, names, scores, word, intervals, units)
     notes = measured.notes()
     paths = [folder / f"{table.name}{ending}" for ending in (".csv", f"_{word}.csv", ".md", ".png")]
     _write_means(paths[0], measured)
@@ -66,18 +69,18 @@ def _write_means(path: Path, measured: Measured) -> None:
     Quoted rows, which have no run of ours, come last.
     """
     table, word = measured.table, measured.word
-    headings = [
-        f"{heading} {part}" for heading in table.columns for part in ("mean", "std", word, "paper mean", "paper std")
-    ]
+    parts = ("mean", "std", "low", "high", word, "paper mean", "paper std")
+    headings = [f"{heading} {part}" for heading in table.columns for part in parts]
     rows = []
     for variant in table.variants:
         numbers: list[Any] = []
         for heading, cell in measured.cells(variant).items():
-            numbers += [cell.mean, cell.std, len(cell.values), *table.paper_score(variant, heading)]
+            bounds = (cell.interval.low, cell.interval.high)
+            numbers += [cell.mean, cell.std, *bounds, len(cell.values), *table.paper_score(variant, heading)]
         rows.append([variant, measured.present(variant), " ".join(measured.missing(variant)), *numbers])
     for name in table.quoted:
         paper = (table.paper_score(name, heading) for heading in table.columns)
-        rows.append([name, "", "", *(value for score in paper for value in (None, None, "", *score))])
+        rows.append([name, "", "", *(value for score in paper for value in (*[None] * 4, "", *score))])
     write_csv(path, ["variant", word, f"missing {word}", *headings], rows, form=".6g")
 
 
@@ -104,11 +107,16 @@ def _markdown(measured: Measured, facts: Sequence[str]) -> str:
         decimals = table.decimals(heading)
         return "" if mean is None else f"{mean:.{decimals}f}" + ("" if std is None else f" ± {std:.{decimals}f}")
 
+    def between(heading: str, found: Estimate) -> str:
+        decimals = table.decimals(heading)
+        return "" if math.isnan(found.low) else f" [{found.low:.{decimals}f}, {found.high:.{decimals}f}]"
+
     lines = [["variant", "", word, *table.columns]]
     for variant in table.variants:
         present = len(measured.scores[variant])
         ours = [
             shown(heading, cell.mean, cell.std)
+            + between(heading, cell.interval)
             + (f" ({len(cell.values)} {word})" if 0 < len(cell.values) < present else "")
             for heading, cell in measured.cells(variant).items()
         ]
@@ -122,6 +130,8 @@ def _markdown(measured: Measured, facts: Sequence[str]) -> str:
     ]
     rows.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     explained = f"Ours: mean ± standard deviation of the sample (n - 1) over {word}; blank if there is no score."
+    if measured.units:
+        explained += f" In brackets: 95 % interval of the mean by bootstrap over {measured.units} of all {word}."
     if table.quoted:
         explained += " Rows that have only the paper's numbers were not run."
     return "\n".join([f"# {table.title}", "", *(f"- {fact}" for fact in [*facts, explained]), "", *rows, ""])
