@@ -8,12 +8,13 @@ is too narrow. Where the data names no patients, the next best is drawn (volumes
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import bootstrap, norm, t, wilcoxon
+from scipy.stats import DegenerateDataWarning, bootstrap, norm, t, wilcoxon
 
 from .files import complete_file
 
@@ -82,15 +83,17 @@ def bootstrap_estimates(
             times = np.bincount(places.ravel(), minlength=samples.size).reshape(samples.shape)
             return score((times @ flat).reshape(-1, *sums.shape[1:])).T
 
-        found = bootstrap(
-            (np.arange(count),),
-            of_samples,
-            n_resamples=resamples,
-            batch=max(1, DRAWN_AT_ONCE // max(count, flat.shape[1])),
-            vectorized=True,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        )
+        with warnings.catch_warnings():  # of samples without a score, which the percentiles leave out
+            warnings.simplefilter("ignore", DegenerateDataWarning)
+            found = bootstrap(
+                (np.arange(count),),
+                of_samples,
+                n_resamples=resamples,
+                batch=max(1, DRAWN_AT_ONCE // max(count, flat.shape[1])),
+                vectorized=True,
+                method="percentile",
+                rng=np.random.default_rng(seed),
+            )
         for number in np.unique(units[units >= FEWEST]).tolist():
             alike = units == number
             shares = [tail(number), 1 - tail(number)]

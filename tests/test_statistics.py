@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +114,11 @@ def test_holms_correction_by_hand() -> None:
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([0.5, 0.6]) == [1, 1] and holm([]) == []
     assert holm([float("nan"), 0.02, 0.04]) == pytest.approx([float("nan"), 0.04, 0.04], nan_ok=True)
+
+
+def test_a_class_that_few_patients_have_keeps_its_interval_without_a_warning() -> None:
+    values = [0.5, 0.7, 0.6, 0.8, 0.9, *[np.nan] * 30]  # some samples of 35 patients draw none of the five
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = mean_interval(values)
+    assert found.units == 5 and 0.5 <= found.low < 0.7 < found.high <= 0.9
