@@ -78,6 +78,8 @@ def load_weights(network: nn.Module, path: Any, option: str = "--weights") -> nn
     Example:
         >>> network = load_weights(classic_unet(1, 7), "bundles/us_dense_seg/models/model.pt")
     """
+    if not network.state_dict():
+        return network  # such as a mask in place of a heatmap, which nothing was learned for
     members = getattr(network, "members", None)
     files = weights_files(path, option, several=members is not None)
     for member, file in zip([network] if members is None else members, files, strict=True):

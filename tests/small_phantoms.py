@@ -45,6 +45,6 @@ def fill_cache(folder: Path) -> None:
                 patch.setitem(layouts, name, smaller(write, at_most))
         for cases in (lesions, mosmed_studies, pixel_labels, diagnoses):
             cases("phantom")
-        image_labels("phantom", "phantom")
         for source in ("phantom", "phantom_second_scanner"):
             infection("phantom", source)
+            image_labels("phantom", source)

@@ -149,11 +149,12 @@ def _parse(arguments: Sequence[str], bundles: Path) -> tuple[Namespace, dict[str
             bundle, setting = own.bundle, name[2:]
         settings.setdefault(bundle, {})[setting] = DefaultParseValue(value)
     for bundle, given in settings.items():
-        folder = given.get("dataset_dir", "phantom")
-        if folder != "phantom" and not Path(str(folder)).exists():
-            raise FileNotFoundError(f"No such folder: {folder}. Give the data of {bundle}, or phantom.")
-        if folder != "phantom":
-            given["dataset_dir"] = str(Path(folder).resolve())
+        for name in ("dataset_dir", "target_dir"):
+            folder = given.get(name, "phantom")
+            if folder != "phantom" and not Path(str(folder)).exists():
+                raise FileNotFoundError(f"No such folder: {folder}. Give the data of {bundle}, or phantom.")
+            if folder != "phantom":
+                given[name] = str(Path(folder).resolve())
     return own, settings
 
 

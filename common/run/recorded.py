@@ -52,9 +52,13 @@ def apply_record(config: ConfigParser, named: Iterable[str] = ()) -> bool:
     files = weights_files(value, f"--{option}", several=option == "weights")
     record = common_record(files)
     names = [name for group in groups.values() for name in group if name in config]
-    now = {name: plain(config.get_parsed_content(name)) for name in names}
+    # What a training computes from its data is not computed to be compared: None
+    computed = {name for name in names if isinstance(config[name], dict) and "_target_" in config[name]}
+    now = {name: None if name in computed else plain(config.get_parsed_content(name)) for name in names}
     if not record:
-        _tell_assumed(files, {name: now[name] for name in groups["fixed"] if name in now}, option)
+        _tell_assumed(
+            files, {name: now[name] for name in groups["fixed"] if name in now and name not in computed}, option
+        )
         return False
     kept = {**record.get("settings", {}), **(record.get("split", {}) if option == "weights" else {})}
     wanted = {name: value for name, value in kept.items() if name in now}
@@ -179,9 +183,9 @@ def given_settings(config: ConfigParser, names: Iterable[str], training: bool) -
 
 
 def _same_weights(config: ConfigParser, name: str, wanted: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether two values of a setting take the same weights, as ``same_weights`` of the config says."""
-    alike = (config.get("same_weights") or {}).get(name, [])
-    return wanted[name] in alike and now[name] in alike
+    """Whether two values of a setting take the same weights, or one takes any, as the config says."""
+    alike, free = ((config.get(key) or {}).get(name, []) for key in ("same_weights", "any_weights"))
+    return (wanted[name] in alike and now[name] in alike) or now[name] in free
 
 
 def _check_classes(config: ConfigParser, record: Mapping[str, Any], file: Path) -> None:

@@ -30,8 +30,8 @@ class LoadScand(MapTransform):
     """Read the file or DICOM series of each key as (1, X, Y, Z); see ``common.readers.ct.read``.
 
     A key that is missing or None is removed from the item, so that sources without lung masks need no other pipeline.
-    One-hot arrays (``masks_*.npy`` of MedSeg) are converted to the form of the other layouts: a lesion mask under
-    ``label``, 0 and 1 under ``lung``. Images of masks keep their indices. If the item has ``label_map`` (value: class),
+    One-hot arrays (``masks_*.npy`` of MedSeg) are converted to the form of the other layouts: 0 and 1 under ``lung``,
+    else a lesion mask. Images of masks keep their indices. If the item has ``label_map`` (value: class),
     the lesion mask gets the values of the public masks, and if a value is the lung, the item a lung mask. If it has
     ``resample_masks``, masks on another grid than ``image`` are resampled onto it.
 
@@ -73,7 +73,7 @@ class LoadScand(MapTransform):
                     raise ValueError(f"{item.get('case', item[key])}: {size} voxels are no CT. Leave it out.")
             if scan.meta["kind"] == "array" and key != "image":
                 # of the channels ground-glass, consolidation, lung, background
-                values = torch.tensor([1.0, 2.0, 0.0, 0.0] if key == "label" else [1.0, 1.0, 1.0, 0.0])
+                values = torch.tensor([1.0, 1.0, 1.0, 0.0] if key == "lung" else [1.0, 2.0, 0.0, 0.0])
                 scan = MetaTensor(values[scan.as_tensor().long()], meta=scan.meta)
             item[key] = scan
         self.own_masks(item)
@@ -163,7 +163,8 @@ class WindowCTd(MapTransform):
         keys: images of any shape.
         window: lower and upper bound in HU.
         intensity: ``HU`` or ``8bit``, for items that do not declare their own under ``intensity``.
-        grey_window: HU of the grey levels 0 and 255; by default ``window``.
+        grey_window: HU of the grey levels 0 and 255, for items that do not declare their own under ``grey_window``; by
+            default ``window``.
 
     Raises:
         ValueError: as ``check_intensity`` does.
@@ -191,7 +192,8 @@ class WindowCTd(MapTransform):
             check_intensity(scan, intensity, str(name))
             values = scan.as_tensor() if isinstance(scan, MetaTensor) else scan
             if intensity == "8bit":
-                values.mul_((self.white - self.black) / 255.0).add_(self.black)
+                black, white = item.get("grey_window", (self.black, self.white))
+                values.mul_((white - black) / 255.0).add_(black)
             values.clamp_(self.low, self.high)
         return item
 

@@ -113,21 +113,30 @@ class LesionMaskd(MapTransform):
         keys: masks (1, X, Y, Z). If the item holds ``image``, they must be on its grid.
         values: values that become 1: 1 is ground-glass or infection, 2 consolidation, 3 pleural effusion.
         allow_missing_keys: whether items may lack a key.
+        empty_if_normal: an item whose ``label`` is 0, for the whole image, and that lacks the mask, gets an empty one.
 
     Raises:
         ValueError: if a mask is on another grid, or has values other than 0, 1, 2, 3.
     """
 
     def __init__(
-        self, keys: KeysCollection, values: Sequence[int] = (1, 2, 3), allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        values: Sequence[int] = (1, 2, 3),
+        allow_missing_keys: bool = False,
+        empty_if_normal: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.values = [float(value) for value in values]
+        self.empty_if_normal = empty_if_normal
         self.told: set[str] = set()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Convert each mask."""
         item = dict(data)
+        if self.empty_if_normal and item.get("label") == 0:
+            empty = mask_like(torch.zeros(item["image"].shape), item["image"])
+            item = {**dict.fromkeys(self.keys, empty), **item}
         for key in self.key_iterator(item):
             mask = item[key]
             if "image" in item:
@@ -235,22 +244,25 @@ class OutsideLungd(MapTransform):
     Args:
         keys: images (1, X, Y) or (1, X, Y, Z).
         lung_key: lung mask of the same shape, positive in the lungs.
-        value: value outside the lung; 0 is the middle of images in -1..1.
+        value: value outside the lung; 0 is the middle of images in -1..1, and no lesion in a heatmap.
+        may_be_empty: whether the mask may be empty, as in a slice at the end of the lungs that was made smaller.
 
     Raises:
         ValueError: if the mask has another shape or is empty; names the case.
     """
 
-    def __init__(self, keys: KeysCollection, lung_key: str = "lung", value: float = 0.0) -> None:
+    def __init__(
+        self, keys: KeysCollection, lung_key: str = "lung", value: float = 0.0, may_be_empty: bool = False
+    ) -> None:
         super().__init__(keys)
-        self.lung_key, self.value = lung_key, value
+        self.lung_key, self.value, self.may_be_empty = lung_key, value, may_be_empty
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Set each image to the value outside the lung."""
         item = dict(data)
         outside = torch.as_tensor(item[self.lung_key]) <= 0
         name = item.get("case", self.lung_key)
-        if outside.all():
+        if outside.all() and not self.may_be_empty:
             raise ValueError(
                 f"{name}: the lung mask must be positive in the lung, got only zeros, shape {tuple(outside.shape)}. If "
                 "it was resampled, use a larger size; otherwise give a slice with lung."

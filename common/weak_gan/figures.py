@@ -91,20 +91,20 @@ def _field(images: Sequence[np.ndarray], heatmaps: Sequence[np.ndarray]) -> tupl
 
 def draw_localisation(
     path: str | Path,
-    points: np.ndarray,
-    area: float,
+    points: Mapping[str, np.ndarray],
+    areas: Sequence[float],
     thresholds: np.ndarray,
     dice: Mapping[str, np.ndarray],
     threshold: float,
     title: str = "",
 ) -> None:
-    """Draw precision over recall with the area below on the left, and Dice over the threshold on the right.
+    """Draw precision over recall with the areas below on the left, and Dice over the threshold on the right.
 
     Args:
         path: PNG to write, 1200 pixels wide; its folder is made if it is missing.
-        points: (N, 2), precision and recall in 0..1, from recall 0. N may be 0. Precision is constant from one point
-            back to the point before it.
-        area: below the curve; NaN if there is no curve.
+        points: (N, 2) by name of the curve: precision and recall in 0..1, from recall 0. N may be 0. Precision is
+            constant from one point back to the point before it.
+        areas: below these curves; NaN if there is no curve.
         thresholds: (T,), of the heatmap.
         dice: (T,) by name of the curve; NaN if there is no ground truth with lesions.
         threshold: the threshold to mark.
@@ -113,10 +113,11 @@ def draw_localisation(
     figure = canvas.new_figure(1200, 460)
     canvas.write_heading(figure, title)
     left = canvas.add_plot(figure, 70, 62, 510, 330, "precision", "recall")
-    if len(points):
-        precision, recall = points.T
-        left.step(recall, precision, where="pre", color=canvas.LINES[0], lw=1.8, label=f"area {area:.3f}")
-        left.fill_between(recall, precision, step="pre", color=canvas.LINES[0], alpha=0.12, lw=0)
+    for number, ((name, curve), area) in enumerate(zip(points.items(), areas, strict=True)):
+        if len(curve):
+            precision, recall = curve.T
+            colour = canvas.LINES[number]
+            left.step(recall, precision, where="pre", color=colour, lw=1.8, label=f"{name}, area {area:.3f}")
     right = canvas.add_plot(figure, 670, 62, 510, 330, "Dice", "threshold of the heatmap")
     for number, (name, values) in enumerate(dice.items()):
         if np.isfinite(values).all():

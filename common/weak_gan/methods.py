@@ -14,11 +14,12 @@ from ..networks.va_gan import MapNetwork
 from ..networks.weak_gan import LesionSeparator
 from ..transfer import load_weights
 from .cam import CamInferer
-from .heatmap import HeatmapInferer
+from .heatmap import HeatmapInferer, ReferenceInferer
 from .losses import BiomarkerLoss, ClassificationLoss, MapLoss, SeparationLoss
 
-METHODS = ("separation", "vagan", "biomarker", "cam", "gradcam")  # sections 2 and 3.2
 CLASSIFIERS = ("cam", "gradcam")
+REFERENCES = ("lung", "brightness")  # heatmaps that need no network; not in the paper
+METHODS = ("separation", "vagan", "biomarker", *CLASSIFIERS, *REFERENCES)  # sections 2 and 3.2
 ABLATIONS = ("", "fidelity", "decoder", "critic")  # section 3.3
 
 
@@ -41,11 +42,11 @@ def check(method: str, without: str = "") -> None:
 def has_critic(method: str, without: str = "") -> bool:
     """Return whether the method trains a critic."""
     check(method, without)
-    return method not in CLASSIFIERS and without != "critic"
+    return method not in (*CLASSIFIERS, *REFERENCES) and without != "critic"
 
 
 def network(method: str, without: str = "", filters: int = 64) -> nn.Module:
-    """Build the network of a method.
+    """Build the network of a method; references have none and get an identity.
 
     Args:
         method: one of ``METHODS``.
@@ -56,6 +57,8 @@ def network(method: str, without: str = "", filters: int = 64) -> nn.Module:
         ValueError: as ``check`` does.
     """
     check(method, without)
+    if method in REFERENCES:
+        return nn.Identity()
     if method in CLASSIFIERS:
         return lesion_classifier(filters)
     if method == "vagan":
@@ -91,10 +94,12 @@ def loss(
         device: device of that classifier.
 
     Raises:
-        ValueError: as ``check`` does, or if ``biomarker`` has no classifier.
+        ValueError: as ``check`` does, for a reference, or if ``biomarker`` has no classifier.
         FileNotFoundError: if the classifier's file does not exist.
     """
     check(method, without)
+    if method in REFERENCES:
+        raise ValueError(f"--method {method} has no network to train. Evaluate it, beside the weights of any method.")
     if method in CLASSIFIERS:
         return ClassificationLoss()
     if method == "vagan":
@@ -110,13 +115,14 @@ def loss(
     return SeparationLoss(adversarial, reconstruction, 0.0 if without == "fidelity" else fidelity, norm)
 
 
-def inferer(method: str, amp: bool = False, slices_at_once: int = 1) -> Inferer:
+def inferer(method: str, amp: bool = False, slices_at_once: int = 1, heat: str = "positive") -> Inferer:
     """Build the inferer that gives the heatmaps of a method; for separators, the normal version is a second channel.
 
     Args:
         method: one of ``METHODS``.
         amp: mixed precision; classifiers ignore it.
         slices_at_once: batch size in volumes.
+        heat: how a separator's lesions become heat, see ``common.weak_gan.heatmap.HeatmapInferer``; others ignore it.
 
     Shapes:
         (B, 1, H, W) to (B, 1 or 2, H, W), or (N, 1, H, W, Z) to (N, 1 or 2, H, W, Z).
@@ -124,4 +130,6 @@ def inferer(method: str, amp: bool = False, slices_at_once: int = 1) -> Inferer:
     check(method)
     if method in CLASSIFIERS:
         return CamInferer(method, slices_at_once=slices_at_once)
-    return HeatmapInferer(slices_at_once=slices_at_once, amp=amp)
+    if method in REFERENCES:
+        return ReferenceInferer(method, slices_at_once)
+    return HeatmapInferer(heat, slices_at_once, amp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from .figures import draw_localisation
 STEPS = 1000
 EDGES = torch.arange(STEPS + 1) / STEPS  # bin k holds values above (k - 1) / STEPS, up to k / STEPS; bin 0 holds 0
 THRESHOLDS = np.arange(1, 20) / 20
-ROWS = ("pooled pixels", "mean over slices with lesions")
-SCORES = ("pr_area", "dice_at_threshold", "best_dice", "best_threshold")
+ROWS = ("pooled pixels", "pooled pixels of slices with lesions", "mean over slices with lesions")
+PAPERS = (0.1, 0.2, 0.3, 0.4)  # thresholds between which the paper's Dice is above 0.7
+SCORES = ("pr_area", "dice_at_threshold", "best_dice", "best_threshold", *(f"dice_at_{each:g}" for each in PAPERS))
 
 
 def heatmap_counts(heatmap: torch.Tensor, truth: torch.Tensor) -> np.ndarray:
@@ -97,12 +99,14 @@ class LocalisationScores(ScoreTable):
     """Precision and recall of heatmaps, the area below their curve, and Dice by threshold.
 
     A pixel is taken as lesion if its value in the heatmap exceeds the threshold. Area and Dice are computed from the
-    pooled pixels of all slices, and as means over the slices whose ground truth holds lesions. Pixels are counted in
-    1001 bins, so that memory does not grow with the number of slices; thresholds are exact, areas to about 0.001.
+    pooled pixels of all slices; from those of the slices whose ground truth holds lesions, which are all that the
+    paper tests on; and as means over these slices. Pixels are counted in 1001 bins, so that memory does not grow with
+    the number of slices; thresholds are exact, areas to about 0.001.
 
-    Writes ``scores.csv``, printed too; ``curve.csv``, by threshold; ``pr_curve.csv``, of the pooled pixels, at most
-    200 points; ``localisation.png``. A score that is not defined, such as any Dice without lesions, is blank. The
-    evaluator's output or batch holds heatmaps ``pred`` in 0..1 and ``truth``, 0 and 1, (1, X, Y).
+    Writes ``scores.csv``, printed too; ``curve.csv``, by threshold; ``pr_curve.csv``, of the pooled pixels of all
+    slices and of those with lesions, at most 200 points each; ``localisation.png``. A score that is not defined, such
+    as any Dice without lesions, is blank. The evaluator's output or batch holds heatmaps ``pred`` in 0..1 and
+    ``truth``, 0 and 1, (1, X, Y).
 
     Args:
         output_dir: folder of the files.
@@ -121,7 +125,7 @@ class LocalisationScores(ScoreTable):
 
     def clear(self) -> None:
         """Forget the slices of an earlier evaluation."""
-        self.counts = np.zeros((2, len(EDGES)), np.int64)
+        self.counts = np.zeros((2, 2, len(EDGES)), np.int64)  # of all slices, and of those with lesions
         self.slices = self.with_lesions = 0
         self.areas, self.dice = 0.0, np.zeros(len(EDGES))  # sums over slices with lesions
 
@@ -144,9 +148,10 @@ class LocalisationScores(ScoreTable):
                     f"{where}: a heatmap must be in 0..1, got {low:g} to {high:g}. Clip it in postprocessing."
                 )
             counts = heatmap_counts(heatmap, truth)
-            self.counts += counts
+            self.counts[0] += counts
             self.slices += 1
             if counts[1].any():
+                self.counts[1] += counts
                 precision, recall, dice = rates(counts)
                 self.with_lesions += 1
                 self.areas += average_precision(precision, recall)
@@ -160,33 +165,43 @@ class LocalisationScores(ScoreTable):
 
     def write(self, engine: Engine) -> None:
         """Write the tables and the figure, print the scores."""
-        precision, recall, pooled = rates(self.counts)
+        curves = [rates(counts) for counts in self.counts]  # of all slices, and of those with lesions
+        areas = [average_precision(precision, recall) for precision, recall, _ in curves]
         averaged = self.dice / self.with_lesions if self.with_lesions else np.full(len(EDGES), np.nan)
-        area = self.areas / self.with_lesions if self.with_lesions else float("nan")
+        areas.append(self.areas / self.with_lesions if self.with_lesions else float("nan"))
+        dice = [*(pooled for _, _, pooled in curves), averaged]
+        counted = (self.slices, self.with_lesions, self.with_lesions)
         rows: list[list[Any]] = [
-            [ROWS[0], *self.summary(average_precision(precision, recall), pooled), self.slices],
-            [ROWS[1], *self.summary(area, averaged), self.with_lesions],
+            [name, *self.summary(area, each), slices]
+            for name, area, each, slices in zip(ROWS, areas, dice, counted, strict=True)
         ]
         above = _bin_above(THRESHOLDS)
-        points, columns = curve_points(precision, recall), (precision, recall, pooled, averaged)
+        columns = (*curves[0], dice[1], dice[2])
         by_threshold = [[t, *(column[k] for column in columns)] for t, k in zip(THRESHOLDS, above, strict=True)]
+        points = [curve_points(precision, recall) for precision, recall, _ in curves]
+        beside = [[*all_slices, *lesions] for all_slices, lesions in zip_longest(*points, fillvalue=(None, None))]
+        pr_heading = ["precision", "recall", "precision_of_slices_with_lesions", "recall_of_slices_with_lesions"]
         for name, heading, content in (
             ("scores.csv", ["row", *SCORES, "slices"], rows),
-            ("curve.csv", ["threshold", "precision", "recall", "dice_pooled", "dice_slices"], by_threshold),
-            ("pr_curve.csv", ["precision", "recall"], points),
+            (
+                "curve.csv",
+                ["threshold", "precision", "recall", "dice_pooled", "dice_of_slices_with_lesions", "dice_slices"],
+                by_threshold,
+            ),
+            ("pr_curve.csv", pr_heading, beside),
         ):
             write_csv(self.output_dir / name, heading, content, form=".6f")
         draw_localisation(
             self.output_dir / "localisation.png",
-            points,
-            rows[0][1],
+            dict(zip(ROWS[:2], points, strict=True)),
+            areas[:2],
             THRESHOLDS,
-            {name: dice[above] for name, dice in zip(ROWS, (pooled, averaged), strict=True)},
+            {name: each[above] for name, each in zip(ROWS, dice, strict=True)},
             self.threshold,
             f"Localisation of lesions in {self.slices} slices, {self.with_lesions} with lesions",
         )
         heading = ["", "PR area", f"Dice at {self.threshold:g}", "best Dice", "best at", "slices"]
-        shown = ([*scores, cell_text(best_at, ".2f", "-"), slices] for *scores, best_at, slices in rows)
+        shown = ([*row[:4], cell_text(row[4], ".2f", "-"), row[-1]] for row in rows)
         files = ("scores.csv", "curve.csv", "pr_curve.csv", "localisation.png")
         print_table(aligned(heading, shown), self.output_dir, *files)
 
@@ -194,8 +209,9 @@ class LocalisationScores(ScoreTable):
         """``SCORES`` of an area and of Dice (1001,) by bin; the best Dice is that at one of ``THRESHOLDS``."""
         if np.isnan(area):
             return [float("nan")] * len(SCORES)
-        at, tried = float(dice[_bin_above(self.threshold)]), dice[_bin_above(THRESHOLDS)]
-        return [area, at, float(tried.max()), float(THRESHOLDS[tried.argmax()])]
+        tried = dice[_bin_above(THRESHOLDS)]
+        at, *papers = (float(each) for each in dice[_bin_above([self.threshold, *PAPERS])])
+        return [area, at, float(tried.max()), float(THRESHOLDS[tried.argmax()]), *papers]
 
 
 def _bin_above(threshold: Any) -> Any:

@@ -15,11 +15,15 @@ from report_files import masks_of, probabilities_of
 from small_packages import scans, training_data, write_data
 
 from common.run.errors import origin
+from common.run.recorded import plain
 
 OTHERS: dict[str, dict[str, Any]] = {  # settings that differ from the config's own
     "ct_drsegunet": {"size": [32, 48], "network": "unet", "window": [-900, 200]},
     "ct_transfer_unet": {"size": [32, 48], "filters": 2, "window": [-900, 200], "training_slices": 8},
-    "ct_weak_gan": {"size": [32, 48], "filters": 2, "method": "vagan", "training_slices": [8, 8]},
+    "ct_weak_gan": {
+        **{"size": [32, 48], "filters": 2, "method": "vagan", "training_slices": [8, 8]},
+        **{"normalise": "training", "heat": "affine"},
+    },
     "mosmed_encoders": {"size": [32, 64], "encoder": "mobilenetv2", "shares": [1, 1, 1]},
     "us_dense_seg": {"size": [32, 48], "filters": 2, "labels": "sparse"},
     "us_reverse_transfer": {"size": [32, 48], "filters": 2, "pretraining": "none", "frames_per_second": 1},
@@ -94,6 +98,8 @@ def test_settings_of_a_training_reach_evaluation_and_inference(
         settings = {"weights": str(tmp_path / "model.pt"), "dataset_dir": str(scans(bundle, data)), **given}
         done = run("run", configs(bundle, "inference"), **settings, amp=False, isolated=False, output_dir=str(folder))
         outputs.append(masks_of(folder))
+        for key in [key for key in record["settings"] if key in done.parser]:
+            assert plain(done.parser.get_parsed_content(key)) == record["settings"][key]
         network = done.parser.get_parsed_content("model")
         torch.testing.assert_close(network.state_dict(), torch.load(tmp_path / "model.pt", weights_only=True))
     assert outputs[0].keys() == outputs[1].keys() and outputs[0]

@@ -60,6 +60,21 @@ def test_pixels_outside_the_lung_take_one_value_and_those_inside_do_not_change(s
     assert (image >= 0).all(), "what came in is as it was"
 
 
+def test_an_image_of_a_normal_slice_needs_no_mask_of_lesions() -> None:
+    image = MetaTensor(torch.rand(1, 4, 5, 1))
+    known = LesionMaskd("truth", empty_if_normal=True)
+    assert known({"image": image, "label": 0})["truth"].sum() == 0
+    given = MetaTensor(torch.ones(1, 4, 5, 1))
+    assert known({"image": image, "label": 0, "truth": given})["truth"].sum() == 20, "a given mask counts"
+    with pytest.raises(KeyError, match="truth"):
+        known({"image": image, "label": 1})
+
+
+def test_a_slice_without_lung_has_no_heat_where_that_is_allowed() -> None:
+    item = {"pred": torch.rand(1, 4, 4), "lung": torch.zeros(1, 4, 4)}
+    assert not OutsideLungd("pred", may_be_empty=True)(item)["pred"].any()
+
+
 @pytest.mark.parametrize(
     ("lung", "message"),
     [

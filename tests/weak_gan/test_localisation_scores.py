@@ -63,6 +63,27 @@ def test_dice_at_a_threshold_is_worked_by_hand(tmp_path: Path) -> None:
     assert scores(tmp_path, heats, truths, threshold=0.39)["pooled pixels"]["dice_at_threshold"] == pytest.approx(0.8)
 
 
+def test_slices_without_lesions_count_in_one_row_and_not_in_the_papers(tmp_path: Path) -> None:
+    # The paper tests on slices with lesions only. Of two, one has 2 lesion pixels of 6 and heat on 4, 2 of them right
+    heats = [[[0.15, 0.35, 0.35], [0.15, 0, 0]], [[0.9, 0.9, 0], [0, 0, 0]]]
+    truths = [[[0, 1, 1], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]]
+    found = scores(tmp_path, heats, truths)
+    everything, lesions = found["pooled pixels"], found["pooled pixels of slices with lesions"]
+    assert (everything["slices"], lesions["slices"]) == (2, 1)
+    assert lesions["pr_area"] == 1 and everything["pr_area"] == pytest.approx(2 / 4, abs=1e-6)
+    by_threshold = {each: [row[f"dice_at_{each}"] for row in (lesions, everything)] for each in (0.1, 0.2, 0.3, 0.4)}
+    assert by_threshold[0.1] == [pytest.approx(2 * 2 / (4 + 2), abs=1e-6), pytest.approx(2 * 2 / (6 + 2))]
+    assert by_threshold[0.2] == by_threshold[0.3] == [1, pytest.approx(2 * 2 / (4 + 2), abs=1e-6)]
+    assert by_threshold[0.4] == [0, 0]
+    assert [row["dice_of_slices_with_lesions"] for row in rows(tmp_path / "curve.csv")][1:7:2] == [
+        *("0.666667", "1.000000", "1.000000"),
+    ]
+    curve = rows(tmp_path / "pr_curve.csv")
+    assert [row["precision_of_slices_with_lesions"] for row in curve] == ["1.000000", "1.000000"] + [""] * (
+        len(curve) - 2
+    )
+
+
 def test_a_heatmap_equal_to_the_ground_truth_scores_one_and_its_inverse_the_prevalence(tmp_path: Path) -> None:
     truth = np.zeros((2, 10, 10))
     truth[0, :2, :5] = 1
@@ -85,7 +106,7 @@ def test_a_heatmap_of_zeros_finds_nothing_and_one_of_one_half_everything(tmp_pat
 
 def test_without_lesions_there_are_no_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = scores(tmp_path, np.full((3, 4, 4), 0.7), np.zeros((3, 4, 4)))
-    assert [row.pop("slices") for row in found.values()] == [3, 0]
+    assert [row.pop("slices") for row in found.values()] == [3, 0, 0]
     assert {value for row in found.values() for value in row.values()} == {None}
     assert rows(tmp_path / "pr_curve.csv") == []
     assert [(row["precision"], row["dice_pooled"]) for row in rows(tmp_path / "curve.csv")][12:14] == [

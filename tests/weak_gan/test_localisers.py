@@ -147,6 +147,8 @@ def test_the_heatmap_is_the_positive_part_of_the_lesions_beside_the_normal_versi
     heat, normal_version = HeatmapInferer()(torch.zeros(1, 1, 2, 2), lambda x: outputs)[0]
     torch.testing.assert_close(heat.flatten(), torch.tensor([0.0, 0.0, 0.4, 1.0]))
     assert torch.equal(normal_version, outputs[0, 0])
+    affine = HeatmapInferer("affine")(torch.zeros(1, 1, 2, 2), lambda x: outputs)[0, 0]
+    torch.testing.assert_close(affine.flatten(), torch.tensor([0.25, 0.5, 0.7, 1.0]))  # -1..1 to 0..1
 
 
 def test_normal_version_and_lesions_of_a_map_give_the_slice() -> None:

@@ -13,6 +13,7 @@ that does not go with the folder, or rows of a table that cannot be used.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,17 @@ INFECTION = {
 IMAGE_LABELS = {
     "table": Layout(labels_table.table, "labels.csv with columns image, label"),
     "cc_ccii": Layout(
-        cc_ccii.cc_ccii, "Normal/<patient>/<scan>/<slice>.png, NCP/<patient>/<scan>/<slice>.png, lesions_slices.csv"
+        cc_ccii.cc_ccii,
+        "Normal/<patient>/<scan>/<slice>.png, NCP/<patient>/<scan>/<slice>.png, lesions_slices.csv; "
+        "image/<patient>/<slice>.jpg, mask/<patient>/<slice>.png",
     ),
     **INFECTION,
+}
+TESTED = {  # what may be tested on only
+    "coronacases": Layout(partial(coronacases.volumes, grey_levels=True), INFECTION["coronacases"].files),
+    "medseg": Layout(
+        medseg.any_layout, "; ".join(LESIONS[f"MedSeg {kind}"].files for kind in ("NIfTI", "pictures", "arrays"))
+    ),
 }
 
 TWENTY = {"layout": "radiopaedia", "patients": 20, "size": (192, 192), "slices": 40}
@@ -100,18 +109,26 @@ def mosmed_studies(root: str | Path, **own: Any) -> list[dict[str, Any]]:
     )
 
 
-def image_labels(root: str | Path, source: str = "", **own: Any) -> list[dict[str, Any]]:
+def image_labels(root: str | Path, source: str = "", tested: bool = False, **own: Any) -> list[dict[str, Any]]:
     """Slices that are normal (0) or have lesions (1), and volumes whose masks say so of each slice.
+
+    Images may have ``truth``, the path of a lesion mask to test on, and ``only_tested``: the source is for testing.
 
     Args:
         root: see above.
-        source: ``table`` (labels.csv), ``cc_ccii``, or one of ``infection``; or ``phantom``.
+        source: ``table`` (labels.csv), ``cc_ccii``, or one of ``infection``; or ``phantom`` or
+            ``phantom_second_scanner``, see ``infection``.
+        tested: whether the cases are only tested on. Then ``medseg`` is a source, too, and ``coronacases`` includes
+            the ten volumes of grey levels.
         own: ``datalist``, ``label_map`` and ``resample_masks``, see above. In the table, a picture has a ``label``, 0
             or 1, and a volume a ``mask``.
     """
-    phantoms = {"phantom": {"layout": "radiopaedia", "patients": 20, "size": (128, 128), "slices": 24, "seed": 7}}
+    patients = {"layout": "radiopaedia", "patients": 20, "size": (128, 128), "slices": 24, "seed": 7}
+    second = {**patients, "patients": 10, "seed": 8, "scanner": "second"}
+    phantoms = {"phantom": patients, "phantom_second_scanner": second}
+    layouts = {**IMAGE_LABELS, **TESTED} if tested else IMAGE_LABELS
     return cases_of(
-        lambda: find_cases(root, IMAGE_LABELS, phantoms, phantom_dir, source),
+        lambda: find_cases(root, layouts, phantoms, phantom_dir, source),
         *(root, IMAGE_LABEL_NAMES, "either"),
         **own,
     )

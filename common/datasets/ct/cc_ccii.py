@@ -11,6 +11,8 @@ from ..walk import walk
 from .labels_table import Case, picture_case
 
 logger = logging.getLogger(__name__)
+NAMED = 5  # files in a message
+MASK_VALUES = {1: "background", 2: "ground-glass", 3: "consolidation"}  # 1 is the lung
 LESIONS = "lesions_slices.csv"  # of the China Consortium: a path in each line, such as NCP/1058/2636/0045.jpg
 
 
@@ -18,9 +20,11 @@ def cc_ccii(root: Path) -> list[Case]:
     """China Consortium (Zhang et al. 2020, Cell): Normal/<patient>/<scan>/<slice>.png, NCP/..., lesions_slices.csv.
 
     8-bit. Slices of Normal have label 0. Scans of NCP (COVID-19) include slices without lesions, so only those that
-    lesions_slices.csv lists have label 1; without this file, all have. CP (common pneumonia) is left out.
+    lesions_slices.csv lists have label 1; without this file, all have. CP (common pneumonia) is left out. The slices
+    with masks (see ``masked``), if there are any, come last.
 
     Raises:
+        FileNotFoundError: naming slices of the subset without their mask, and masks without their slice.
         ValueError: when lesions_slices.csv lists none of the slices of NCP.
     """
     normal, ill = (
@@ -31,8 +35,9 @@ def cc_ccii(root: Path) -> list[Case]:
         ]
         for name in ("Normal", "NCP")
     )
+    with_masks = masked(root)
     if not normal and not ill:
-        return []
+        return with_masks
     if (root / "CP").is_dir():
         logger.info("CP (common pneumonia) in %s is left out: it is neither normal nor COVID-19.", root)
     if ill and (root / LESIONS).is_file():
@@ -54,7 +59,47 @@ def cc_ccii(root: Path) -> list[Case]:
         picture_case(path, label, path.relative_to(root).with_suffix("").as_posix(), path.parts[-3], "cc_ccii")
         for label, paths in ((0, normal), (1, ill))
         for path in paths
-    ]
+    ] + with_masks
+
+
+def masked(root: Path) -> list[Case]:
+    """The slices of patients with COVID-19 whose lesions were outlined: image/<patient>/<slice>, mask/....
+
+    They may lie in a folder ``ct_lesion_seg``, as the download unpacks. They are for testing only. Masks hold 1 lung,
+    2 ground-glass, 3 consolidation; the lung is not taken from them, because other slices have no such mask.
+
+    Raises:
+        FileNotFoundError: naming slices without their mask, and masks without their slice.
+    """
+    for top in (root, root / "ct_lesion_seg"):
+        images, masks = (_by_patient(top / name) for name in ("image", "mask"))
+        if not images or not masks:
+            continue
+        unpaired = [*(images[key] for key in images.keys() - masks.keys())]
+        unpaired += [*(masks[key] for key in masks.keys() - images.keys())]
+        if unpaired:
+            named = ", ".join(path.relative_to(root).as_posix() for path in sorted(unpaired)[:NAMED])
+            raise FileNotFoundError(
+                f"{top}: every slice in image/ needs its mask in mask/ and the reverse, {len(unpaired)} files have no "
+                f"partner: {named}. Unpack the download again, or remove them."
+            )
+        more: Case = {"label_map": dict(MASK_VALUES), "only_tested": True}
+        return [
+            picture_case(path, 1, path.relative_to(top).with_suffix("").as_posix(), patient, "cc_ccii")
+            | {"truth": masks[patient, name], **more}
+            for (patient, name), path in sorted(images.items())
+        ]
+    return []
+
+
+def _by_patient(folder: Path) -> dict[tuple[str, str], Path]:
+    """The pictures <patient>/<slice> of a folder, by patient and slice."""
+    files = walk(folder).files if folder.is_dir() else []
+    return {
+        (path.parts[-2], path.stem): path
+        for path in files
+        if path.suffix.lower() in PICTURES and len(path.relative_to(folder).parts) == 2
+    }
 
 
 def _listed(path: Path) -> set[tuple[str, ...]]:

@@ -12,13 +12,15 @@ logger = logging.getLogger(__name__)
 
 NIFTI = (".nii.gz", ".nii")
 IMAGES = "COVID-19-CT-Seg_20cases"
+GREY_WINDOW = (-1250.0, 250.0)  # HU of grey levels 0 and 255 in radiopaedia_*, as the download's page says
 
 
-def volumes(root: Path) -> list[dict[str, Any]]:
+def volumes(root: Path, grey_levels: bool = False) -> list[dict[str, Any]]:
     """COVID-19-CT-Seg: COVID-19-CT-Seg_20cases/coronacases_N.nii.gz, Infection_Mask/, Lung_Mask/ of the same names.
 
-    The ten Coronacases volumes hold HU. The ten others, ``radiopaedia_*``, hold grey levels 0..255 of an unknown
-    window and cannot be normalised the same way. They are left out by name, as in Maganaris et al. (section 3.1).
+    The ten Coronacases volumes hold HU. The ten others, ``radiopaedia_*``, hold grey levels 0..255 and are left out by
+    name, as in Maganaris et al. (section 3.1), unless ``grey_levels`` is set: the source says that they show -1250 to
+    250 HU, but what lies beyond is lost.
 
     Raises:
         FileNotFoundError: when an image lacks its mask, or all volumes hold 0..255.
@@ -26,11 +28,9 @@ def volumes(root: Path) -> list[dict[str, Any]]:
     if not (root / IMAGES).is_dir():
         return []
     grey = sorted(name for name in named(root / IMAGES, NIFTI) if name.startswith("radiopaedia"))
-    if grey:
-        logger.warning(
-            "Left out, because they hold grey levels 0..255 of an unknown window instead of HU: %s.", ", ".join(grey)
-        )
-    left_out = tuple(grey)
+    left_out = () if grey_levels else tuple(grey)
+    if left_out:
+        logger.warning("Left out, because they hold grey levels 0..255 instead of HU: %s.", ", ".join(left_out))
     labels = partners(root / IMAGES, root / "Infection_Mask", NIFTI, NIFTI, left_out)
     lungs = partners(root / IMAGES, root / "Lung_Mask", NIFTI, NIFTI, left_out)
     if not labels:
@@ -41,6 +41,7 @@ def volumes(root: Path) -> list[dict[str, Any]]:
         {
             **{"image": image, "label": label, "lung": lungs[name][1], "case": name, "patient": name},
             **{"source": "coronacases", "intensity": "HU"},
+            **({"intensity": "8bit", "grey_window": GREY_WINDOW} if name in grey else {}),
         }
         for name, (image, label) in sorted(labels.items(), key=lambda pair: number_or_name(pair[0]))
     ]

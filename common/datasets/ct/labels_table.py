@@ -14,14 +14,15 @@ logger = logging.getLogger(__name__)
 
 Case = dict[str, Any]
 TABLE = "labels.csv"
+PATHS = {"lung": "lung", "truth": "mask"}  # of a case: columns of the table that name files
 NAMED = 5  # lines or files in a message
 
 
 def table(root: Path) -> list[Case]:
-    """List a table of 8-bit images: labels.csv with columns image, label, and optionally patient, lung, source.
+    """List a table of 8-bit images: labels.csv with columns image, label, and optionally patient, lung, source, mask.
 
-    ``image`` and ``lung`` are paths below the folder; ``label`` is 0 (normal) or 1 (with lesions). Images are
-    upright.
+    ``image``, ``lung`` and ``mask`` are paths below the folder; ``label`` is 0 (normal) or 1 (with lesions); ``mask``
+    is the ground truth to test on. Images are upright.
 
     The table may come from a spreadsheet program, see ``common.spreadsheets.read_table``.
 
@@ -34,7 +35,7 @@ def table(root: Path) -> list[Case]:
     cases: list[Case] = []
     faults: list[str] = []
     lines: dict[Path, str] = {}  # of each image, with its patient
-    for line, given in read_table(path, ("image", "label"), ("patient", "lung", "source")):
+    for line, given in read_table(path, ("image", "label"), ("patient", "lung", "source", "mask")):
         image = file_below(root, given["image"])
         fault = _fault(root, given, lines.get(image.resolve()))
         if fault:
@@ -44,7 +45,7 @@ def table(root: Path) -> list[Case]:
         name = PurePosixPath(given["image"].replace("\\", "/")).with_suffix("").as_posix()
         cases.append(
             picture_case(image, int(given["label"]), name, given["patient"] or None, given["source"] or "table")
-            | ({"lung": file_below(root, given["lung"])} if given["lung"] else {})
+            | {key: file_below(root, given[name]) for key, name in PATHS.items() if given[name]}
         )
     if faults:
         more = "; ..." if len(faults) > NAMED else ""
@@ -56,7 +57,7 @@ def table(root: Path) -> list[Case]:
 
 def _fault(root: Path, given: Mapping[str, str], earlier: str | None) -> str:
     """Return what is wrong with a row; empty if nothing is."""
-    for column in ("image", "lung"):
+    for column in ("image", *PATHS.values()):
         name = given[column]
         if (name or column == "image") and not name.lower().endswith(PICTURES):
             return f"{column} must be an image file ({', '.join(PICTURES)}), got {name!r}"

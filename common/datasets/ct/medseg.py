@@ -16,6 +16,11 @@ from ..splits import axial_slices
 PICTURE_AXES = "LP"
 
 
+def any_layout(root: Path) -> list[dict[str, Any]]:
+    """MedSeg's slices in whichever of its layouts the folder has."""
+    return nifti(root) or pictures(root) or arrays(root)
+
+
 def nifti(root: Path) -> list[dict[str, Any]]:
     """MedSeg: tr_im.nii.gz, tr_mask.nii.gz, tr_lungmasks_updated.nii.gz.
 

@@ -17,7 +17,7 @@ from monai.transforms import Compose, Orientationd, Resized, ScaleIntensityRange
 from PIL import Image
 
 from common.datasets.ct import image_labels
-from common.datasets.ct.image_label_sets import image_label_sets
+from common.datasets.ct.image_label_sets import image_label_sets, scored_slices
 from common.datasets.slices import SliceDataset
 from common.phantoms.ct.layouts import write_coronacases, write_mosmed, write_radiopaedia
 from common.transforms.ct import LoadScand, WindowCTd
@@ -245,6 +245,46 @@ def test_images_without_patient_count_as_one_patient_each_with_a_warning(
     assert [len(items) for items in sets.values()] == [14, 2, 4]
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warned) == 1 and warned[0].startswith("20 cases name no patient (a_p_0, a_p_1, a_p_2, ...)")
+
+
+def test_slices_for_testing_alone_keep_their_patients_out_of_training(tmp_path: Path) -> None:
+    cases = pictures(tmp_path, {f"p{number}": [0, 1] for number in range(10)})
+    outlined = pictures(tmp_path, {"p3": [1], "x": [1], "y": [1]}, source="outlined")
+    outlined[2]["image"].write_bytes(cases[11]["image"].read_bytes())  # a copy of a slice of p5
+    outlined = [{**case, "only_tested": True, "truth": f"{case['case']}_mask.png"} for case in outlined]
+    for seed in range(4):
+        sets = image_label_sets([*cases, *outlined], masks, seed=seed)
+        seen = {item["patient"] for name in ("training", "validation") for item in sets[name]}
+        assert not seen & {"p3", "p5", "x", "y"} and len(seen) == 6  # of the other eight
+        assert not any("truth" in item for name in ("training", "validation") for item in sets[name])
+        tested = {item["case"]: item.get("truth") for item in sets["test"]}
+        assert {name: tested[name] for name in tested if "outlined" in name} == {
+            case["case"]: case["truth"] for case in outlined
+        }
+        assert "a_p5_1" not in tested and tested["a_p5_0"] is None, "the copy with the mask is kept"
+
+
+def test_what_is_scored_has_a_mask_or_is_normal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cases = pictures(tmp_path, {f"p{number}": [0, 1, 1] for number in range(10)})
+    with pytest.raises(ValueError, match=r"none of the 6 test slices has one\. CC-CCII has them in image/ and mask/"):
+        image_label_sets(cases, masks, scored=True)
+    for case in cases[1::3]:
+        case["truth"] = tmp_path / f"{case['case']}_mask.png"
+    test = image_label_sets(cases, masks, scored=True)["test"]
+    assert sorted((item["label"], "truth" in item) for item in test) == [(0, False)] * 2 + [
+        *[(1, False)] * 2,
+        *[(1, True)] * 2,
+    ]
+    caplog.clear()
+    assert scored_slices(test) == [item for item in test if item["label"] == 0 or "truth" in item]
+    assert caplog.messages == ["2 test slices with lesions have no mask and are not scored."]
+
+
+def test_of_another_source_every_slice_is_tested(tmp_path: Path) -> None:
+    cases = [*volumes(3, content="0231"), *pictures(tmp_path, {"p": [1, 1]})]
+    sets = image_label_sets(cases, masks, all_tested=True, training_slices=(1, 1))
+    assert not sets["training"] and not sets["validation"]
+    assert [item["label"] for item in sets["test"]] == [1, 1, 1, 1, 0] + [1, 1, 0] * 2
 
 
 def test_a_warning_names_sources_that_coincide_with_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

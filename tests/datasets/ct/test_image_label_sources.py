@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from labelled_slices import picture, write_table
+from monai.transforms import Compose, Orientationd
+from PIL import Image
 
 from common.datasets.ct import image_labels
-from common.phantoms.ct.layouts import write_radiopaedia
+from common.phantoms.ct.layouts import write_coronacases, write_radiopaedia
+from common.phantoms.ct.medseg_layouts import write_medseg_pictures
+from common.transforms.ct import LoadScand
+from common.transforms.masks import LesionMaskd
 
 
 def write_consortium(root: Path) -> Path:
@@ -26,13 +34,17 @@ def test_a_table_lists_images_with_label_patient_lung_and_source(tmp_path: Path)
         picture(tmp_path / name)
     write_table(tmp_path, ["a/1.png,0,p,lungs/1.png,north", "a/2.jpg, 1 ,,,"], "image,label,patient,lung,source")
     given = {"intensity": "8bit", "picture_axes": "PL"}
-    assert image_labels(tmp_path, "table") == [
-        {
-            **{"image": tmp_path / "a/1.png", "lung": tmp_path / "lungs/1.png", "label": 0, **given},
-            **{"case": "a/1", "patient": "p", "source": "north"},
-        },
-        {"image": tmp_path / "a/2.jpg", "label": 1, "case": "a/2", "patient": None, "source": "table", **given},
-    ]
+    first = {
+        **{"image": tmp_path / "a/1.png", "lung": tmp_path / "lungs/1.png", "label": 0, **given},
+        **{"case": "a/1", "patient": "p", "source": "north"},
+    }
+    second = {"image": tmp_path / "a/2.jpg", "label": 1, "case": "a/2", "patient": None, "source": "table", **given}
+    assert image_labels(tmp_path, "table") == [first, second]
+    picture(tmp_path / "masks/2.png")
+    write_table(tmp_path, ["a/2.jpg,1,masks/2.png"], "image,label,mask")
+    assert image_labels(tmp_path, "table") == [{**second, "truth": tmp_path / "masks/2.png"}], "a mask to test on"
+    with pytest.raises(ValueError, match=r"line 2: no such mask: masks/1\.png"):
+        image_labels(write_table(tmp_path, ["a/1.png,0,masks/1.png"], "image,label,mask"), "table")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +98,44 @@ def test_without_a_list_all_slices_of_covid_patients_count_with_a_warning(
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warned) == 1 and "no lesions_slices.csv: all 6 slices of NCP count as slices with lesions" in warned[0]
     assert sum("CP (common pneumonia)" in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("folder", ["", "ct_lesion_seg/"])
+def test_slices_with_masks_of_cc_ccii_are_for_testing_alone_and_their_values_are_known(
+    folder: str, tmp_path: Path
+) -> None:
+    write_consortium(tmp_path)
+    image = picture(tmp_path / f"{folder}image/7/20.jpg")
+    values = np.zeros((24, 24), np.uint8)
+    values[4:20, 4:10] = 1  # the lung
+    values[6:9, 5:8], values[12, 6] = 2, 3
+    (tmp_path / f"{folder}mask/7").mkdir(parents=True)
+    Image.fromarray(values).save(tmp_path / f"{folder}mask/7/20.png")
+    found = image_labels(tmp_path, "cc_ccii")
+    assert len(found) == 13 and not any("only_tested" in case for case in found[:-1])
+    case = found[-1]
+    assert (case["image"], case["patient"], case["label"], case["only_tested"]) == (image, "7", 1, True)
+    upright = Orientationd(["image", "truth"], axcodes="LPS", labels=None)
+    item = Compose([LoadScand(["image", "lung", "truth"]), upright, LesionMaskd("truth", [1, 2])])(case)
+    assert torch.equal(item["truth"].as_tensor()[0, ..., 0], torch.from_numpy(values >= 2).T.to(torch.uint8))
+    assert "lung" not in item, "lungs are found in one way in all slices"
+    assert image_labels(tmp_path, "cc_ccii", label_map={1: "lung"})[-1]["label_map"] == {1: "lung"}
+    picture(tmp_path / f"{folder}image/7/21.jpg")
+    with pytest.raises(FileNotFoundError, match=r"1 files have no partner: .*image/7/21\.jpg\. Unpack"):
+        image_labels(tmp_path, "cc_ccii")
+
+
+def test_sources_that_are_only_tested_on(tmp_path: Path) -> None:
+    write_medseg_pictures(tmp_path / "medseg", slices=3, size=(64, 64))
+    assert len(image_labels(tmp_path / "medseg", "medseg", tested=True)) > 1
+    with pytest.raises(ValueError, match="Unknown source 'medseg'"):
+        image_labels(tmp_path / "medseg", "medseg")
+    root = write_coronacases(tmp_path / "cases", patients=1, size=(64, 64), slices=2)
+    for name in ("COVID-19-CT-Seg_20cases", "Infection_Mask", "Lung_Mask"):
+        shutil.copy(root / name / "coronacases_001.nii.gz", root / name / "radiopaedia_4.nii.gz")
+    assert [case["case"] for case in image_labels(root, "coronacases")] == ["coronacases_001"]
+    cases = image_labels(root, "coronacases", tested=True)
+    assert [(case["intensity"], case.get("grey_window")) for case in cases] == [("HU", None), ("8bit", (-1250, 250))]
 
 
 def test_a_list_of_another_download_is_refused(tmp_path: Path) -> None:
