@@ -87,9 +87,9 @@ def image_label_sets(
     sides = _all_tested(cases) if all_tested else _sides(_with_patients(cases), shares, seed)
     sets = {
         name: [_item(case, tested=name == "test") for case in members]
-        for name, members in sample_slices(sides, numbers, seed).items()
+        for name, members in sample_slices(sides, (None, None) if all_tested else numbers, seed).items()
     }
-    for name, items in sets.items():
+    for name, items in [("test", sets["test"])] if all_tested else sets.items():
         ill, people = sum(item["label"] for item in items), len({item["patient"] for item in items})
         logger.info("%s: %d slices of %d patients, %d with lesions.", name.capitalize(), len(items), people, ill)
     if not all_tested:
@@ -127,7 +127,8 @@ def scored_slices(test: Sequence[Case]) -> list[Case]:
 
 
 def _all_tested(cases: Sequence[Case]) -> dict[str, list[Case]]:
-    return {"training": [], "validation": [], "test": list(cases)}
+    test = [{**case, "patient": case["patient"] or str(case["case"])} for case in cases]
+    return {"training": [], "validation": [], "test": test}
 
 
 def _sides(cases: Sequence[Case], shares: Sequence[float], seed: int) -> dict[str, list[Case]]:

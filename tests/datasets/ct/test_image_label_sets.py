@@ -282,6 +282,7 @@ def test_what_is_scored_has_a_mask_or_is_normal(tmp_path: Path, caplog: pytest.L
 
 def test_of_another_source_every_slice_is_tested(tmp_path: Path) -> None:
     cases = [*volumes(3, content="0231"), *pictures(tmp_path, {"p": [1, 1]})]
+    cases[-1]["patient"] = None  # as in MedSeg's
     sets = image_label_sets(cases, masks, all_tested=True, training_slices=(1, 1))
     assert not sets["training"] and not sets["validation"]
     assert [item["label"] for item in sets["test"]] == [1, 1, 1, 1, 0] + [1, 1, 0] * 2
