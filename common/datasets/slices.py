@@ -7,6 +7,7 @@ from typing import Any
 
 from monai.utils import convert_to_tensor
 
+from ..transforms.grids import pixel_size
 from .planes import Case, PlaneDataset, named
 
 
@@ -15,7 +16,7 @@ class SliceDataset(PlaneDataset):
 
     The transform reads a whole volume: it turns ``keys`` into tensors (1, X, Y, Z), all of one shape, in LPS order.
     Items are dicts with ``keys`` as (1, X, Y), ``case``, ``patient`` (empty if not named), ``slice``, and those
-    ``fields`` that the case has.
+    ``fields`` that the case has, and ``pixel`` (2,), the size of a pixel in mm, NaN if it is not known.
 
     Args:
         data, transform, augmentation, keys, when_empty, may_be_empty, cast: see ``PlaneDataset``.
@@ -39,6 +40,7 @@ class SliceDataset(PlaneDataset):
     def planes_of(self, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
         """Read the volume and yield its slices."""
         volume = self.read({key: value for key, value in cases[0].items() if key != "slice"})
+        pixel = pixel_size(volume[self.keys[-1]])
         for case in cases:
             depth = volume[self.keys[0]].shape[-1]
             extra = {field: case[field] for field in self.fields if field in case}
@@ -47,4 +49,4 @@ class SliceDataset(PlaneDataset):
                 tensors = {
                     key: convert_to_tensor(volume[key], track_meta=False)[..., index].contiguous() for key in self.keys
                 }
-                yield {**extra, **tensors, **named(case), "slice": index}
+                yield {**extra, **tensors, **named(case), "slice": index, "pixel": pixel}

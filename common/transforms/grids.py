@@ -103,6 +103,17 @@ def grid_in_words(scan: MetaTensor) -> str:
     return f"{shape} voxels of {sizes} mm from ({', '.join(f'{value:.4g}' for value in affine[:3, 3])}) mm"
 
 
+def pixel_size(scan: torch.Tensor) -> torch.Tensor:
+    """Size of a pixel of an axial slice in mm, along X and Y: (2,); NaN if the file does not state it.
+
+    Args:
+        scan: (1, X, Y, Z); a plain tensor states no size.
+    """
+    if not isinstance(scan, MetaTensor) or not _places(scan):
+        return torch.full((2,), torch.nan)
+    return torch.from_numpy(voxel_sizes(_affine(scan))[:2]).float()
+
+
 def _affine(scan: MetaTensor) -> np.ndarray:
     return np.asarray(scan.affine, float)
 

@@ -334,7 +334,8 @@ def test_no_lesion_mask_reaches_training(source: str, tmp_path: Path) -> None:
     after = held()
     assert len(before) == len(after) == len(sets["training"]) and {item["label"] for item in after} == {0, 1}
     for item, again, case in zip(before, after, sets["training"], strict=True):
-        assert set(item) == {"image", "label", "case", "slice"} and torch.equal(item["image"], again["image"])
+        assert set(item) == {"image", "label", "case", "patient", "slice", "pixel"}
+        assert torch.equal(item["image"], again["image"])
         assert item["label"] == again["label"]
         assert (item["label"], item["slice"]) == (case["label"], case["slice"])
     with pytest.raises(ValueError, match="cannot be used"):
