@@ -39,7 +39,7 @@ def measure_costs(
     """Measure the costs of one slice, write ``costs.csv`` with one row, ``network``, and log it.
 
     Everything is measured on copies: the network keeps its weights, gradients, mode and device. On a CPU, memory is
-    measured in two separate processes. A script that calls this function therefore needs
+    measured in a separate process. A script that calls this function therefore needs
     ``if __name__ == "__main__":``, and the network's classes must be importable.
 
     Args:
@@ -74,12 +74,13 @@ def measure_costs(
             f"{list(size)}, {in_channels}, {batch_size}, {rounds}. Correct them."
         )
     one, batch = (1, in_channels, *size), (batch_size, in_channels, *size)
+    memory, training_memory = _peaks(network, [(one, False), (batch, True)], amp)
     costs = {
         "parameters_million": sum(parameter.numel() for parameter in network.parameters()) / 1e6,
         "gflop": gflop(network, one),
         "slices_per_second": slices_per_second(network, one, amp, rounds),
-        "memory_gib": memory_gib(network, one, amp, training=False),
-        "training_memory_gib": memory_gib(network, batch, amp, training=True),
+        "memory_gib": memory,
+        "training_memory_gib": training_memory,
         "threads": torch.get_num_threads(),
     }
     path = Path(output_dir) / "costs.csv"
@@ -156,39 +157,54 @@ def memory_gib(network: nn.Module, shape: Sequence[int], amp: bool = False, trai
     Returns:
         NaN on other devices, on systems without ``/proc``, and if the process was killed.
     """
-    device = _device(network)
+    return _peaks(network, [(shape, training)], amp)[0]
+
+
+def _peaks(network: nn.Module, steps: Sequence[tuple[Sequence[int], bool]], amp: bool) -> list[float]:
+    """``memory_gib`` of several steps, each with the shape of its batch, and whether it trains."""
+    device, unknown = _device(network), [float("nan")] * len(steps)
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        _step(copy.deepcopy(network), shape, amp, training)
-        return (torch.cuda.max_memory_allocated(device) - before) / 2**30
+        return [_cuda_peak(network, shape, amp, training) for shape, training in steps]
     if device.type != "cpu" or not (PROCESS / "status").exists():
-        return float("nan")
+        return unknown
     modules = sorted({type(part).__module__ for part in network.modules()})
     context = multiprocessing.get_context("spawn")  # a fork would share the memory of this process
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, context) as pool:
         torch.save(network, Path(folder) / "network.pt")
-        arguments = (f"{folder}/network.pt", modules, tuple(shape), amp, training, torch.get_num_threads())
         try:
-            return pool.submit(_peak_gib, *arguments).result()
+            pool.submit(_begin, modules, amp, torch.get_num_threads()).result()
+            return [pool.submit(_peak_gib, f"{folder}/network.pt", *step, amp).result() for step in steps]
         except BrokenProcessPool:
             logger.warning("The process that measures memory was killed, probably for lack of memory: left blank.")
-            return float("nan")
+            return unknown
 
 
-def _peak_gib(
-    file: str, modules: Sequence[str], shape: Sequence[int], amp: bool, training: bool, threads: int
-) -> float:
-    """Measure peak memory in GiB; body of the process of ``memory_gib``."""
+def _cuda_peak(network: nn.Module, shape: Sequence[int], amp: bool, training: bool) -> float:
+    device = _device(network)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    _step(copy.deepcopy(network), shape, amp, training)
+    return (torch.cuda.max_memory_allocated(device) - before) / 2**30
+
+
+_BEFORE: list[int] = []  # KiB that the process of ``_peaks`` needs without the network
+
+
+def _begin(modules: Sequence[str], amp: bool, threads: int) -> None:
+    """Load libraries, some of them at torch's first use, and note the memory that they need."""
     torch.set_num_threads(threads)
     for name in modules:
         importlib.import_module(name)
-    _step(nn.Conv2d(shape[1], 1, 1), (1, shape[1], 8, 8), amp, training)  # torch loads libraries at its first use
-    before = _status("VmRSS")
+    _step(nn.Conv2d(1, 1, 1), (1, 1, 8, 8), amp, training=True)
+    _BEFORE[:] = [_status("VmRSS")]
+
+
+def _peak_gib(file: str, shape: Sequence[int], training: bool, amp: bool) -> float:
+    """Measure peak memory in GiB; body of the process of ``_peaks``."""
     with contextlib.suppress(OSError):  # may be forbidden
         (PROCESS / "clear_refs").write_text("5")  # resets the peak, because imports may have needed more
     _step(torch.load(file, weights_only=False), shape, amp, training)
-    return (_status("VmHWM") - before) / 2**20
+    return (_status("VmHWM") - _BEFORE[0]) / 2**20
 
 
 def _status(name: str) -> int:
