@@ -21,6 +21,7 @@ from nibabel import orientations
 from .report.case_report import CaseReport, label_map
 from .run.errors import origin, ours
 from .run.overrides import check_settings
+from .run.ranges import check_ranges
 from .run.recorded import apply_record
 from .settings import check_names
 from .transfer import load_weights
@@ -109,7 +110,12 @@ class Model:
             >>> found.volumes["severity"]
         """
         if choices and not isinstance(image, (str, Path)):
-            raise ValueError(f"{', '.join(choices)}: for files only, got {type(image).__name__}. Leave them out.")
+            raise ValueError(
+                f"{', '.join(choices)}: for files only, got {type(image).__name__}. Leave them out: an array is in HU "
+                "(CT) or grey levels 0..255 (ultrasound). Save windowed CT as an image, and give its path."
+            )
+        if isinstance(image, (str, Path)) and not Path(image).exists() and not str(image).startswith("phantom"):
+            raise FileNotFoundError(f"No such file or folder: {image}.")
         try:
             case = self._file(image, choices) if isinstance(image, (str, Path)) else None
             if self.is_ultrasound:
@@ -193,6 +199,7 @@ def load(bundle: str | Path, weights: str | Path | Sequence[str | Path] | None =
     if config is None:
         raise FileNotFoundError(f"No bundle at {root}: it has no inference config. Give its folder.")
     check_settings(settings, [str(config)], "load")
+    check_ranges(settings, "load: ")
     parser = ConfigParser()
     parser.read_config(str(config))
     chosen = {"isolated": False, **settings, "bundle_root": str(root), "output_dir": ""}
@@ -223,13 +230,15 @@ def _scan(image: Any, spacing: Sequence[float] | None, axes: str, affine: Any) -
         if array.dtype.kind not in "iuf":
             raise ValueError(f"A CT scan is numbers in HU, got {array.dtype}. Convert it.")
         values = torch.from_numpy(np.array(array, np.float32))  # a copy: PyTorch takes no reversed axes
-    if values.ndim != 3:
+    if values.ndim != 3 or not values.numel():
         raise ValueError(f"A CT scan is (X, Y, Z) in HU, got the shape {tuple(values.shape)}. Give one volume.")
     if (affine is None) == (spacing is None):
         raise ValueError("An array needs its spacing in mm, or its affine, and not both. Give one of them.")
     if affine is None:
         affine = _affine(spacing or (), axes)
     matrix = torch.as_tensor(np.asarray(affine, float))
+    if matrix.shape != (4, 4) or not matrix.isfinite().all() or torch.linalg.matrix_rank(matrix[:3, :3]) < 3:
+        raise ValueError(f"The affine is a matrix (4, 4) from voxel index to mm, got {np.asarray(affine).tolist()}.")
     meta = {"spacing_known": True, "kind": "array", "file_shape": tuple(values.shape), "notes": ""}
     meta |= {"filename_or_obj": NAME, "original_affine": matrix.clone()}
     return MetaTensor(values.float().clone()[None], affine=matrix, meta=meta)
@@ -238,8 +247,9 @@ def _scan(image: Any, spacing: Sequence[float] | None, axes: str, affine: Any) -
 def _affine(spacing: Sequence[float], axes: str) -> np.ndarray:
     """The RAS affine (4, 4) of an array whose axes run in these directions."""
     codes = tuple(axes.upper())
-    if len(spacing) != 3 or not all(0 < size < float("inf") for size in spacing):
-        raise ValueError(f"The spacing is three sizes of a voxel in mm, along X, Y, Z, got {tuple(spacing)}.")
+    sizes = np.ravel(np.asarray(spacing, float))
+    if len(sizes) != 3 or not (np.isfinite(sizes) & (sizes > 0)).all():
+        raise ValueError(f"The spacing is three sizes of a voxel in mm, along X, Y, Z, got {spacing!r}.")
     try:
         turn = orientations.axcodes2ornt(codes)
         if len(codes) != 3 or np.isnan(turn).any() or len(set(turn[:, 0])) != 3:
@@ -247,7 +257,7 @@ def _affine(spacing: Sequence[float], axes: str) -> np.ndarray:
     except ValueError:
         raise ValueError(f"Axes are three letters such as LPS, RAS or LPI, one per direction, got {axes!r}.") from None
     affine = np.zeros((4, 4))
-    affine[turn[:, 0].astype(int), range(3)] = turn[:, 1] * np.asarray(spacing, float)
+    affine[turn[:, 0].astype(int), range(3)] = turn[:, 1] * sizes
     affine[3, 3] = 1
     return affine
 

@@ -114,9 +114,17 @@ def check_options(options: Mapping[str, Any], defaults: Mapping[str, Any], liste
     for name, value in options.items():
         top = name.replace("#", "::").split("::")[0]
         check_names("setting", [top], defaults, where, prefix="--", listed=listed)
+        if name == top and _is_component(defaults[top]) and not (isinstance(value, dict) or is_expression(value)):
+            hint = " Give a table of cases with --dataset_dir." if top == "datalist" else ""
+            raise ValueError(f"{f'{where}: ' if where else '--'}{top} is a component here, got {value!r}.{hint}")
         expected = _expected(defaults[top], value)
         if name == top and expected:
             raise ValueError(f"{f'{where}: ' if where else '--'}{top} must be {expected}, got {value!r}.")
+
+
+def _is_component(default: Any) -> bool:
+    """Whether a setting is built from a class or function."""
+    return isinstance(default, dict) and "_target_" in default
 
 
 def _expected(default: Any, value: Any) -> str:

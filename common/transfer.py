@@ -18,8 +18,8 @@ from .run.model_record import weights_files
 logger = logging.getLogger(__name__)
 
 REQUIRED_OPTIONS = (
-    "Give the options that the weights were trained with, such as --filters, --encoder, --network, --classes or "
-    "--labels (config_training.json of the training lists them), or weights of this network."
+    "Give the options that the weights were trained with, such as --filters, --encoder, --network, --classes, "
+    "--labels or --pretraining (config_training.json of the training lists them), or weights of this network."
 )
 
 NAMED = 5  # tensors in a message

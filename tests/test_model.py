@@ -141,6 +141,8 @@ def test_mistakes_are_named(study: Path, tmp_path: Path) -> None:
         load("nowhere")
     with pytest.raises(ValueError, match=r"no setting 'sise'. Did you mean --size"):
         load(root, sise=[64, 64])
+    with pytest.raises(ValueError, match=r"load: lesion_threshold must be a number from 0 to 1, got 2"):
+        load(root, lesion_threshold=2)
     with pytest.raises(FileNotFoundError, match=r"No weights at missing\.pt"):
         load(root, "missing.pt")
     model = load(root, weights("ct_drsegunet", CHOICES, tmp_path), **CHOICES)
@@ -149,9 +151,13 @@ def test_mistakes_are_named(study: Path, tmp_path: Path) -> None:
         ({"image": hu}, "An array needs its spacing"),
         ({"image": hu, "spacing": (1, 1, 0)}, "three sizes of a voxel in mm"),
         ({"image": hu, "spacing": (1, 1, 1), "axes": "LLS"}, "Axes are three letters"),
+        ({"image": hu, "spacing": 3}, "three sizes of a voxel in mm"),
+        ({"image": hu, "affine": np.eye(3)}, r"The affine is a matrix \(4, 4\)"),
+        ({"image": hu, "affine": np.zeros((4, 4))}, r"The affine is a matrix \(4, 4\)"),
+        ({"image": hu[:0], "spacing": (1, 1, 1)}, r"\(X, Y, Z\) in HU, got the shape"),
         ({"image": hu[0], "spacing": (1, 1, 1)}, r"\(X, Y, Z\) in HU, got the shape"),
         ({"image": hu + 1024, "spacing": (1, 1, 1)}, "array: declared as HU, but a chest CT has air"),
-        ({"image": tmp_path / "nowhere.nii.gz"}, "nowhere.nii.gz"),
+        ({"image": tmp_path / "nowhere.nii.gz"}, r"^No such file or folder: .*nowhere\.nii\.gz\.$"),
         ({"image": hu, "spacing": (1, 1, 1), "series": "all"}, "series: for files only"),
         ({"image": study, "mirror": True}, "model: there is no choice 'mirror'. Choices: exclude, gaps, include"),
     ):

@@ -26,7 +26,8 @@ class Looked:
         content: hash of all its planes, as the network sees them.
         planes: number of slices or frames.
         counts: number of planes with each class.
-        best: image and class indices (X, Y) of the plane with most of the lesions, -1 where there is no class.
+        best: image and class indices (X, Y) of the plane with most of the lesions (without any, the middle one), -1
+            where there is no class.
         title: of that plane.
     """
 
@@ -88,7 +89,8 @@ class BundleReader:
             looked.counts.update([whole] if whole else shown)
             looked.planes += 1
             size = float(sum((classes == index).sum() for index, name in enumerate(self.names) if name not in OTHERS))
-            if size > largest:
+            middle = size == largest == 0 and 2 * looked.planes <= len(planes) + 1  # of a case without lesion
+            if size > largest or middle:
                 largest, looked.best = size, (image, resized(classes, image.shape))
                 number = f"frame {plane['frame']}" if "frame" in plane else f"slice {plane.get('slice', 0)}"
                 looked.title = f"{case['case']}, {number}{f': {whole}' if whole else ''}"

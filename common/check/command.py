@@ -119,7 +119,8 @@ def contents(cases: Sequence[Mapping[str, Any]], looked: Mapping[str, Looked], s
         planes = sum(looked[str(case["case"])].planes for case in members)
         patients = len({case["patient"] for case in members})
         rows.append([group, len(members), patients, planes, *(counts[name] for name in names)])
-    heading = ["set", "cases", "patients", "slices or frames", *(f"with {name}" for name in names)]
+    words = ["with lung mask" if name == "lung" else f"with {name}" for name in names]
+    heading = ["set", "cases", "patients", "slices or frames", *words]
     return aligned(heading, rows)
 
 

@@ -13,13 +13,24 @@ from ..files import make_names_unique
 from ..settings import check_names
 from ..spreadsheets import file_below, read_rows, read_table
 from .guards import listed
-from .listing import stem
+from .listing import list_files, stem
+from .walk import Found
 
 logger = logging.getLogger(__name__)
 
 Case = dict[str, Any]
 NONE = "none"  # of --datalist
 COLUMNS = ("image", "mask", "lung", "patient", "set", "label", "intensity", "picture_axes", "source")
+TABLES = (".csv", ".json")
+# Columns of other programs, and what they are called here
+SYNONYMS = {
+    **dict.fromkeys(("subject", "subject_id", "patient name", "patientname", "pid"), "patient"),
+    **dict.fromkeys(("split", "fold", "subset", "partition"), "set"),
+    **dict.fromkeys(("lung mask", "lung_mask", "lungmask", "lungs"), "lung"),
+    **dict.fromkeys(("segmentation", "seg", "annotation", "ground truth", "ground_truth"), "mask"),
+    **dict.fromkeys(("scan", "file", "path", "ct"), "image"),
+    **dict.fromkeys(("class", "diagnosis"), "label"),
+}
 ALIKE = 0.8  # of difflib: a column that is as near to a known one is a typing error
 SETS = {
     **dict.fromkeys(("training", "train"), "training"),
@@ -89,6 +100,42 @@ def own_cases(path: str | Path, label: str, classes: Mapping[str, Any] | None = 
     make_names_unique(cases)
     logger.info("%s: %d cases.", path, len(cases))
     return [{key: value for key, value in case.items() if key not in ("where", "kind")} for case in cases]
+
+
+def list_inputs(root: Path) -> tuple[Found, dict[Path, Path]]:
+    """List the files for inference: below a folder, or those that the column image of a table names.
+
+    Args:
+        root: a folder, one file, or a table (``.csv``, or MONAI's datalist as ``.json``). Other columns than image are
+            not used.
+
+    Returns:
+        As ``common.datasets.listing.list_files``.
+
+    Raises:
+        FileNotFoundError: when there is no such folder.
+        ValueError: naming every row whose image is not found.
+    """
+    if not root.is_file() or root.suffix.lower() not in TABLES:
+        return list_files(root)
+    found = Found()
+    places: dict[Path, Path] = {}
+    problems: list[str] = []
+    for where, cells in _json_rows(root) if root.suffix.lower() == ".json" else _csv_rows(root):
+        name = cells["image"]
+        place = file_below(root.parent, name)
+        if not name or not place.exists():
+            problems.append(f"{where}: image {name}: no such file" if name else f"{where}: the column image is empty")
+            continue
+        one, inside = list_files(place)
+        folder = place.parent if place.is_file() else place
+        above = folder.relative_to(root.parent) if folder.is_relative_to(root.parent) else Path(folder.name)
+        found = Found(*(former + more for former, more in zip(vars(found).values(), vars(one).values(), strict=True)))
+        places |= {path: above / name for path, name in inside.items()}
+    if problems:
+        raise ValueError(f"{root}: {len(problems)} mistakes:{listed(problems)}\n{ADVICE}")
+    logger.info("%s: %d files.", root, len(found.files))
+    return found, places
 
 
 def given_table(datalist: str | Path, root: str | Path) -> bool:
@@ -205,6 +252,7 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
     other = [name for name in columns if name and name.strip().lower() not in COLUMNS]
     for name in other:
         near = difflib.get_close_matches(name.strip().lower(), COLUMNS, n=1, cutoff=ALIKE)
+        near = [SYNONYMS[name.strip().lower()]] if name.strip().lower() in SYNONYMS else near
         if near and near[0] not in [each.strip().lower() for each in columns]:
             raise ValueError(
                 f"{path}: there is no column {name!r}. Did you mean {near[0]}? Rename it, or remove it. Columns: "

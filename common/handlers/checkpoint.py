@@ -69,6 +69,7 @@ class Checkpoint:
         """Attach to a trainer, after its validation handler."""
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        engine.add_event_handler(Events.COMPLETED, self.tell)
 
     def start(self, engine: Engine) -> None:
         """Restore the state of the last completed epoch.
@@ -150,6 +151,12 @@ class Checkpoint:
             HELD: json.dumps({**self.record, "scores": scores}),
         }
         save_whole(content, self.last)
+
+    def tell(self, engine: Engine) -> None:
+        """Say where the weights are, at the end."""
+        state: Any = self.evaluator.state
+        epoch = state.best_metric_epoch if self.validated else engine.state.epoch
+        logger.info("Weights: %s, of epoch %d.", self.save_dir / "model.pt", epoch)
 
     def scores(self, engine: Engine) -> dict[str, float]:
         """The numbers of this epoch's validation by name; none if there was no validation."""

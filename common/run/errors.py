@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 import traceback
@@ -51,7 +52,7 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
         if is_main():
             print(f"\nStopped. {_continue[0]}".rstrip(), file=sys.stderr)
         raise SystemExit(STOPPED)
-    mistake = cause if ours(cause) else mistake_in_config(error)
+    mistake = cause if ours(cause) else full_disk(error) or mistake_in_config(error)
     if not mistake:
         sys.__excepthook__(kind, error, trace)
         return
@@ -80,7 +81,8 @@ def ours(error: BaseException) -> bool:
 def mistake_in_config(error: BaseException) -> str:
     """Say what MONAI could not build from a config, or nothing if the error is another one.
 
-    Told are a component that does not exist, one that does not take its arguments, and a reference to nothing.
+    Told are a component that does not exist, one that does not take its arguments, a reference to nothing, and a
+    transform of data that are not there.
     """
     frames = traceback.extract_tb(error.__traceback__)
     place = Path(frames[-1].filename).parts[-2:] if frames else ()
@@ -88,6 +90,17 @@ def mistake_in_config(error: BaseException) -> str:
         return f"The config names a component that does not exist: {str(error).split(': ')[-1]} Correct its _target_."
     if isinstance(error, ValueError) and place == MONAI_REFERS:
         return f"The config refers to a setting that it does not have: {str(error).split('`')[1]}. Correct the name."
+    if isinstance(error, KeyError) and " of transform " in str(error):
+        return f"The config gives a transform a key that the data do not have: {error.args[0]}. Correct its keys."
     if isinstance(error, TypeError) and place == MONAI_BUILDS:  # the call itself, not something inside the component
         return f"The arguments of a component in the config are wrong: {error}. Correct them."
     return mistake_in_config(error.__cause__) if error.__cause__ is not None else ""
+
+
+def full_disk(error: BaseException | None) -> str:
+    """Say that a disk is full, or nothing if the error is another one."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"{error.filename or 'An output'}: no space is left on the disk. Free some. {_continue[0]}".rstrip()
+        error = error.__cause__ or error.__context__
+    return ""

@@ -51,7 +51,7 @@ def _load(path: Path) -> dict[str, Any]:
     """The content of a record.
 
     Raises:
-        ValueError: if it is damaged.
+        ValueError: if it is damaged, or another file.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -60,7 +60,12 @@ def _load(path: Path) -> dict[str, Any]:
             f"{path}: the record of the weights is damaged ({error}). Copy it again with the weights, or remove it and "
             "give the options that the weights were trained with."
         ) from error
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict) or not {"sha256", "settings"} <= content.keys():
+        raise ValueError(
+            f"{path} is not the record of weights: it has no sha256 and settings. Copy the record that was written "
+            "with the weights; or remove the file, and give the options that the weights were trained with."
+        )
+    return content
 
 
 def read_record(weights: str | Path) -> dict[str, Any]:
@@ -86,8 +91,6 @@ def read_record(weights: str | Path) -> dict[str, Any]:
     for each in (record, record.get("before", {})):
         if each.get("sha256") == digest:
             return {key: value for key, value in each.items() if key != "before"}
-    if "sha256" not in record:
-        return {}  # another JSON file of that name
     raise ValueError(
         f"{path} is not the record of {weights}: it was written for weights with SHA-256 {record['sha256'][:12]}..., "
         f"and these have {digest[:12]}.... Copy model.pt and model.json together; or remove the record, and give the "

@@ -63,6 +63,10 @@ def apply_record(config: ConfigParser, named: Iterable[str] = ()) -> bool:
     kept = {**record.get("settings", {}), **(record.get("split", {}) if option == "weights" else {})}
     wanted = {name: value for name, value in kept.items() if name in now}
     differing = {name for name in wanted if wanted[name] != now[name] and not _same_weights(config, name, wanted, now)}
+    if wanted.get("classes") not in (None, *(config.get("label_names") or {})):  # of another bundle
+        if option == "weights":
+            _check_classes(config, record, files[0])
+        differing.discard("classes")
     given = differing & set(named)
     if differing:
         given |= given_settings(config, differing, training=option == "pretrained")
@@ -80,7 +84,15 @@ def apply_record(config: ConfigParser, named: Iterable[str] = ()) -> bool:
         logger.warning("%s %s, as given; the weights were trained with %s.", name, now[name], wanted[name])
     if option == "weights":
         _check_classes(config, record, files[0])
+        _tell_label_map(config, record)
     return bool(applied)
+
+
+def _tell_label_map(config: ConfigParser, record: Mapping[str, Any]) -> None:
+    """Warn when masks are read with another ``--label_map`` than in the training: right for other data only."""
+    before, now = record.get("training", {}).get("label_map"), plain(config.get("label_map"))
+    if before and now and str(before) != str(now):
+        logger.warning("label_map %s, as given; the weights were trained with %s.", now, before)
 
 
 def _check_given(

@@ -39,6 +39,8 @@ def start_run(output_dir: str | Path, seed: int | None = None) -> None:
     sys.excepthook = report_error
     # Deprecated calls inside MONAI and ignite: a user cannot act on them
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(monai|torch|ignite)\b")
+    # ignite's line on Ctrl-C, which has no text
+    logging.getLogger("ignite.engine.engine").addFilter(lambda line: not line.getMessage().endswith("exception: "))
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it logs each table that it creates
     parser = running_parser()
     if parser is not None:

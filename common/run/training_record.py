@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from .monai_command import running_parser
 from .overrides import STEPS
 from .record import git_commit
 from .recorded import plain
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 5  # patients in a message
 # What a resumed training may have otherwise: places, processors, how long it goes on, and what decides only its end
@@ -111,14 +114,17 @@ def hidden(name: str) -> str:
     return f"sha256 {hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
-def check_held_out(cases: Sequence[Mapping[str, Any]], weights: str | Path | Sequence[str | Path]) -> None:
-    """Refuse to evaluate weights on what they were trained on.
+def check_held_out(
+    cases: Sequence[Mapping[str, Any]], weights: str | Path | Sequence[str | Path], warn: bool = True
+) -> None:
+    """Refuse to evaluate weights on what they were trained on, and warn of what has chosen their epoch.
 
     Patients count as the same if their name and the names and sizes of their files are. Another dataset is fine.
 
     Args:
         cases: to evaluate on.
         weights: the file, or the members of an ensemble. Without record, nothing is known and nothing refused.
+        warn: whether to warn.
 
     Raises:
         ValueError: naming the patients, and the split settings of the training.
@@ -128,7 +134,7 @@ def check_held_out(cases: Sequence[Mapping[str, Any]], weights: str | Path | Seq
             "There is nothing to score: the training held no case out (--folds 0). Evaluate on other data, with "
             "--folds or a table whose column set names test cases."
         )
-    for file in weights_files(weights, several=True):
+    for file in weights_files(weights, several=True) if weights else []:
         record = read_record(file)
         data = record.get("data")
         if not data:
@@ -145,6 +151,31 @@ def check_held_out(cases: Sequence[Mapping[str, Any]], weights: str | Path | Seq
                 f"names {len(shared)} of the {len(found)} to be scored as trained on: {names}. "
                 f"Evaluate with the split of the training{f' ({split})' if split else ''}, or on other data."
             )
+    if warn and (seen := chosen_on(cases, weights)):
+        logger.warning(
+            "%s chose the best epoch of these weights, so the scores are slightly too high. Evaluate with the split of "
+            "the training.",
+            ", ".join(seen),
+        )
+
+
+def chosen_on(cases: Sequence[Mapping[str, Any]], weights: str | Path | Sequence[str | Path]) -> list[str]:
+    """Return those patients of some cases whose scores have chosen the epoch of the weights, as their record says.
+
+    Args:
+        cases: to evaluate on.
+        weights: the file, or the members of an ensemble.
+    """
+    found: dict[str, None] = {}
+    for file in weights_files(weights, several=True) if weights else []:
+        record = read_record(file)
+        if record.get("data") and record.get("split", {}).get("keep", "best") == "best":
+            chose = record["data"].get("validation", {})
+            members = _members(cases, record["data"]["unit"])
+            found |= {
+                name: None for name, mark in members.items() if mark in (chose.get(name), chose.get(hidden(name)))
+            }
+    return list(found)
 
 
 def check_resumed(before: Mapping[str, Any], now: Mapping[str, Any], last: Path) -> None:

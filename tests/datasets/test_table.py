@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from common.datasets.ct import image_labels, lesions
+from common.datasets.ct.folder import inference_cases
 from common.datasets.given_sets import given_sets
 from common.datasets.splits import split, three_way_split
 from common.datasets.table import own_cases, read_label_map
@@ -67,6 +68,9 @@ def test_a_mistyped_column_is_refused_and_another_one_is_named(
     files(tmp_path, "a.nii", "m.nii")
     with pytest.raises(ValueError, match=r"no column 'pateint'. Did you mean patient"):
         own_cases(table(tmp_path, "image,mask,pateint\na.nii,m.nii,A\n"), "mask")
+    for column, meant in (("Fold", "set"), ("split", "set"), ("subject", "patient"), ("lung mask", "lung")):
+        with pytest.raises(ValueError, match=f"no column '{column}'. Did you mean {meant}"):
+            own_cases(table(tmp_path, f"image,mask,{column}\na.nii,m.nii,1\n"), "mask")
     with caplog.at_level(logging.INFO):
         own_cases(table(tmp_path, "image,mask,age,sex\na.nii,m.nii,7,f\n"), "mask")
     assert "columns that are not read: age, sex." in caplog.text
@@ -108,6 +112,17 @@ def test_monai_datalist_gives_the_cases_of_its_lists_and_folds(tmp_path: Path) -
     path.write_text(json.dumps({"training": [{"image": ["i/a.nii", "i/b.nii"], "label": "m/a.nii"}]}))
     with pytest.raises(ValueError, match=r"training\[0\]: image must be one value, got several"):
         own_cases(path, "mask")
+
+
+def test_inference_takes_the_files_of_a_table_and_no_others(tmp_path: Path) -> None:
+    files(tmp_path, "i/a.nii.gz", "i/b.nii.gz", "i/b_seg.nii.gz", "c/c.nii.gz")
+    path = table(tmp_path, "image;mask\ni\\b.nii.gz;i/b_seg.nii.gz\nc/c.nii.gz;\n")
+    assert [(case["case"], case["image"]) for case in inference_cases(path)] == [
+        ("c/c", [tmp_path / "c" / "c.nii.gz"]),
+        ("i/b", [tmp_path / "i" / "b.nii.gz"]),
+    ]
+    with pytest.raises(ValueError, match=r"cases\.csv: 1 mistakes:\n.*line 3: image i/d\.nii: no such file"):
+        inference_cases(table(tmp_path, "image\ni/a.nii.gz\ni/d.nii\n"))
 
 
 def cases(*sets: Any) -> list[dict[str, Any]]:

@@ -115,7 +115,7 @@ def test_tables_of_experiments_that_nobody_has_run_are_nothing_to_do(
 )
 @pytest.mark.usefixtures("small_phantoms")
 def test_ctrl_c_ends_in_one_line_that_tells_how_to_continue(words: list[str], advice: str, tmp_path: Path) -> None:
-    places = ["--output_dir", tmp_path / "out", "--size", "[16,16]"]
+    places = ["--output_dir", tmp_path / "out", "--size", "[32,32]"]
     places += (
         ["--ckpt_dir", tmp_path / "models"]
         if words[0] == "training"

@@ -10,6 +10,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from common.datasets.scored_set import scored_set
 from common.run import model_record
 from common.run.model_record import read_record, save_weights, weights_files
 from common.run.recorded import apply_record
@@ -115,6 +116,32 @@ def test_a_contradiction_is_refused_with_both_values(
         apply_record(config(tmp_path, size=[96, 96], adjust=True))  # it never fits the network
 
 
+def test_weights_of_another_bundle_are_refused_and_only_their_tensors_are_a_start(tmp_path: Path) -> None:
+    other = {"bundle": "other", "settings": {"classes": "infection", "filters": 8}, "classes": ["infection"]}
+    save_weights(STATE, tmp_path / "model.pt", other)
+    own = {"classes": "medseg", "label_names": {"medseg": ["lesion"]}, "names": "$@label_names[@classes]"}
+    own["recorded"] = {"fixed": ["classes"], "adjustable": [], "split": []}
+    with pytest.raises(ValueError, match=r"weights of other for the classes infection; this config has lesion\."):
+        apply_record(config(tmp_path, **own))
+    parser = config(tmp_path, **own, pretrained=str(tmp_path / "model.pt"))
+    del parser.config["weights"]
+    assert not apply_record(parser) and parser["classes"] == "medseg"
+
+
+def test_another_label_map_than_the_trainings_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_weights(STATE, tmp_path / "model.pt", {**RECORD, "training": {"label_map": {"1": "a", "5": "b"}}})
+    apply_record(config(tmp_path, label_map={"1": "b", "5": "a"}))
+    assert "label_map {'1': 'b', '5': 'a'}, as given; the weights were trained with" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["null", "[]", '{"sha256": "0"}', '{"name": "mine"}'])
+def test_a_file_that_is_no_record_is_named(tmp_path: Path, content: str) -> None:
+    torch.save(STATE, tmp_path / "model.pt")
+    (tmp_path / "model.json").write_text(content)
+    with pytest.raises(ValueError, match=r"model\.json is not the record of weights"):
+        read_record(tmp_path / "model.pt")
+
+
 def test_weights_of_an_overlay_are_not_used_without_it(tmp_path: Path) -> None:
     recorded = {**RECORD, "settings": {**RECORD["settings"], "mirror": True}}
     save_weights(STATE, tmp_path / "model.pt", recorded)
@@ -182,12 +209,20 @@ def cases(folder: Path, **sizes: int) -> list[dict[str, Any]]:
     return [{"case": name, "patient": name, "image": str(folder / f"{name}.nii.gz")} for name in sizes]
 
 
-def test_patients_that_were_trained_on_are_not_scored_unless_they_are_others(tmp_path: Path) -> None:
+def test_patients_that_were_trained_on_are_not_scored_unless_they_are_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     here = cases(tmp_path / "here", a=5, b=6, c=7)
     data = describe_sets({"training": here[:2], "validation": here[2:], "test": []})
     assert (data["unit"], data["cases"]) == ("patient", {"training": 2, "validation": 1, "test": 0})
     save_weights(STATE, tmp_path / "model.pt", {**RECORD, "data": data})
     check_held_out(here[2:], tmp_path / "model.pt")
+    assert "c chose the best epoch of these weights, so the scores are slightly too high" in caplog.text
+    sides = {"training": [], "validation": [], "test": here[2:]}
+    scored_set(sides, weights=tmp_path / "model.pt")
+    assert "Scored: the test set, 1 cases of 1 patients. c chose the best epoch" in caplog.text
+    with pytest.raises(ValueError, match="as trained on: a"):  # and nothing is said of a set that is not scored
+        scored_set({**sides, "test": here}, weights=tmp_path / "model.pt")
     rule = r"names 1 of the 2 to be scored as trained on: b\. Evaluate with the split of the training \(--fold 1\)"
     with pytest.raises(ValueError, match=rule):
         check_held_out(here[1:], tmp_path / "model.pt")

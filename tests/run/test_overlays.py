@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from monai.bundle import ConfigParser
+from monai.transforms import Compose, RandFlipd
 
-from common.run.errors import mistake_in_config
+from common.run.errors import full_disk, mistake_in_config
 from common.run.overrides import check_overlays, check_overrides, check_settings, steps_of
 from common.run.ranges import RANGES, check_ranges
 from common.run.start import check_place
@@ -142,6 +145,7 @@ def test_a_bundle_that_is_not_found_from_here_is_refused(tmp_path: Path, monkeyp
         ({"_target_": "RandFlipd", "keys": "image", "probb": 1}, "RandFlipd.* unexpected keyword argument 'probb'"),
         ({"_target_": "RandFlipd", "prob": 1}, "RandFlipd.* missing 1 required positional argument: 'keys'"),
         ({"_target_": "RandFlipd", "keys": "@nothing"}, "setting that it does not have: @nothing"),
+        ({"_target_": "common.run.errors.nothing"}, "component that does not exist: 'common.run.errors.nothing'"),
         ({"_target_": "RandFlipd", "keys": "image", "prob": [3]}, ""),  # wrong inside the component: Python's own text
     ],
 )
@@ -151,3 +155,19 @@ def test_a_component_that_cannot_be_built_is_named_in_one_line(component: dict[s
         parser.get_parsed_content("augmentation")
     found = mistake_in_config(caught.value)
     assert re.search(message, found) and bool(found) == bool(message)
+
+
+def test_a_key_that_the_data_lack_and_a_full_disk_are_named() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        Compose([RandFlipd(keys=["image", "labl"], prob=1.0)])({"image": torch.zeros(1, 2, 2)})
+    assert re.search("a key that the data do not have: .*labl", mistake_in_config(caught.value))
+    try:
+        raise RuntimeError("saving failed") from OSError(errno.ENOSPC, "No space left on device", "out/mask.nii.gz")
+    except RuntimeError as error:
+        assert full_disk(error).startswith("out/mask.nii.gz: no space is left on the disk. Free some.")
+
+
+def test_a_value_in_place_of_a_component_is_refused() -> None:
+    files = "bundles/ct_drsegunet/configs/inference.yaml"
+    with pytest.raises(ValueError, match=r"--datalist is a component here, got 'cases\.csv'\. Give a table"):
+        check_settings({"datalist": "cases.csv"}, [files])

@@ -18,7 +18,8 @@ from ...readers.dicom_series import Series, series_of
 from ...readers.itk import data_files
 from ...readers.library_notes import collected
 from ...readers.scan import DICOM, ITK, NIFTI, PICTURES, UPRIGHT, kind_of
-from ..listing import MASK, Omitted, chosen_cases, list_files, masks_beside, stem
+from ..listing import MASK, Omitted, chosen_cases, masks_beside, stem
+from ..table import list_inputs
 from ..walk import UNKNOWN, Found, names
 from .partners import add_partners
 from .series_choice import choose
@@ -49,8 +50,8 @@ def inference_cases(
     log counts them.
 
     Args:
-        root: a folder or one file; ``phantom`` makes one synthetic patient that no training has seen,
-            ``phantom_studies`` twelve, in folders by severity like MosMedData's.
+        root: a folder, one file, or a table of files (CSV or JSON); ``phantom`` makes one synthetic patient that no
+            training has seen, ``phantom_studies`` twelve, in folders by severity like MosMedData's.
         include: pattern that a case must match (``*`` and ``?``), against its path below ``root``; several are
             separated by commas.
         exclude: patterns of cases to leave out, for example ``*mask*,*segmentation*``.
@@ -72,7 +73,7 @@ def inference_cases(
         FileNotFoundError: when there is no such folder, or it holds no scan.
     """
     root, partners = _phantoms(root, partners)
-    found, places = list_files(root)
+    found, places = list_inputs(root)
     with collected():  # what libraries warn of is noted when the files are read
         cases, omitted, choices = _cases(found, places, series, kernel, gaps)
     facts = {"series": choices}

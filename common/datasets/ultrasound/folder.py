@@ -15,7 +15,8 @@ from ...readers.library_notes import collected
 from ...readers.reasons import cause
 from ...readers.sniff import DIRECTORY
 from ...readers.ultrasound.formats import CLIPS, DICOM, FORMATS, PICTURES, kind_of
-from ..listing import MASK, Omitted, chosen_cases, list_files, masks_beside
+from ..listing import MASK, Omitted, chosen_cases, masks_beside
+from ..table import list_inputs
 from ..walk import UNKNOWN
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ def inference_cases(
     becomes a case, or is named with the reason in ``run.json``. One line in the log counts them.
 
     Args:
-        root: a folder or one file; ``phantom`` makes three synthetic patients that no training has seen.
+        root: a folder, one file, or a table of files (CSV or JSON); ``phantom`` makes three synthetic patients that no
+            training has seen.
         include: pattern that a case must match (``*`` and ``?``), against its path below ``root`` without suffix;
             several are separated by commas.
         exclude: patterns of cases to leave out, for example ``*mask*,*linear/*``.
@@ -53,7 +55,7 @@ def inference_cases(
     if str(root) == "phantom":
         root = phantom_dir("pocus", patients=3, clips=1, seed=UNSEEN_PHANTOM)
     root = Path(root)
-    found, places = list_files(root)
+    found, places = list_inputs(root)
     omitted: Omitted = [*found.omitted, *((path, "broken link") for path in found.broken)]
     masks = masks_beside([path for path in found.files if kind_of(path) == "picture"])
     cases: list[dict[str, Any]] = []

@@ -47,6 +47,8 @@ class RunFiles:
     def settings(self) -> dict[str, str]:
         """The settings that are plain values, as the run had them."""
         plain = {name: value for name, value in self.config.items() if _is_plain(value)}
+        if str(plain.get("datalist", "none")).lower() != "none":
+            plain.pop("dataset_dir", None)  # it was not read
         return {name: value if isinstance(value, str) else json.dumps(value) for name, value in plain.items()}
 
     def not_read(self) -> list[str]:
