@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -65,6 +66,18 @@ def per_class(matrix: torch.Tensor, score: str) -> torch.Tensor:
     return torch.where(truth > 0, above / below.clamp(min=1), torch.nan)
 
 
+def mean_score(scores: torch.Tensor, without: Sequence[int] = ()) -> float:
+    """Mean of scores (classes,) over the classes that have one, but those of ``without``; NaN if there are none.
+
+    Example:
+        >>> mean_score(torch.tensor([0.5, torch.nan, 0.75]), without=[2])
+        0.5
+    """
+    chosen = scores.clone()
+    chosen[list(without)] = torch.nan
+    return float(chosen.nanmean())
+
+
 def accuracy(matrix: torch.Tensor) -> torch.Tensor:
     """Share of samples with the right class, from a confusion matrix."""
     return matrix.double().trace() / matrix.sum().clamp(min=1)
@@ -110,10 +123,19 @@ class MeanScore(MetricsLambda):
     Args:
         matrix: from ``confusion``.
         score: ``iou``, ``precision``, ``recall`` or ``f1``.
+        foreground_of: names of the classes in channel order; ``background`` then does not count, unless the ground
+            truth holds nothing else.
     """
 
-    def __init__(self, matrix: ConfusionMatrix, score: str) -> None:
-        super().__init__(lambda counts: float(per_class(counts, score).nanmean()), matrix)
+    def __init__(self, matrix: ConfusionMatrix, score: str = "iou", foreground_of: Sequence[str] = ()) -> None:
+        without = [index for index, name in enumerate(foreground_of) if name == "background"]
+
+        def mean(counts: torch.Tensor) -> float:
+            scores = per_class(counts, score)
+            value = mean_score(scores, without)
+            return mean_score(scores) if math.isnan(value) else value  # a number is needed to choose the best epoch
+
+        super().__init__(mean, matrix)
 
 
 class LesionDice(MeanDice):

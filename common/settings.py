@@ -43,6 +43,26 @@ def check_names(
             raise ValueError(f"{start} is no {kind} {name!r}.{hint} {kind.capitalize()}s: {every}.")
 
 
+def chosen(setting: str, value: Any, choices: Mapping[str, Any]) -> Any:
+    """What a setting stands for.
+
+    Args:
+        setting: its name, for the message.
+        value: as given.
+        choices: what each value stands for.
+
+    Raises:
+        ValueError: for another value.
+
+    Example:
+        >>> chosen("best", "accuracy", {"mean_iou": "val_foreground_iou", "accuracy": "val_accuracy"})
+        'val_accuracy'
+    """
+    if value not in choices:
+        raise ValueError(f"--{setting} is one of {', '.join(choices)}, got {value!r}.")
+    return choices[value]
+
+
 def check_mapping(value: Any, where: str) -> dict[Any, Any]:
     """The value itself if it is a mapping.
 

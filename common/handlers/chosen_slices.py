@@ -32,15 +32,19 @@ def slice_planes(sample: Mapping[str, Any]) -> SlicePlanes:
     return SlicePlanes(image.astype(np.float16), *((mask > 0.5).astype(np.uint8) for mask in (truth, pred)))
 
 
-def save_slices(path: Path, slices: Sequence[SlicePlanes], titles: Sequence[str]) -> None:
+def save_slices(
+    path: Path, slices: Sequence[SlicePlanes], titles: Sequence[str], patients: np.ndarray | None = None
+) -> None:
     """Write slices for ``common.reproduce.sheet``.
 
     The file holds, for N slices, ``images`` (N, X, Y) float16, ``truths`` and ``predictions`` (N, X, Y) uint8, 0 and 1,
-    and ``titles`` (N).
+    ``titles`` (N), and ``patients`` (N) if they are given.
     """
     images, truths, predictions = (np.stack(each) for each in zip(*slices, strict=True))
+    more = {} if patients is None else {"patients": patients}
+    content: dict[str, Any] = {"images": images, "truths": truths, "predictions": predictions, **more}
     with complete_file(path) as part:
-        np.savez_compressed(part, images=images, truths=truths, predictions=predictions, titles=np.array(titles))
+        np.savez_compressed(part, titles=np.array(titles), **content)
 
 
 class ChosenSlices(ScoreTable):

@@ -23,13 +23,14 @@ class LargestLesions(ABC):
     """Base of the handlers that draw the slices with the largest lesions, one per case, at each validation.
 
     Args:
-        path: PNG to write.
+        path: file to write.
         columns: number of slices, at most.
+        one_per: what has one slice each: ``case`` or ``patient``.
     """
 
-    def __init__(self, path: str | Path, columns: int) -> None:
-        self.path, self.columns = Path(path), columns
-        self.best: dict[str, Entry] = {}  # by case
+    def __init__(self, path: str | Path, columns: int, one_per: str = "case") -> None:
+        self.path, self.columns, self.one_per = Path(path), columns, one_per
+        self.best: dict[str, Entry] = {}  # by case, or by patient
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator; the handler says what its output must hold."""
@@ -42,10 +43,10 @@ class LargestLesions(ABC):
         output: Any = engine.state.output
         for sample, source in zip(output, decollated(engine), strict=True):
             sample = {**source, **sample}  # MONAI's output holds only what the network took
-            case, size = str(source["case"]), self.size(sample)
-            if case not in self.best or size > self.best[case][0]:
+            case, group, size = str(source["case"]), str(source[self.one_per]), self.size(sample)
+            if group not in self.best or size > self.best[group][0]:
                 title = f"{case}, slice {int(source['slice'])}" if "slice" in source else case
-                self.best[case] = (size, title, self.kept(sample))
+                self.best[group] = (size, title, self.kept(sample))
         self.best = self._largest(self.best)
 
     def draw(self, engine: Engine) -> None:

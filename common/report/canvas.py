@@ -137,6 +137,7 @@ def add_legend(figure: Figure, classes: Sequence[ClassStyle]) -> None:
         for style in shown
     ]
     width, height = figure.get_size_inches() * DPI
+    needed = sum(45 + 7.5 * len(style.name) for style in shown) + 2 * MARGIN  # pixels at 11 points
     figure.legend(
         handles=patches,
         loc="lower left",
@@ -145,7 +146,7 @@ def add_legend(figure: Figure, classes: Sequence[ClassStyle]) -> None:
         borderaxespad=0.0,
         ncols=max(1, len(shown)),
         frameon=False,
-        fontsize=11,
+        fontsize=11 * min(1.0, width / needed),
         labelcolor=TEXT,
         handlelength=1.2,
         handleheight=1.0,

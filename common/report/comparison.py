@@ -15,7 +15,7 @@ from .styles import ClassStyle
 def draw_comparison(
     path: str | Path,
     images: Sequence[np.ndarray],
-    truths: Sequence[np.ndarray],
+    truths: Sequence[np.ndarray] | None,
     predictions: Mapping[str, Sequence[np.ndarray]],
     classes: Sequence[ClassStyle],
     titles: Sequence[str],
@@ -29,7 +29,7 @@ def draw_comparison(
     Args:
         path: PNG to write, at most 1600 pixels wide; its folder is made if it is missing.
         images: arrays (X, Y) in LPS order, with values of any range.
-        truths: ground truth, integers, same shape as their image.
+        truths: ground truth, integers, same shape as their image; None if there is none, or one among the predictions.
         predictions: by name of the row, integers, same shape as their image.
         classes: what the values of the masks mean; other values are not drawn.
         titles: text above each column.
@@ -41,8 +41,8 @@ def draw_comparison(
     Raises:
         ValueError: without slices, or if lists differ in length or shapes differ.
     """
-    check_slices(images, [truths, *predictions.values()], titles)
-    masks = {"image": None, "ground truth": truths, **predictions}
+    masks = {"image": None, **({} if truths is None else {"ground truth": truths}), **predictions}
+    check_slices(images, [each for each in masks.values() if each is not None], titles)
     grid = ImageGrid(
         len(images),
         [max(height_over_width(image) for image in images)] * len(masks),

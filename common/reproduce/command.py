@@ -20,7 +20,7 @@ from .curves import PaperCurves, write_curves
 from .experiments import Experiment, Options, find_experiments
 from .plan import ROOT, Plan, read_plan, run_name
 from .processes import duration, run_all
-from .sheet import PaperSheet, write_sheet
+from .sheet import ALL_RUNS, PaperSheet, write_sheet
 from .table_files import write_table
 
 Records = Mapping[tuple[str, str], Mapping[str, Any]]  # of finished experiments, by variant and run
@@ -51,13 +51,14 @@ def write_tables(plan: Plan, options: Options) -> Iterator[Path]:
             yield write_table(folder, table, scores, _facts(plan, done, options), plan.word)[2]
     pictures: list[PaperSheet | PaperCurves] = [*plan.sheets, *plan.curves]
     for picture in pictures:
-        if done := of(picture.variants, [picture.run]):
+        shown = runs if picture.run == ALL_RUNS else [picture.run]
+        if done := of(picture.variants, shown):
             png, facts = folder / f"{picture.name}.png", _facts(plan, done, options)
-            files = {variant: path(variant, picture.run, picture.file) for variant in picture.variants}
+            files = {variant: [path(variant, run, picture.file) for run in shown] for variant in picture.variants}
             if isinstance(picture, PaperSheet):
                 write_sheet(png, picture, files, plan.configs / "metadata.json", facts)
             else:
-                write_curves(png, picture, files, facts)
+                write_curves(png, picture, {variant: each[0] for variant, each in files.items()}, facts)
             yield png
 
 

@@ -139,8 +139,9 @@ def _add(
     repeat: Mapping[str, int],
     options: Options,
     above: tuple[str, ...] = (),
+    passed: Mapping[str, Any] | None = None,
 ) -> Experiment:
-    """Add an experiment, after the one that it needs."""
+    """Add an experiment, after the one that it needs; ``passed`` are settings of the one above."""
     name = f"{plan.bundle}/{variant}/{run_name(repeat)}"
     if name in found:
         return found[name]
@@ -153,18 +154,22 @@ def _add(
         if need["variant"] not in other.variants or not same:
             wanted = f"{need['variant']}/{run_name(repeat)}"
             raise ValueError(f"{name} needs {wanted} of {other.bundle}, whose reproduce.yaml has no such experiment.")
-        needs[need["as"]] = _add(found, other, need["variant"], same[0], options, (*above, name))
+        given = options.settings.get(plan.bundle, {})
+        shared = {key: given[key] for key in need.get("with", ()) if key in given}
+        needs[need["as"]] = _add(found, other, need["variant"], same[0], options, (*above, name), shared)
     own = {**repeat, **{setting: needed.name for setting, needed in needs.items()}}
-    settings = _settings(plan, variant, own, options, asking=above[-1] if above else name)
+    settings = _settings(plan, variant, own, options, asking=above[-1] if above else name, passed=passed or {})
     experiment = Experiment(name, options.root / name, settings, plan.files(variant), needs)
     experiment.check()
     found[name] = experiment
     return experiment
 
 
-def _settings(plan: Plan, variant: str, own: Mapping[str, Any], options: Options, asking: str) -> dict[str, Any]:
+def _settings(
+    plan: Plan, variant: str, own: Mapping[str, Any], options: Options, asking: str, passed: Mapping[str, Any]
+) -> dict[str, Any]:
     """Settings from reproduce.yaml, ``--quick`` and the command line that the variant's configs have."""
-    design, given = plan.variants[variant], _given(plan, options, asking, own)
+    design, given = plan.variants[variant], {**passed, **_given(plan, options, asking, own)}
     here, everywhere = plan.all_files([variant]), plan.all_files(plan.variants)
     where = str(plan.configs / "reproduce.yaml")
     places = {"ckpt_dir": "", "output_dir": "", "resume": True}

@@ -33,7 +33,8 @@ class Plan:
         settings: settings of every experiment.
         quick: further settings with ``--quick``.
         needs: by variant, the ``bundle`` and ``variant`` whose weights it starts from, and the setting that takes them,
-            ``as``.
+            ``as``; and ``with``, settings of the command line that the other bundle has, too, unless it is given its
+            own.
         tables: tables to write at the end.
         sheets, curves: figures to draw at the end.
     """
@@ -46,7 +47,7 @@ class Plan:
     repeats: Sequence[Mapping[str, int]]
     settings: Mapping[str, Any]
     quick: Mapping[str, Any]
-    needs: Mapping[str, Mapping[str, str]]
+    needs: Mapping[str, Mapping[str, Any]]
     tables: Sequence[PaperTable]
     sheets: Sequence[PaperSheet]
     curves: Sequence[PaperCurves]
@@ -128,7 +129,8 @@ def _check_variants(parts: Mapping[str, dict[Any, Any]], configs: Path) -> None:
     for variant, steps in parts["steps_of"].items():
         _check_steps(check_mapping(steps, f"steps_of: {variant}"), configs, f"steps_of: {variant}")
     for variant, need in parts["needs"].items():
-        check_keys(need, f"needs: {variant}", ("bundle", "variant", "as"))
+        check_keys(need, f"needs: {variant}", ("bundle", "variant", "as"), ("with",))
+        check_list(need.get("with", []), f"needs: {variant}: with", "settings such as [split]", least=0)
 
 
 def _check_steps(steps: Mapping[str, Any], configs: Path, where: str) -> None:

@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from common.reproduce.command import main
-from common.reproduce.sheet import PaperSheet, read_sheet
+from common.reproduce.sheet import PaperSheet, read_sheet, write_sheet
 
 COLOUR = (255, 176, 0)
 
@@ -78,6 +78,37 @@ def test_the_figure_has_one_row_per_variant(bundles: Path, capsys: pytest.Captur
     assert image.size == truth.size == 0
     assert (unet.min(), unet.max()) == pytest.approx((0.1, 0.4), abs=0.02)
     assert (vgg19.min(), vgg19.max()) == pytest.approx((0.6, 0.9), abs=0.02)
+
+
+def test_images_of_all_runs_stand_side_by_side_with_each_variants_own_ground_truth(tmp_path: Path) -> None:
+    labels = [{"name": "line", "value": 2, "colour": COLOUR}, {"name": "pleura", "value": 5, "colour": (0, 0, 255)}]
+    (tmp_path / "metadata.json").write_text(json.dumps({"labels": labels}))
+
+    def saved(name: str, patients: list[str], truth: int, prediction: int) -> Path:
+        shape = (len(patients), 40, 40)
+        masks = {"truths": np.zeros(shape, np.uint8), "predictions": np.zeros(shape, np.uint8)}
+        masks["truths"][:, truth : truth + 8, 10:30] = 1
+        masks["predictions"][:, prediction : prediction + 8, 10:30] = 1
+        names = np.array(patients)
+        np.savez(tmp_path / name, images=np.zeros(shape, np.float16), titles=names, patients=names, **masks)
+        return tmp_path / name
+
+    entry = {"name": "figure_2", "classes": ["line", "pleura"], "run": "all", "own_truths": True, "sides": False}
+    sheet = read_sheet(entry, ["dense", "sparse"], ["fold0", "fold1"])
+    files = {
+        "dense": [saved("a.npz", ["A"], 0, 8), saved("b.npz", ["B", "A", "C"], 0, 8)],  # A once more, as with copies
+        "sparse": [saved("c.npz", ["A"], 16, 24), saved("d.npz", ["B", "A", "C"], 16, 24)],
+    }
+    write_sheet(tmp_path / "all.png", sheet, files, tmp_path / "metadata.json", [])
+    rows = panels(tmp_path / "all.png", 5)
+    assert rows[0].size == 0
+    starts = [row.min() for row in rows[1:]]
+    assert starts == pytest.approx([0, 0.2, 0.4, 0.6], abs=0.03), "ground truth and prediction, dense then sparse"
+    write_sheet(
+        tmp_path / "one.png", sheet, {**files, "sparse": [files["sparse"][0], None]}, tmp_path / "metadata.json", []
+    )
+    widths = [Image.open(tmp_path / name).size[0] for name in ("all.png", "one.png")]
+    assert widths[0] > 2 * widths[1], "three patients; one, where the second run is not done for both"
 
 
 def test_an_unfinished_variant_is_left_out_and_named(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,8 +187,9 @@ def test_the_figure_shows_the_first_run_of_all_variants_by_default() -> None:
             "sheet figure_10: there is no variant 'resnet'. Did you mean unet? Variants: unet, vgg19.",
         ),
         ({"variants": "unet"}, "variants must be a list of one or more variants, got 'unet'"),
-        ({"run": "seed2"}, "there is no run 'seed2'. Did you mean seed1? Runs: seed0, seed1."),
+        ({"run": "seed2"}, "there is no run 'seed2'. Did you mean seed1? Runs: seed0, seed1, all."),
         ({"classes": "infection"}, "classes must be a list of names of the classes that the masks number from 1"),
+        ({"sides": 0}, "sheet figure_10: sides is true or false, got 0"),
         ({"window": [1, 0]}, "window is [black, white], two increasing numbers, got [1, 0]."),
         ({"window": 0.4}, "window is [black, white], two increasing numbers, got 0.4."),
         ({"name": 10}, "each sheet must be a mapping with a name"),
