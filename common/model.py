@@ -38,7 +38,8 @@ class Segmentation:
             ultrasound image; (frames, rows, columns) of a clip.
         affine: of a CT mask, voxel index to mm, RAS, (4, 4); None for ultrasound.
         volumes: of CT, the columns of ``lesions.csv``: ml of each class, share of the lung, severity. Of ultrasound,
-            those of ``cases.csv``: shares of the image, probabilities of diagnoses; means over the frames of a clip.
+            those of ``cases.csv``: shares of the image, means over the frames of a clip; and of a network that
+            diagnoses, the diagnosis, its probabilities, and what drove it.
         classes: value in the mask by class; 0 is background.
         probabilities: of a model that was loaded with ``probabilities=True``: float32 (classes, X, Y, Z) in the
             network's order of classes; (classes, rows, columns) or (frames, classes, rows, columns) of ultrasound.
@@ -168,11 +169,10 @@ class Model:
             batches = self.dataset.items(case)
         items = [item for batch in batches for item in self._segment(batch)]
         masks = [label_map(item["pred"]) for item in items]
-        names = items[0]["measures"]
-        means = {name: float(np.mean([item["measures"][name] for item in items])) for name in names}
+        found = self.report.summary([item["measures"] for item in items])
         maps = [each for each in map(_probabilities, items) if each is not None]
         probabilities = _frames(maps) if maps else None
-        return Segmentation(_frames(masks), None, {**means, **self.report.decision(means)}, self.classes, probabilities)
+        return Segmentation(_frames(masks), None, found, self.classes, probabilities)
 
 
 def load(bundle: str | Path, weights: str | Path | Sequence[str | Path] | None = None, **settings: Any) -> Model:

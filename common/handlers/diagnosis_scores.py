@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from ignite.engine import Engine
+from scipy.special import softmax
 
 from ..report.confusion import draw_confusion
+from ..report.decision import Decision
 from ..run.distributed import gathered
 from ..statistics import ScoreSums, interval_over
 from ..tables import aligned, print_table, write_csv
@@ -39,20 +41,23 @@ class Diagnosed(NamedTuple):
 class DiagnosisScores(ScoreTable):
     """Accuracy, precision, recall and F1 per frame and per clip: ``scores.csv``, printed too, and ``confusion.png``.
 
-    A clip's diagnosis is the one with the highest probability averaged over its frames. ``frames.csv`` and
-    ``clips.csv`` hold the predictions themselves. Each score has its 95 % interval; ``scores.npz`` holds the sums
-    behind it. A diagnosis that no frame has, has no score. The evaluator's output holds probabilities ``pred``
-    (diagnoses,) and the index ``label``.
+    A clip is diagnosed from the mean logits of its frames, that is from the mean shares of its maps, as inference does
+    (``common.report.decision``). ``frames.csv`` and ``clips.csv`` hold the predictions themselves, ``weights.csv`` the
+    weights behind them. Each score has its 95 % interval; ``scores.npz`` holds the sums behind it. A diagnosis that no
+    frame has, has no score. The evaluator's output holds probabilities ``pred`` (diagnoses,) and the index ``label``.
 
     Args:
         output_dir: folder of the files.
         classes: diagnoses in channel order.
         printed: print the scores.
+        decision: the last layer, whose weights are written.
     """
 
-    def __init__(self, output_dir: str | Path, classes: Sequence[str], printed: bool = True) -> None:
+    def __init__(
+        self, output_dir: str | Path, classes: Sequence[str], printed: bool = True, decision: Decision | None = None
+    ) -> None:
         super().__init__(output_dir)
-        self.classes, self.printed = list(classes), printed
+        self.classes, self.printed, self.decision = list(classes), printed, decision
         self.frames: list[Diagnosed] = []
 
     def clear(self) -> None:
@@ -72,14 +77,12 @@ class DiagnosisScores(ScoreTable):
         self.frames = gathered(self.frames)
 
     def clips(self) -> list[Diagnosed]:
-        """The clips with the mean probabilities of their frames."""
+        """The clips, each with the softmax of the mean logits of its frames."""
         cases: dict[str, list[Diagnosed]] = {}
         for frame in self.frames:
             cases.setdefault(frame.case, []).append(frame)
         return [
-            frames[0]._replace(
-                number=len(frames), probabilities=np.mean([each.probabilities for each in frames], axis=0)
-            )
+            frames[0]._replace(number=len(frames), probabilities=_together([each.probabilities for each in frames]))
             for frames in cases.values()
         ]
 
@@ -130,6 +133,8 @@ class DiagnosisScores(ScoreTable):
         columns = [f"{unit}_{name}" for unit in tables for name in (*SCORES, "count")]
         rows = [[*frame[:-1], *clip[1:]] for frame, clip in zip(*tables.values(), strict=True)]
         write_csv(self.output_dir / "scores.csv", ["class", *columns, "interval_over"], rows)
+        if self.decision is not None:
+            self.decision.write(self.output_dir / "weights.csv")
         self.write_predictions("frames.csv", "frame", units["frame"])
         self.write_predictions("clips.csv", "frames", units["clip"])
         draw_confusion(
@@ -169,3 +174,9 @@ class DiagnosisScores(ScoreTable):
             *(f"probability_{diagnosis}" for diagnosis in self.classes),
         ]
         write_csv(self.output_dir / name, columns, rows)
+
+
+def _together(frames: Sequence[np.ndarray]) -> np.ndarray:
+    """Softmax of the mean logits of frames; their logarithms are the logits but for a constant of each frame."""
+    logits = np.log(np.clip(frames, np.finfo(np.float32).tiny, 1))
+    return np.asarray(softmax(logits.mean(0)))

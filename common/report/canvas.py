@@ -53,8 +53,13 @@ def shortened(text: str, width: float, size: float) -> str:
 
 def write(figure: Figure, x: float, top: float, text: str, size: float, colour: str = TEXT) -> None:
     """Text at pixels from the left and from the top; file names may hold ``$``, so it is not parsed as maths."""
+    width = figure.get_size_inches()[0] * DPI
+    write_block(figure, x, top, shortened(text, width - 2 * MARGIN, size), size, colour)
+
+
+def write_block(figure: Figure, x: float, top: float, text: str, size: float, colour: str = TEXT) -> None:
+    """Lines of text whose middle is at pixels from the left and from the top."""
     width, height = figure.get_size_inches() * DPI
-    text = shortened(text, width - 2 * MARGIN, size)
     figure.text(x / width, 1 - top / height, text, size=size, color=colour, va="center", parse_math=False)
 
 

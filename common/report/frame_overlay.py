@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ def draw_frame_overlay(
     titles: Sequence[str],
     title: str = "",
     note: str = "",
+    below: float = 0.0,
+    draw_below: Callable[[ImageGrid], None] | None = None,
 ) -> None:
     """Draw frames of a case, and the same frames with their masks below; a single frame has its mask at its side.
 
@@ -32,14 +34,18 @@ def draw_frame_overlay(
         titles: small text on each frame.
         title: first line, usually the case.
         note: second line.
+        below: room between frames and legend, in pixels.
+        draw_below: draws into that room.
     """
     check_slices(images, [masks], titles)
     rows = [height_over_width(images[0].T)] * 2
-    grid = ImageGrid(len(images), rows, title=title, note=note, legend=classes, turn_single_column=True)
+    grid = ImageGrid(len(images), rows, title=title, note=note, legend=classes, below=below, turn_single_column=True)
     for column, (image, mask) in enumerate(zip(images, masks, strict=True)):
         plain, painted = grid.panel(0, column), grid.panel(1, column)
         for axes in (plain, painted):
             canvas.show(axes, image.T, (0, 255), 1.0)
         canvas.paint(painted, mask.T, classes, 1.0)
         canvas.add_label(plain, 0.02, 0.95, titles[column])
+    if draw_below is not None:
+        draw_below(grid)
     grid.save(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from monai.config import KeysCollection
 
 from ..files import complete_file
 from .case_report import CaseReport, label_map, printable
+from .decision import Decision
 from .frame_overlay import draw_frame_overlay
 from .ledger import Ledger
 from .mask_files import mask_palette, save_picture_mask
@@ -104,11 +106,11 @@ class CaseInProgress:
         if len(self.kept) >= 2 * SHOWN:  # the length of a clip is known at its end: keep every second, fourth, ...
             self.kept, self.stride = self.kept[::2], 2 * self.stride
 
-    def finish(self, title: str, note: str) -> None:
-        """Draw the figure, give the files their final names."""
+    def finish(self, title: str, note: str, **below: Any) -> None:
+        """Draw the figure, with what is ``below`` (see ``draw_frame_overlay``), give the files their final names."""
         chosen = np.unique(np.linspace(0, len(self.kept) - 1, SHOWN).round().astype(int))
         pixels, masks, titles = zip(*(self.kept[index] for index in chosen), strict=True)
-        draw_frame_overlay(self.figure, pixels, masks, self.styles, titles, title=title, note=note)
+        draw_frame_overlay(self.figure, pixels, masks, self.styles, titles, title=title, note=note, **below)
         if self.clip is not None:
             self.clip.close(complete=True)
         for folder in self.folders():
@@ -131,9 +133,10 @@ class ReportFramesd(CaseReport):
 
     For an image, ``<case>_mask.png`` and ``<case>_overlay.png`` are written; for a clip ``<case>_masks/<frame>.png``,
     ``<case>_overlay.mp4`` and a figure of six frames, ``<case>_overlay.png``. ``frames.csv`` has one row per frame.
-    ``cases.csv`` has one row per file: the means over its frames and, for networks with probabilities, the diagnosis
-    with the highest mean. The case is then recorded in the ledger. Nothing is written for a clip that cannot be read to
-    its end. The first case of a run brings the colour tables of the masks (``common.report.colour_tables``).
+    ``cases.csv`` has one row per file: the means over its frames and, for networks that diagnose, the diagnosis from
+    the mean shares and what drove it (``common.report.decision``). The case is then recorded in the ledger. Nothing is
+    written for a clip that cannot be read to its end. The first case of a run brings the colour tables of the masks
+    (``common.report.colour_tables``) and, of networks that diagnose, ``weights.csv``.
 
     Args:
         keys: mask values (1, rows, columns); the item holds the frame under ``picture``, and ``measures``. If it holds
@@ -142,7 +145,7 @@ class ReportFramesd(CaseReport):
         output_dir: folder; cases keep their sub-folders.
         metadata: path of the bundle's ``metadata.json``.
         classes: names of the classes in the masks.
-        diagnoses: in channel order, if there are any.
+        decision: how the network diagnoses, if it does.
         ledger: that of the run; by default ``cases.json`` in ``output_dir``, without knowledge of the input.
     """
 
@@ -152,18 +155,20 @@ class ReportFramesd(CaseReport):
         output_dir: str | Path,
         metadata: str | Path,
         classes: Sequence[str],
-        diagnoses: Sequence[str] = (),
+        decision: Decision | None = None,
         ledger: Ledger | None = None,
     ) -> None:
         super().__init__(keys, output_dir, metadata, classes)
-        self.diagnoses = list(diagnoses)
-        measures = [f"probability_{name}" for name in diagnoses] + [f"share_{name}" for name in classes]
-        self.columns = [*(["diagnosis"] if self.diagnoses else []), *measures]
+        self.decision = decision
+        shares = [f"share_{name}" for name in classes]
+        diagnoses = [] if decision is None else decision.diagnoses
+        self.columns = [*(["diagnosis"] if diagnoses else []), *(f"probability_{name}" for name in diagnoses), *shares]
+        of_cases = shares if decision is None else decision.columns
         self.ledger = Ledger(self.output_dir / "cases.json", settings={}) if ledger is None else ledger
         # Shares can be small, hence five decimals
         frames = ["case", *FRAME, *self.columns]
         self.ledger.add_table(self.output_dir / "frames.csv", frames, self._frame_rows, form=".5f")
-        self.ledger.add_table(self.output_dir / "cases.csv", ["case", "frames", *self.columns], _case_rows, form=".5f")
+        self.ledger.add_table(self.output_dir / "cases.csv", ["case", "frames", *of_cases], _case_rows, form=".5f")
         self.item: dict[Hashable, Any] = {}
         self.progress: CaseInProgress | None = None
 
@@ -180,7 +185,7 @@ class ReportFramesd(CaseReport):
             self.item = {"case": case, "notes": item.get("notes")}
             self.progress = CaseInProgress(lambda ending: self.path(self.item, ending), last, self.styles)
         row = {"case": case, "frame": int(item["frame"]), "seconds": float(item["seconds"]), **item["measures"]}
-        row |= self.decision(row)
+        row |= self.diagnosis(row)
         if "probability" in item:
             self.progress.add_probabilities(row["frame"], np.asarray(item["probability"].cpu(), np.float32))
         for key in self.keys:
@@ -189,31 +194,41 @@ class ReportFramesd(CaseReport):
             self.finish()
         return item
 
-    def decision(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """The most probable diagnosis, if there are any."""
-        if not self.diagnoses:
+    def diagnosis(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The most probable diagnosis of a frame, if the network diagnoses."""
+        if self.decision is None:
             return {}
-        return {"diagnosis": max(self.diagnoses, key=lambda name: row[f"probability_{name}"])}
+        return {"diagnosis": max(self.decision.diagnoses, key=lambda name: row[f"probability_{name}"])}
 
     def caption(self, row: Mapping[str, Any]) -> str:
-        """One line: the diagnosis, or the classes that take the largest shares of the image."""
-        if self.diagnoses:
-            return f"{row['diagnosis']} {row['probability_' + row['diagnosis']]:.2f}"
+        """One line: the diagnosis and what drove it, or the classes that take the largest shares of the image."""
+        if self.decision is not None:
+            drivers = self.decision.drivers(self.decision.explain(row))
+            found = f"{row['diagnosis']} {row['probability_' + row['diagnosis']]:.2f}"
+            return f"{found}: {drivers}" if drivers else found
         shares = [(row[f"share_{s.name}"], s.name) for s in self.styles if s.name != "background"]
         return ", ".join(f"{name} {100 * share:.1f} %" for share, name in sorted(shares, reverse=True)[:3] if share > 0)
+
+    def summary(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What ``cases.csv`` holds of a case with these measures of its frames: mean shares, and what they say."""
+        means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name.startswith("share_")}
+        return means if self.decision is None else self.decision.row(means)
 
     def finish(self) -> None:
         """Write the case whose last frame came in."""
         if self.progress is None:
             return
         rows = self.progress.rows
-        measures = [name for name in rows[0] if name.startswith(("probability_", "share_"))]
-        mean = {name: float(np.mean([row[name] for row in rows])) for name in measures}
-        mean |= self.decision(mean)
+        mean = self.summary(rows)
         line = self.caption(mean) or "nothing found"
         case, count = str(self.item["case"]), len(rows)
+        below: dict[str, Any] = {}
+        if self.decision is not None:
+            below = {"below": self.decision.height, "draw_below": partial(self.decision.draw, shares=mean)}
+            if not self._values_named:
+                self.decision.write(self.output_dir / "weights.csv")
         self.name_values()
-        self.progress.finish(printable(case), f"{line}; mean over {count} frames" if count > 1 else line)
+        self.progress.finish(printable(case), f"{line}; mean over {count} frames" if count > 1 else line, **below)
         frames = [[_known(row[name]) for name in (*FRAME, *self.columns)] for row in rows]
         grid = {"shape": list(self.progress.shape), "affine": None, "spacing_known": False}
         self.ledger.record(self.item, {"grid": grid, "means": {"frames": count, **mean}, "frames": frames})

@@ -35,6 +35,7 @@ class ImageGrid:
         heading: room between note and panels, in pixels; by default what ``titles`` need.
         caption: room below each panel, in pixels.
         right: room to the right of the panels, in pixels.
+        below: room between panels and legend, in pixels.
         turn_single_column: lay a single column out as a row, which fits a screen better.
 
     Attributes:
@@ -43,6 +44,7 @@ class ImageGrid:
         heights: of each row's panels, in pixels.
         lefts: of each column, in pixels from the left.
         tops: of each row, in pixels from the top.
+        end: where the room below the panels begins, in pixels from the top.
 
     Example:
         >>> grid = ImageGrid(len(images), [1.0, 1.0], title="case_1", labels=("image", "prediction"), legend=classes)
@@ -67,6 +69,7 @@ class ImageGrid:
         heading: float | None = None,
         caption: float = 0.0,
         right: float = canvas.MARGIN,
+        below: float = 0.0,
         turn_single_column: bool = False,
     ) -> None:
         self.legend, self.turned = legend, turn_single_column and columns == 1
@@ -82,9 +85,9 @@ class ImageGrid:
         top, bottom = canvas.heading_height(title, note) + heading, LEGEND if legend else canvas.MARGIN
         self.heights = [self.width * row for row in rows]
         *offsets, end = accumulate((height + caption + canvas.GAP for height in self.heights), initial=0.0)
-        self.tops = [top + offset for offset in offsets]
+        self.tops, self.end = [top + offset for offset in offsets], top + end
 
-        self.figure = canvas.new_figure(width, top + end + bottom)
+        self.figure = canvas.new_figure(width, self.end + below + bottom)
         canvas.write_heading(self.figure, title, note)
         self.panels = [
             [canvas.add_panel(self.figure, left, top, self.width, height) for left in self.lefts]

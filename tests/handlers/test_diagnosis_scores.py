@@ -42,7 +42,7 @@ def test_scores_per_frame_agree_with_scikit_learn(tmp_path: Path, rng: np.random
     assert (tmp_path / "confusion.png").stat().st_size > 5000
 
 
-def test_a_clip_has_the_diagnosis_of_its_mean_probability(tmp_path: Path) -> None:
+def test_a_clip_has_the_diagnosis_of_its_mean_logits(tmp_path: Path) -> None:
     # Clip 1: two frames lean to normal, the third is sure of COVID-19: a majority would say normal, the mean does not
     probabilities = np.array([[0.5, 0.1, 0.4], [0.5, 0.1, 0.4], [0.02, 0.0, 0.98], [0.9, 0.1, 0.0]])
     found = diagnosis_scores(probabilities, [2, 2, 2, 0], ["one", "one", "one", "two"], tmp_path)
@@ -51,4 +51,14 @@ def test_a_clip_has_the_diagnosis_of_its_mean_probability(tmp_path: Path) -> Non
     with (tmp_path / "clips.csv").open() as file:
         first = next(csv.DictReader(file))
     assert (first["case"], first["frames"], first["prediction"]) == ("one", "3", "COVID-19")
-    assert float(first["probability_COVID-19"]) == pytest.approx(1.78 / 3, abs=1e-4)
+    # Softmax of mean logits, so the geometric mean: (0.5 x 0.5 x 0.02) ** (1/3) = 0.171, and 0.539 of COVID-19
+    assert float(first["probability_COVID-19"]) == pytest.approx(0.539 / (0.539 + 0.171), abs=1e-3)
+
+
+def test_logits_are_averaged_whatever_their_size(tmp_path: Path) -> None:
+    logits = torch.tensor([[3.0, -1.0, 0.5], [-30.0, 10.0, 2.0]])
+    diagnosis_scores(logits.softmax(1).numpy(), [0, 0], ["one", "one"], tmp_path)
+    with (tmp_path / "clips.csv").open() as file:
+        row = next(csv.DictReader(file))
+    expected = logits.mean(0).softmax(0).tolist()
+    assert [float(row[f"probability_{name}"]) for name in DIAGNOSES] == pytest.approx(expected, abs=1e-4)

@@ -75,22 +75,6 @@ def test_a_clip_that_breaks_off_leaves_no_file_and_the_next_one_is_complete(tmp_
         assert [row["case"] for row in csv.DictReader(file)] == ["picture"]
 
 
-def test_a_clip_has_the_diagnosis_of_its_mean_probability(tmp_path: Path) -> None:
-    diagnoses = ["normal", "pneumonia", "COVID-19"]
-    report = ReportFramesd("pred", tmp_path, METADATA, NAMES, diagnoses)
-    frames = [[0.5, 0.1, 0.4], [0.5, 0.1, 0.4], [0.0, 0.0, 1.0]]
-    for number, probabilities in enumerate(frames):
-        item = frame("clip", number, last=number == 2)
-        names = (f"probability_{name}" for name in diagnoses)
-        item["measures"] |= dict(zip(names, probabilities, strict=True))
-        report(item)
-    with (tmp_path / "frames.csv").open() as file:
-        assert [row["diagnosis"] for row in csv.DictReader(file)] == ["normal", "normal", "COVID-19"]
-    with (tmp_path / "cases.csv").open() as file:
-        row = next(csv.DictReader(file))
-    assert row["diagnosis"] == "COVID-19" and float(row["probability_COVID-19"]) == pytest.approx(0.6)
-
-
 def test_a_batch_holds_frames_of_one_case_and_the_last_frame_is_marked(tmp_path: Path) -> None:
     for name, count in (("a", 5), ("b", 1), ("c", 4)):
         pictures = [Image.fromarray(np.full((8, 8), 50 * index, np.uint8)) for index in range(count)]

@@ -9,11 +9,12 @@ from typing import Any
 from ...tables import read_csv
 from .facts import RunFiles, weights_card
 from .page import Column, Page, Row, Table
+from .scores import table
 from .unusual import RULE, far_from_others
 from .write import write_page
 
 Record = Mapping[str, Any]
-FIRST = ("severity", "share_of_lung", "diagnosis")  # columns
+FIRST = ("severity", "share_of_lung", "diagnosis", "decided_by")  # columns
 UNSURE = 0.5  # highest mean probability
 COMPARED = "severity"  # stem of the files of common.report.severity_comparison
 
@@ -54,7 +55,7 @@ def write_inference_page(
         title=f"Inference: {card.get('name', folder.name)}",
         lines=[_summary(rows), *([card["intended use"]] if "intended use" in card else [])],
         figures=[path for path in run.written(f"{COMPARED}.png")],
-        tables=_comparison(run),
+        tables=[*_comparison(run), *_weights(run)],
         columns=columns,
         rows=sorted(rows, key=lambda row: row.name),
         group=next((each.name for each in columns if each.name in ("severity", "diagnosis")), ""),
@@ -69,7 +70,8 @@ def _measures(record: Record) -> dict[str, Any]:
     """What the table shows of a case."""
     found = {**record.get("volumes", {}), **record.get("means", {})}
     found |= {"lung_from": record["lung_from"]} if "lung_from" in record else {}
-    return {name: found[name] for name in sorted(found, key=lambda name: name not in FIRST)}
+    shown = [name for name in found if not name.startswith(("logit_", "contribution_"))]  # in cases.csv and overlay
+    return {name: found[name] for name in sorted(shown, key=lambda name: name not in FIRST)}
 
 
 def _column(name: str) -> Column:
@@ -138,6 +140,12 @@ def _comparison(run: RunFiles) -> list[Table]:
     rows = read_csv(path) if run.new(path) else []
     title = "Severity: class of the folder (rows) and measured class (columns), numbers of studies"
     return [Table(title, list(rows[0]), [list(row.values()) for row in rows])] if rows else []
+
+
+def _weights(run: RunFiles) -> list[Table]:
+    """The weights of the maps, of a network that diagnoses (``common.report.decision``)."""
+    path = run.folder / "weights.csv"
+    return [table(path)] if run.new(path) else []
 
 
 def _hashes(records: Sequence[Record]) -> dict[str, str]:
