@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from .grid import ImageGrid
 BIAS = "bias"
 NAMED = 2  # maps in a line of text
 FOR, AGAINST = "#fe6100", "#648fff"  # distinct with any colour vision
-NAMES, HEADING, LINE = 112, 62, 24  # pixels: width of the diagnoses, height of title and names of the maps, of a row
+NAMES, HEADING, LINE = 112, 78, 24  # pixels: width of the diagnoses, height of title and names of the maps, of a row
 
 
 class Explained(NamedTuple):
@@ -122,17 +123,20 @@ class Decision:
     def draw(self, grid: ImageGrid, shares: Mapping[str, float]) -> None:
         """Draw a case's table below the panels of a figure, in the room that ``height`` states."""
         found = self.explain(shares)
-        figure, top, names = grid.figure, grid.end + 8, [*self.maps, BIAS]
+        figure, top, names = grid.figure, grid.end + 12, [*self.maps, BIAS]
         width, height = figure.get_size_inches() * canvas.DPI
         step = (width - 2 * canvas.MARGIN - NAMES) / (len(names) + 2)
         lefts = [canvas.MARGIN + NAMES + step * index for index in range(len(names) + 2)]
         canvas.write(figure, canvas.MARGIN, top, "Weight x share of each map, their sum, and the probability", 10.5)
-        heads = [f"{name}\n{100 * share:.1f} %" for name, share in zip(self.maps, found.shares, strict=True)]
+        heads = [
+            f"{textwrap.fill(name, int(step / 7))}\n{100 * share:.1f} %"
+            for name, share in zip(self.maps, found.shares, strict=True)
+        ]
         for left, head in zip(lefts, [*heads, BIAS, "sum", "probability"], strict=True):
-            canvas.write_block(figure, left + 4, top + 28, head, 8, canvas.FAINT)
+            canvas.write_block(figure, left + 4, top + 33, head, 8, canvas.FAINT)
         largest = max(float(np.abs(found.contributions).max()), 1e-9)
         for number, diagnosis in enumerate(self.diagnoses):
-            middle = top + HEADING - 8 + LINE * number
+            middle = top + HEADING - 12 + LINE * number
             chosen = number == found.ranked[0]
             colour = canvas.TEXT if chosen else canvas.FAINT
             canvas.write(figure, canvas.MARGIN, middle, f"{'> ' if chosen else '   '}{diagnosis}", 10.5, colour)

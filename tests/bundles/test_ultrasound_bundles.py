@@ -23,6 +23,7 @@ from common.networks.unet import classic_unet
 from common.phantoms.ultrasound.image import lung_ultrasound
 from common.phantoms.ultrasound.layouts import write_pocus, write_semantic_lung
 from common.readers.ultrasound.frames import frames
+from common.run.errors import origin
 from common.transfer import read_state_dict, start_segmentation
 
 SEGMENT, DIAGNOSE = "bundles/us_dense_seg/configs", "bundles/us_reverse_transfer/configs"
@@ -70,6 +71,12 @@ def test_segmentation_learns_and_writes_its_tables_and_figures(segmentation: Pat
     assert sparse["mean"]["iou_dense"] == "" and dense["mean"]["accuracy_dense"] != ""
     left = {path.name for path in (segmentation / "eval" / "dense").iterdir()}
     assert {"metrics.csv", "curves.png", "validation.png", "evaluation.png", "scores_per_image.csv"} <= left
+    chosen = [np.load(segmentation / "eval" / labels / "patient_images.npz") for labels in ("dense", "sparse")]
+    for key in ("images", "titles", "patients"):
+        np.testing.assert_array_equal(chosen[0][key], chosen[1][key])
+    assert chosen[0]["patients"].tolist() == sorted({title[0] for title in chosen[0]["titles"].tolist()})
+    # Pleural lines, 3 and 4 in dense labels, are 8 in sparse ones; regions, 5 and 6, are background
+    np.testing.assert_array_equal(np.array([0, 1, 2, 8, 8, 0, 0])[chosen[0]["truths"]], chosen[1]["truths"])
 
 
 @pytest.mark.slow
@@ -229,6 +236,36 @@ def test_bad_files_are_named_and_all_others_are_segmented(runner: Runner, segmen
     left = {path.name for path in (tmp_path / "out").iterdir()}
     print(left)
     assert not any("part" in name or name.startswith(("cut", "zero", "text", "deep", "still", "ct")) for name in left)
+
+
+def test_the_best_epoch_is_not_the_one_whose_background_is_best_unless_accuracy_chooses_it() -> None:
+    """100 pixels, 10 of them A-line: 5 are found, none else; or 9, and 7 beside them."""
+    chosen = {}
+    for best in ("mean_iou", "accuracy"):
+        for found, beside in ((5, 0), (9, 7)):
+            parser = ConfigParser()
+            parser.read_config(f"{SEGMENT}/train.yaml")
+            parser.update({"labels": "sparse", "best": best})
+            truth = torch.tensor([0] * 10 + [3] * 90)
+            predicted = torch.tensor([0] * found + [3] * (10 - found) + [0] * beside + [3] * (90 - beside))
+            key_metric, scores = (parser.get_parsed_content(f"validate::{name}") for name in ("key_metric", "scores"))
+            parser.get_parsed_content("validate::confusion").update(
+                (torch.nn.functional.one_hot(predicted, 4).T[None].float(), truth[None])
+            )
+            ((name, metric),) = key_metric.items()
+            chosen[name, found] = metric.compute()
+            chosen["val_mean_iou", found] = scores["val_mean_iou"].compute()
+    expected = {  # IoU of the A-line 5 / 10 and 9 / 17, of the background 90 / 95 and 83 / 91
+        ("val_foreground_iou", 5): 0.5, ("val_foreground_iou", 9): 9 / 17,
+        ("val_mean_iou", 5): (0.5 + 90 / 95) / 2, ("val_mean_iou", 9): (9 / 17 + 83 / 91) / 2,
+        ("val_accuracy", 5): 0.95, ("val_accuracy", 9): 0.92,
+    }  # fmt: skip
+    assert chosen == pytest.approx(expected)
+    assert chosen["val_mean_iou", 5] > chosen["val_mean_iou", 9], "the background would hide that more is found"
+    parser.update({"best": "dice"})
+    with pytest.raises(RuntimeError) as error:
+        parser.get_parsed_content("validate::key_metric")
+    assert str(origin(error.value)) == "--best is one of mean_iou, accuracy, got 'dice'."
 
 
 @pytest.mark.parametrize(("overlays", "rates"), [([], [1e-3, 1e-3]), (["tuned"], [1e-5, 0.1])])

@@ -20,7 +20,11 @@ from conftest import ROOT
 from csv_rows import rows
 
 from common.reproduce.command import main
+<<<<<<< HEAD
 from common.reproduce.plan import read_plan
+=======
+from common.reproduce.experiments import Options, find_experiments
+>>>>>>> 5c3f2c1 (--best accuracy is the paper's choice of the epoch; by default lines alone count)
 
 pytestmark = pytest.mark.usefixtures("prepared_processes")
 TRAIN = {
@@ -286,6 +290,16 @@ def test_needed_experiments_of_another_bundle_run_first(bundles: Path, capsys: p
     assert reproduce(bundles, *other, bundle="transfer") == 2
     assert "FAILED  transfer/dense/fold0: it needs fake/dense/fold0" in capsys.readouterr().err
     assert trainings(bundles.parent / "other/transfer") == {"none/fold0": 1}
+
+
+def test_the_papers_split_is_that_of_the_pretraining_too(tmp_path: Path) -> None:
+    for given, expected in (({}, "paper"), ({"us_dense_seg": {"split": "image"}}, "image")):
+        settings = {"us_reverse_transfer": {"dataset_dir": "phantom", "split": "paper"}, **given}
+        options = Options(ROOT / "bundles", tmp_path, "us_reverse_transfer", False, settings)
+        splits = {each.name: each.settings["split"] for each in find_experiments(options.plan(), options)}
+        assert splits["us_reverse_transfer/none/fold0"] == splits["us_reverse_transfer/dense/fold2"] == "paper"
+        pretrained = {split for name, split in splits.items() if name.startswith("us_dense_seg")}
+        assert pretrained == {expected} and len(splits) == 15
 
 
 @pytest.mark.parametrize(
