@@ -126,8 +126,8 @@ def write_sheet(
         if highest > len(sheet.classes):
             known = f"{sheet.name}: classes names {len(sheet.classes)}"
             raise ValueError(
-                f"{known}, the masks of {name} ({found[0][0][name]}) hold numbers up to {highest}. Name all classes of the "
-                "masks, in their order."
+                f"{known}, the masks of {name} ({found[0][0][name]}) hold numbers up to {highest}. Name all classes of "
+                "the masks, in their order."
             )
     styles = class_styles(metadata, sheet.classes)
     values = np.array([0, *(style.value for style in styles)], np.uint8)  # by number of the class

@@ -20,11 +20,8 @@ from conftest import ROOT
 from csv_rows import rows
 
 from common.reproduce.command import main
-<<<<<<< HEAD
-from common.reproduce.plan import read_plan
-=======
 from common.reproduce.experiments import Options, find_experiments
->>>>>>> 5c3f2c1 (--best accuracy is the paper's choice of the epoch; by default lines alone count)
+from common.reproduce.plan import read_plan
 
 pytestmark = pytest.mark.usefixtures("prepared_processes")
 TRAIN = {
