@@ -46,7 +46,7 @@ class AuditCased(ScanReport):
     unknown values are blank. The figure shows the largest regions, each in its largest slice. Without ground truth, all
     predicted lesions are listed, and the column ``truth`` says ``none``. Masks may lie in any axis order.
 
-    A lung found by threshold lacks consolidation at the chest wall, so predicted lesions count as lung there. Ground
+    A lung that was found, not given, may lack consolidation, so predicted lesions count as lung there. Ground
     truth then lies outside only if it is neither in the lung nor in a predicted lesion.
 
     It is also the ledger of ``common.datasets.inference.ScanDataset``: an audit takes all cases each time, and at its
@@ -58,7 +58,7 @@ class AuditCased(ScanReport):
         metadata: path of the bundle's ``metadata.json``.
         classes: names of the classes; all but lung and background are lesions.
         scan_key: HU, (1, X, Y, Z) in LPS order.
-        lung_key: mask, positive in the lung. The item's ``lung_from``, ``given`` or ``threshold``, goes to the table.
+        lung_key: mask, positive in the lung. The item's ``lung_from`` goes to the table.
         probability_key: of lesion, 0..1, (1, X, Y, Z); may be absent.
         truth_key: annotated mask, (1, X, Y, Z); may be absent.
         truth_values: values of the annotated mask that are lesions; None takes all above 0.
@@ -125,7 +125,7 @@ class AuditCased(ScanReport):
         sources = {"truth": "none" if truth is None else "given", "lung_from": item.get("lung_from", "given")}
         for key in self.keys:
             predicted = np.isin(lps_array(item[key]), list(self.lesions.values()))
-            inside = (lung > 0) | predicted if sources["lung_from"] == "threshold" else lung > 0
+            inside = lung > 0 if sources["lung_from"] == "given" else (lung > 0) | predicted
             try:
                 found = findings(
                     truth, predicted, inside, scan.hu, probability, scan.affine, scan.spacing_known, **self.limits
@@ -152,16 +152,16 @@ class AuditCased(ScanReport):
     def _count(self, case: str, found: Sequence[Finding], sources: Mapping[str, str]) -> None:
         """Add a case to the numbers of the figure, and log it."""
         outside, missed, rejected = (_regions(kind, found) for kind in KINDS)
-        without_truth, by_threshold = sources["truth"] == "none", sources["lung_from"] == "threshold"
+        without_truth, found_lung = sources["truth"] == "none", sources["lung_from"] != "given"
         self.counts.update(dict(zip(KINDS, (outside.count, missed.count, rejected.count), strict=True)))
-        self.counts.update(cases=1, without_truth=int(without_truth), by_threshold=int(by_threshold))
+        self.counts.update(cases=1, without_truth=int(without_truth), found_lung=int(found_lung))
         line = (
             f"{outside} of truth outside the lung, {missed} predicted but not annotated, {rejected} of truth rejected."
         )
         if without_truth:
             line = f"no truth was given, so all predicted lesions are listed: {missed}."
-        elif by_threshold and outside.count:
-            line += " The lung was found by threshold, which can miss diseased lung at the wall: better give a mask."
+        elif found_lung and outside.count:
+            line += f" The lung was found by {sources['lung_from']}, which can miss diseased lung: better give a mask."
         logger.info("%s: %s", case, line)
 
     def _write(self) -> None:
@@ -176,7 +176,7 @@ class AuditCased(ScanReport):
         counts = self.counts
         title = f"Annotation audit of {counts['cases']} case{'' if counts['cases'] == 1 else 's'}"
         title += f", {counts['without_truth']} without truth" if counts["without_truth"] else ""
-        title += f", {counts['by_threshold']} with a lung found by threshold" if counts["by_threshold"] else ""
+        title += f", {counts['found_lung']} without lung mask" if counts["found_lung"] else ""
         note = f"Regions: {', '.join(f'{counts[kind]} {kind}' for kind in KINDS)}" if self.shown else "No findings."
         if sum(counts[kind] for kind in KINDS) > SHOWN:
             note += f"; {SHOWN} are shown, the largest of each kind among them"

@@ -128,7 +128,7 @@ def _files(
     files["docs/README.md"] = readme(bundle, "|".join(sources), page, metadata).encode()
     files["LICENSE"] = (ROOT / "LICENSE").read_bytes()
     files |= {name: (root / name).read_bytes() for name in ALSO}
-    files |= {f"scripts/{name}": text.encode() for name, text in scripts(targets(sources)).items()}
+    files |= {f"scripts/{name}": content for name, content in scripts(targets(sources)).items()}
     files["models/model.pt"] = weights.read_bytes()
     files["models/model.ts"] = torchscript(network, (1, image["num_channels"], *image["spatial_shape"]), metadata)
     return files

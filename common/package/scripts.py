@@ -1,8 +1,8 @@
 """The modules of ``common`` that a bundle needs, copied into it as ``scripts``.
 
 Modules import each other relatively, so that a copy under another name works. A package holds the modules that its
-configs' targets reach through imports, the templates of pages beside them, and nothing else. Docstrings lose their
-lists of arguments, which makes the code an eighth smaller; the repository has them.
+configs' targets reach through imports, the templates of pages and the weights beside them, and nothing else.
+Docstrings lose their lists of arguments, which makes the code an eighth smaller; the repository has them.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 COMMON = Path(__file__).resolve().parents[1]
-PARTS = (".css", ".html", ".js")  # of a page
+PARTS = (".css", ".html", ".js", ".json", ".pt")  # of a page; weights of the lung network, and their record
 # Of a docstring; the first ends what is kept
 SECTION = re.compile(r"\s*(Args|Returns|Yields|Raises|Example|Examples):")
 
 
-def scripts(targets: Iterable[str]) -> dict[str, str]:
+def scripts(targets: Iterable[str]) -> dict[str, bytes]:
     """Return the files of a bundle's ``scripts``.
 
     Args:
         targets: classes and functions that its configs name, such as ``common.networks.unet.classic_unet``.
 
     Returns:
-        Path below ``scripts`` to text, sorted.
+        Path below ``scripts`` to content, sorted.
 
     Raises:
         ValueError: if ``common`` does not have a target.
@@ -37,12 +37,15 @@ def scripts(targets: Iterable[str]) -> dict[str, str]:
             raise ValueError(f"A config names {target}, which does not exist. Correct the config.")
         _follow(module, reached)
     files = {*reached.values(), *(file for path in reached.values() for file in _beside(path))}
-    texts = {path.relative_to(COMMON).as_posix(): path.read_text(encoding="utf-8") for path in files}
-    return {name: shortened(texts[name]) if name.endswith(".py") else texts[name] for name in sorted(texts)}
+    contents = {path.relative_to(COMMON).as_posix(): path.read_bytes() for path in sorted(files)}
+    return {
+        name: shortened(content.decode()).encode() if name.endswith(".py") else content
+        for name, content in contents.items()
+    }
 
 
 def _beside(module: Path) -> list[Path]:
-    """Templates, styles and scripts of pages in the folder of a package that is reached."""
+    """What belongs to the code in the folder of a package that is reached: parts of pages, weights."""
     return [path for suffix in PARTS for path in module.parent.glob(f"*{suffix}")] if module.stem == "__init__" else []
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..severity import severity_class
 
-LUNG_SOURCES = ("network", "threshold", "given")
+LUNG_SOURCES = ("network", "lung network", "threshold", "given")
 
 
 def _column(name: str) -> str:
@@ -86,7 +86,7 @@ def burden_row(
     Args:
         case: its name.
         burden: from ``lesion_burden``, of the same classes.
-        lung_from: where the lung comes from: ``network``, ``threshold`` or ``given``.
+        lung_from: where the lung comes from: ``network``, ``lung network``, ``threshold`` or ``given``.
         classes: names of the lesion classes in the order of their columns.
 
     Raises:

@@ -13,6 +13,7 @@ from monai.config import KeysCollection
 from PIL import Image
 
 from ..files import complete_file
+from ..lung_network.methods import FROM, THRESHOLD
 from .burden import burden_columns, burden_row, lesion_burden
 from .case_report import CaseReport, label_map, printable, source_file
 from .ledger import Ledger
@@ -131,7 +132,7 @@ class Measured(NamedTuple):
     Args:
         mask: label map (X, Y, Z) in LPS order.
         lung: bool, same shape.
-        lung_from: ``network``, ``given`` or ``threshold``.
+        lung_from: ``network``, ``given``, ``lung network`` or ``threshold``.
         burden: from ``common.report.burden.lesion_burden``.
     """
 
@@ -154,6 +155,7 @@ class ReportCased(ScanReport):
         metadata: path of the bundle's ``metadata.json``.
         classes: names of the classes; all but lung and background are lesions.
         scan_key: windowed HU, (1, X, Y, Z) in LPS order.
+        lungs: see ``ScanReport``.
         ledger: that of the run; by default ``lesions.json`` in ``output_dir``, without knowledge of the input.
     """
 
@@ -164,9 +166,10 @@ class ReportCased(ScanReport):
         metadata: str | Path,
         classes: Sequence[str],
         scan_key: str = "scan",
+        lungs: str = THRESHOLD,
         ledger: Ledger | None = None,
     ) -> None:
-        super().__init__(keys, output_dir, metadata, classes, scan_key)
+        super().__init__(keys, output_dir, metadata, classes, scan_key, lungs)
         self.ledger = Ledger(self.output_dir / "lesions.json", settings={}) if ledger is None else ledger
         columns = ["case", *burden_columns(self.lesions), "lung_from"]
         self.ledger.add_table(self.output_dir / "lesions.csv", columns, self._rows)
@@ -190,7 +193,7 @@ class ReportCased(ScanReport):
             mask, lung, lung_from, burden = self.measure(item, key)
             share = burden["share_of_lung"]
             line = "no lung found" if share is None else f"{100 * float(share):.1f} % of the lung, {burden['severity']}"
-            note = f"{line}; lung found by threshold" if lung_from == "threshold" else line
+            note = f"{line}; lung found by {lung_from}" if lung_from in FROM.values() else line
             drawn = np.where((mask == 0) & lung, self.lung_value or 0, mask)
             path = self.path(item, "_overlay.png")
             known = textwrap.shorten("; ".join([note, *filter(None, [item.get("notes")])]), NOTE)

@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from nibabel import orientations
 from nibabel.affines import voxel_sizes
 
-from ..lung_mask import lung_mask
+from ..lung_network.methods import FROM, THRESHOLD, find_lung
 from .burden import voxel_volume
 from .case_report import CaseReport
 
@@ -53,6 +53,7 @@ class ScanReport(CaseReport):
         metadata: path of the bundle's ``metadata.json``.
         classes: names of the classes; all but lung and background are lesions.
         scan_key: HU, (1, X, Y, Z) in LPS order.
+        lungs: how the lung of a label map without one is found: ``network`` or ``threshold``.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class ScanReport(CaseReport):
         metadata: str | Path,
         classes: Sequence[str],
         scan_key: str = "scan",
+        lungs: str = THRESHOLD,
     ) -> None:
         super().__init__(keys, output_dir, metadata, classes)
-        self.scan_key = scan_key
+        self.scan_key, self.lungs = scan_key, lungs
         self.lesions = {style.name: style.value for style in self.styles if style.is_lesion}
         self.lung_value = next((style.value for style in self.styles if style.name == "lung"), None)
 
@@ -78,7 +80,7 @@ class ScanReport(CaseReport):
         """The lung of a case, and where it comes from.
 
         Lung is every voxel that the label map calls lung or lesion. Some networks have no lung class: if the label map
-        holds no lung, it is found by threshold (``common.lung_mask.lung_mask``).
+        holds no lung, it is found in the scan, as ``lungs`` says.
 
         Args:
             item: the case; its ``lung_from`` says where the lung in the label map comes from, by default the network.
@@ -86,12 +88,13 @@ class ScanReport(CaseReport):
             scan: from ``scan``.
 
         Returns:
-            bool (X, Y, Z), and one of ``network``, ``given`` and ``threshold``.
+            bool (X, Y, Z), and one of ``network``, ``given``, ``lung network`` and ``threshold``.
         """
         found = mask > 0
         if self.lung_value is not None and (mask == self.lung_value).any():
             return found, str(item.get("lung_from", "network"))
-        return found | lung_mask(scan.hu, scan.spacing), "threshold"
+        lung = find_lung(scan.hu, scan.spacing, self.lungs, name=str(item.get("case", "the scan")))
+        return found | lung, FROM[self.lungs]
 
 
 def to_lps(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

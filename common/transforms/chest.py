@@ -12,6 +12,7 @@ from monai.transforms import MapTransform
 from nibabel.affines import voxel_sizes
 
 from ..lung_mask import TISSUE_FROM, lung_mask
+from ..lung_network.methods import BY_NETWORK
 from .ct import check_intensity
 
 SLICES = 24  # slices in which lung is looked for if no lung mask is at hand
@@ -28,7 +29,8 @@ class CheckChestd(MapTransform):
     Args:
         keys: images (1, X, Y, Z) in HU, in LPS order, neither clipped above -300 HU nor resampled.
         least: smallest share of lung, 0 to 1; 0 accepts every scan.
-        lung_key: lung mask by threshold, if it was made before.
+        lung_key: lung mask by threshold, if it was made before; one by the lung network does not count, because the
+            network has learned from chests alone.
 
     Raises:
         ValueError: for a scan with less lung, and as ``common.transforms.ct.check_intensity`` does.
@@ -46,7 +48,8 @@ class CheckChestd(MapTransform):
         for key in self.keys:
             scan, given = item[key], item.get(self.lung_key)
             check_intensity(scan, "HU", str(item.get("case", key)))  # its reason comes first: lungs need HU
-            lung = given if isinstance(given, torch.Tensor) else None  # not a path that nothing has read
+            usable = isinstance(given, torch.Tensor) and item.get("lung_from") != BY_NETWORK  # no path that is not read
+            lung = given if usable else None
             some = np.unique(np.linspace(0, scan.shape[-1] - 1, SLICES if lung is None else scan.shape[-1]).astype(int))
             image = scan.as_tensor()[0][..., some].cpu().numpy()
             if lung is not None:

@@ -14,7 +14,7 @@ from monai.transforms import MapTransform
 from nibabel.affines import voxel_sizes
 
 from ..inferers import lesions_first
-from ..lung_mask import lung_mask
+from ..lung_network.methods import FROM, THRESHOLD, check_lungs, find_lung
 from .ct import check_intensity
 from .grids import check_same_grid
 from .mask_values import snap_to_integers
@@ -159,30 +159,39 @@ class LesionMaskd(MapTransform):
 
 
 class LungMaskd(MapTransform):
-    """Provide a lung mask of 0 and 1, uint8: the item's own, or else one made from the image by thresholding.
+    """Provide a lung mask of 0 and 1, uint8: the item's own, or else one made from the image.
 
-    ``lung_from`` is set to ``given`` or ``threshold``. For the limits of thresholding see
-    ``common.lung_mask.lung_mask``.
+    ``lung_from`` is set to ``given``, ``lung network`` or ``threshold``. For the limits of both methods see
+    ``common.lung_network.segment.lung_by_network`` and ``common.lung_mask.lung_mask``.
 
     Args:
         keys: mask (1, X, Y, Z), positive in the lungs; may be missing.
         image_key: image that the mask is made from if it is missing: HU or 8-bit grey levels as the item's
-            ``intensity`` declares (HU by default), neither clipped nor resampled, z as last axis.
+            ``intensity`` declares (HU by default), neither clipped nor resampled, in LPS order.
+        lungs: how a missing mask is made: ``network`` or ``threshold``; ``given`` refuses cases without one.
+        lung_masks: where inference looks for masks, which ``given`` needs; None in training.
 
     Raises:
-        ValueError: if the mask is on another grid or empty, or if no lung is found in the image.
+        ValueError: if the mask is on another grid or empty, if no lung is found in the image, or for a case without
+            mask if ``lungs`` is ``given``.
     """
 
-    def __init__(self, keys: KeysCollection, image_key: str = "image") -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        image_key: str = "image",
+        lungs: str = THRESHOLD,
+        lung_masks: str | None = None,
+    ) -> None:
         super().__init__(keys)
-        self.image_key = image_key
+        self.image_key, self.lungs = image_key, check_lungs(lungs, lung_masks)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Check each mask, or make it."""
         item = dict(data)
         name = str(item.get("case", self.image_key))
         for key in self.keys:
-            item["lung_from"] = "threshold" if item.get(key) is None else "given"
+            item["lung_from"] = "given" if item.get(key) is not None else FROM.get(self.lungs, "")
             if item.get(key) is None:
                 item[key] = self.segment(item[self.image_key], item.get("intensity", "HU"), name)
                 continue
@@ -195,22 +204,22 @@ class LungMaskd(MapTransform):
             if not item[key].any():
                 raise ValueError(
                     f"{name}: a lung mask must be positive in the lungs, got only zeros in "
-                    f"{given.meta.get('filename_or_obj', key)}. Give another mask, or none: one is then made by "
-                    "thresholding."
+                    f"{given.meta.get('filename_or_obj', key)}. Give another mask, or none: the lung is then found "
+                    "in the image."
                 )
         return item
 
     def segment(self, image: MetaTensor, intensity: str, name: str) -> MetaTensor:
-        """Make the lung mask by thresholding."""
+        """Make the lung mask."""
         check_intensity(image, intensity, name)
         spacing = None  # for images in grey levels, whose window and pixel size are unknown
         if intensity == "HU" and image.meta.get("spacing_known", True):
             x, y, z = map(float, voxel_sizes(np.asarray(image.affine)))
             spacing = (x, y, z)
-        lung = lung_mask(image.as_tensor()[0].cpu().numpy(), spacing)
+        lung = find_lung(image.as_tensor()[0].cpu().numpy(), spacing, self.lungs, intensity, name)
         if not lung.any():
             raise ValueError(
-                f"{name}: lungs are needed, got none by threshold. Is it a chest CT in HU? If so, give a lung mask."
+                f"{name}: lungs are needed, got none by {self.lungs}. Is it a chest CT in HU? If so, give a lung mask."
             )
         return mask_like(torch.from_numpy(lung)[None], image)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from monai.config import KeysCollection
 
+from ..lung_network.methods import FROM
 from ..report.burden import lesion_burden, voxel_volume
 from ..report.case_report import label_map
 from ..report.scan_report import ScanReport, to_lps
@@ -153,7 +154,7 @@ class View3Dd(ScanReport):
         for key in self.keys:
             mask, affine = to_lps(label_map(item[key]), np.asarray(item[key].affine))
             lung, lung_from = self.lung(item, mask, scan)
-            note = "lung found by threshold" if lung_from == "threshold" else ""
+            note = f"lung found by {lung_from}" if lung_from in FROM.values() else ""
             endings = ["_lung.csv", "_prediction.csv", *([] if truth is None else ["_truth.csv"]), ".vti", "_view.png"]
             paths = [self.path(item, ending) for ending in endings]
             stem = paths[0].with_name(paths[0].name.removesuffix(endings[0]))

@@ -23,6 +23,7 @@ from common.phantoms.ct.chest_ct import chest_ct
 from common.phantoms.ct.layouts import write_coronacases, write_radiopaedia
 from common.phantoms.ct.nifti_files import save_nifti
 from common.phantoms.ct.scanner import SECOND
+from common.run.errors import origin
 
 CONFIGS = "bundles/ct_transfer_unet/configs"
 TRAIN, RETRAIN, EVALUATE, INFER, AUDIT = (
@@ -83,12 +84,13 @@ def test_masks_hold_infection_and_the_given_lung_on_an_oblique_grid(tmp_path: Pa
     assert float(row["lung_ml"]) == pytest.approx(lung.sum() * voxel_ml, abs=1e-3)
 
 
-def test_a_lung_that_is_not_given_is_found_logged_and_saved(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("given", "source"), [({}, "threshold"), ({"lungs": "network"}, "lung network")])
+def test_a_lung_that_is_not_given_is_found_logged_and_saved(tmp_path: Path, given: dict[str, str], source: str) -> None:
     phantom = chest_ct(0, size=(128, 128), slices=12)
     save_nifti(tmp_path / "scans" / "a.nii.gz", phantom.image, phantom.spacing, order="RAS")
-    infer(tmp_path / "scans", tmp_path / "out", size=[128, 128])
+    infer(tmp_path / "scans", tmp_path / "out", size=[128, 128], **given)
     (row,) = rows(tmp_path / "out" / "lesions.csv")
-    assert row["lung_from"] == "threshold"
+    assert row["lung_from"] == source
     found = np.asarray(nibabel.load(tmp_path / "out" / "a_mask.nii.gz").dataobj)[::-1, ::-1] > 0
     lung = phantom.lung > 0
     assert 2 * (found & lung).sum() / (found.sum() + lung.sum()) > 0.95
@@ -122,6 +124,9 @@ def test_bad_masks_and_scans_are_named_and_affect_no_other_case(tmp_path: Path) 
     ):
         assert part in message
     assert [path.name for path in (tmp_path / "out").glob("*_mask.nii.gz")] == ["good_mask.nii.gz"]
+    with pytest.raises(Exception) as error:
+        infer(tmp_path / "scans", tmp_path / "out", lungs="given")
+    assert "--lungs given takes every lung from a mask, but --lung_masks is empty" in str(origin(error.value))
     with pytest.raises(Exception) as error:
         infer(tmp_path / "scans", tmp_path / "out", lung_masks=str(tmp_path / "nowhere"))
     assert "No lung mask for any of 7 cases" in str(error.value.__cause__ or error.value)

@@ -32,7 +32,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScanReport:
         return np.arange(hu.shape[0])[:, None, None] * np.ones(hu.shape) == 0
 
     found.spacings = []  # type: ignore[attr-defined]
-    monkeypatch.setattr("common.report.scan_report.lung_mask", first_column)
+    monkeypatch.setattr("common.lung_network.methods.lung_mask", first_column)
     return found
 
 

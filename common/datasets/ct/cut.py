@@ -18,6 +18,7 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from ...files import complete_file
+from ...lung_network.methods import LUNGS, THRESHOLD
 from ...readers.scan import UPRIGHT
 from ...run.command import Parser, run_command
 from ...run.progress import progress
@@ -132,8 +133,9 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     add(
         "--lung_masks",
         default="",
-        help="folder of lung masks with the same file names (default: by threshold)",
+        help="folder of lung masks with the same file names (default: the lung is found in the scan)",
     )
+    add("--lungs", choices=LUNGS, default=THRESHOLD, help="lung of scans without a mask (default: %(default)s)")
     add("--lesion_masks", default="", help="folder of lesion masks with the same file names, to choose slices by")
     add("--gap", type=int, default=0, help="slices beside a lesion to leave out (default: %(default)s)")
     add("--patients", choices=PATIENTS, default="scan", help="what counts as a patient (default: each %(default)s)")
@@ -168,7 +170,7 @@ def main(arguments: Sequence[str]) -> int:
             LoadScand(KEYS),
             Orientationd(KEYS, axcodes="LPS", labels=None, allow_missing_keys=True),
             LesionMaskd("label", allow_missing_keys=True),
-            LungMaskd("lung"),
+            LungMaskd("lung", lungs=own.lungs, lung_masks=own.lung_masks),
         ]
     )
     dataset = ScanDataset(scans, upright)

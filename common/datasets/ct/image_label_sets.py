@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...files import sha256
+from ...lung_network.methods import THRESHOLD
 from ..guards import refuse_failed, try_each
 from ..splits import three_way_split
 from .slice_sampling import has_mask, sample_slices
@@ -35,14 +36,15 @@ def image_label_sets(
     training_slices: Sequence[int | None] | None = None,
     scored: bool = False,
     all_tested: bool = False,
+    lungs: str = THRESHOLD,
 ) -> dict[str, list[Case]]:
     """Split slices into training, validation and test by patient; lesion masks reach the test only.
 
     Volumes: slices that hold lung are used, and the mask shows which have lesions. All of them are tested, with label 1
     for any lesion. Training and validation can leave out slices whose label is doubtful. Images: copies of the same
     content are used once. Images at the ends of scans are left out: those with an empty lung mask or, without a mask,
-    without lung by threshold. Images without a patient count as one patient each. Images for testing only are test
-    slices beside those of the test patients; their patients, and those with a copy of them, are not trained on.
+    those in which no lung is found. Images without a patient count as one patient each. Images for testing only are
+    test slices beside those of the test patients; their patients, and those with a copy of them, are not trained on.
 
     A number of training slices can be sampled, one per patient in turn until the number is reached. Lung is searched in
     the order of the sampling, so in few more images than are used; for validation and test, in all of them.
@@ -58,6 +60,7 @@ def image_label_sets(
         training_slices: maximum number of normal slices and of slices with lesions to train on, None for all.
         scored: refuse data whose test slices have no ground truth: see ``scored_slices``.
         all_tested: all slices are test slices, as in an evaluation on another source.
+        lungs: how lung is looked for in images without a mask, see ``common.lung_network.methods.find_lung``.
 
     Returns:
         ``training``, ``validation`` and ``test``: items with ``image``, ``lung`` if given, ``intensity``,
@@ -87,7 +90,7 @@ def image_label_sets(
     sides = _all_tested(cases) if all_tested else _sides(_with_patients(cases), shares, seed)
     sets = {
         name: [_item(case, tested=name == "test") for case in members]
-        for name, members in sample_slices(sides, (None, None) if all_tested else numbers, seed).items()
+        for name, members in sample_slices(sides, (None, None) if all_tested else numbers, seed, lungs).items()
     }
     for name, items in [("test", sets["test"])] if all_tested else sets.items():
         ill, people = sum(item["label"] for item in items), len({item["patient"] for item in items})
@@ -160,7 +163,7 @@ def _check_masks(datalist: Sequence[Case]) -> None:
             if case.get(key) is not None and Path(case[key]).resolve() in masks:
                 raise ValueError(
                     f"{case['case']}: a lesion mask is for testing only, got {case[key]} as {key} as well, so "
-                    "training would see it. Give a lung mask, or none: then lungs are found by threshold."
+                    "training would see it. Give a lung mask, or none: then the lung is found in the image."
                 )
 
 

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.transforms import Orientation
 
-from ...lung_mask import lung_mask
+from ...lung_network.methods import THRESHOLD, find_lung
 from ...readers.ct import read
 from ...readers.scan import UPRIGHT
 from ...run.progress import progress
@@ -40,7 +41,7 @@ def has_mask(case: Case) -> bool:
 
 
 def sample_slices(
-    sides: Mapping[str, Sequence[Case]], numbers: Sequence[int | None], seed: int
+    sides: Mapping[str, Sequence[Case]], numbers: Sequence[int | None], seed: int, lungs: str = THRESHOLD
 ) -> dict[str, list[Case]]:
     """Slices with lung of each set, with a given number to train on; doubtful ones are for the test alone.
 
@@ -53,6 +54,7 @@ def sample_slices(
             ``doubtful``. They are images, whose ``label`` is 0 or 1, and slices of volumes that are known to hold lung.
         numbers: maximum number of normal slices and of slices with lesions to train on; None for all.
         seed: of the draw.
+        lungs: how lung is looked for in an image without lung mask, see ``common.lung_network.methods.find_lung``.
 
     Returns:
         The slices of each set in the order given.
@@ -67,7 +69,7 @@ def sample_slices(
         taken: set[int] = set()
         for kind, number in zip(shuffled(usable, seed), numbers, strict=True):
             wanted = number if name == "training" and number is not None else len(kind)
-            taken |= {id(case) for case in _first_with_lung(_in_turn(kind), wanted, looked)}
+            taken |= {id(case) for case in _first_with_lung(_in_turn(kind), wanted, looked, lungs)}
         chosen[name] = [case for case in usable if id(case) in taken]
         if name == "training" and any(numbers):
             ill, all_ill = (sum(case["infected"] for case in cases) for cases in (chosen[name], usable))
@@ -90,13 +92,14 @@ def _in_turn(cases: Sequence[Case]) -> list[Case]:
     return sorted(cases, key=turn)
 
 
-def _first_with_lung(cases: Sequence[Case], number: int, looked: dict[Path, Looked]) -> list[Case]:
+def _first_with_lung(cases: Sequence[Case], number: int, looked: dict[Path, Looked], lungs: str) -> list[Case]:
     """The first slices with lung, at most ``number``; the results of ``_look_for_lung`` are added to ``looked``."""
     found: list[Case] = []
     total = min(number, len(cases))
     if total == 0:
         return found
-    results = try_each(_look_for_lung, cases, lambda case: case, max(1, torch.get_num_threads()))
+    look = partial(_look_for_lung, lungs=lungs)
+    results = try_each(look, cases, lambda case: case, max(1, torch.get_num_threads()))
     with (
         closing(results),  # drops the images that it has not started
         progress(desc="Looking for images with lung", total=total, unit="slice") as bar,
@@ -113,14 +116,14 @@ def _first_with_lung(cases: Sequence[Case], number: int, looked: dict[Path, Look
     return found
 
 
-def _look_for_lung(case: Case) -> Looked:
-    """Look for lung in an image, by its lung mask or else by threshold; slices of volumes are known to hold lung."""
+def _look_for_lung(case: Case, lungs: str) -> Looked:
+    """Look for lung in an image, by its lung mask or else as ``lungs`` says; slices of volumes are known to hold it."""
     if has_mask(case):
         return Looked(True)
     if case.get("lung") is not None:
         return Looked(bool((read(case["lung"]) > 0).any()))
     scan = Orientation("LPS", labels=None)(read(case["image"], case.get("picture_axes", UPRIGHT)))
-    return Looked(bool(lung_mask(scan[0].numpy()).any()))
+    return Looked(bool(find_lung(scan[0].numpy(), None, lungs, "8bit", str(case["case"])).any()))
 
 
 def _report(looked: Mapping[Path, Looked], some: bool) -> None:

@@ -1,0 +1,1 @@
+"""Training of the lung network, and its comparison with the lung by threshold."""
