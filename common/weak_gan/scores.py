@@ -11,14 +11,15 @@ import torch
 from ignite.engine import Engine
 from monai.utils import convert_to_tensor
 
-from ..handlers.score_table import ScoreTable
-from ..handlers.slice_table import decollated
+from ..handlers.slice_table import SliceTable, decollated
 from ..run.distributed import gathered
+from ..statistics import ABSENT, LEFT_OUT, Estimate, ScoreSums, bootstrap_estimates, interval_over
 from ..tables import aligned, cell_text, print_table, write_csv
 from .figures import draw_localisation
 
 STEPS = 1000
 EDGES = torch.arange(STEPS + 1) / STEPS  # bin k holds values above (k - 1) / STEPS, up to k / STEPS; bin 0 holds 0
+AREA_RESAMPLES = 1999  # each is a curve of 1001 points
 THRESHOLDS = np.arange(1, 20) / 20
 ROWS = ("pooled pixels", "pooled pixels of slices with lesions", "mean over slices with lesions")
 PAPERS = (0.1, 0.2, 0.3, 0.4)  # thresholds between which the paper's Dice is above 0.7
@@ -52,26 +53,29 @@ def rates(counts: np.ndarray) -> np.ndarray:
     """Precision, recall and Dice if bin k and all bins above it are taken as lesion.
 
     Args:
-        counts: (2, 1001), see ``heatmap_counts``.
+        counts: (..., 2, 1001), see ``heatmap_counts``.
 
     Returns:
-        (3, 1001). Precision is NaN where no pixel is taken as lesion; recall and Dice are NaN everywhere if the ground
-        truth has no lesion.
+        (3, ..., 1001). Precision is NaN where no pixel is taken as lesion; recall and Dice are NaN everywhere if the
+        ground truth has no lesion.
     """
-    extra, hit = counts[:, ::-1].cumsum(1)[:, ::-1].astype(float)
+    extra, hit = np.moveaxis(counts[..., ::-1].cumsum(-1)[..., ::-1].astype(float), -2, 0)
     with np.errstate(invalid="ignore"):
-        recall = hit / hit[0]
-        dice = np.where(np.isnan(recall), np.nan, 2 * hit / (extra + hit + hit[0]))
+        recall = hit / hit[..., :1]
+        dice = np.where(np.isnan(recall), np.nan, 2 * hit / (extra + hit + hit[..., :1]))
         return np.stack([hit / (extra + hit), recall, dice])
 
 
-def average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
-    """Area below the curve of ``rates``: the sum of (R_n - R_n-1) P_n, as scikit-learn defines it; NaN without lesion.
+def average_precision(precision: np.ndarray, recall: np.ndarray) -> Any:
+    """Area below curves of ``rates`` (..., 1001): the sum of (R_n - R_n-1) P_n, as scikit-learn defines it.
 
     Points are not joined by lines because lines would promise a precision that no threshold gives.
+
+    Returns:
+        The area of each curve; NaN without lesion.
     """
-    gained = np.diff(recall[::-1], prepend=0.0)
-    return float(gained @ np.nan_to_num(precision[::-1]))
+    gained = np.diff(recall[..., ::-1], prepend=0.0, axis=-1)
+    return (gained * np.nan_to_num(precision[..., ::-1])).sum(-1)
 
 
 def curve_points(precision: np.ndarray, recall: np.ndarray, most: int = 200) -> np.ndarray:
@@ -95,18 +99,19 @@ def curve_points(precision: np.ndarray, recall: np.ndarray, most: int = 200) -> 
     return np.concatenate([[[curve[0, 0], 0.0]], curve[chosen]])
 
 
-class LocalisationScores(ScoreTable):
+class LocalisationScores(SliceTable):
     """Precision and recall of heatmaps, the area below their curve, and Dice by threshold.
 
     A pixel is taken as lesion if its value in the heatmap exceeds the threshold. Area and Dice are computed from the
     pooled pixels of all slices; from those of the slices whose ground truth holds lesions, which are all that the
-    paper tests on; and as means over these slices. Pixels are counted in 1001 bins, so that memory does not grow with
-    the number of slices; thresholds are exact, areas to about 0.001.
+    paper tests on; and as means over these slices (``common.statistics.ABSENT``). Pixels are counted in 1001 bins per
+    case, so that memory does not grow with the number of slices; thresholds are exact, areas to about 0.001.
 
-    Writes ``scores.csv``, printed too; ``curve.csv``, by threshold; ``pr_curve.csv``, of the pooled pixels of all
-    slices and of those with lesions, at most 200 points each; ``localisation.png``. A score that is not defined, such
-    as any Dice without lesions, is blank. The evaluator's output or batch holds heatmaps ``pred`` in 0..1 and
-    ``truth``, 0 and 1, (1, X, Y).
+    Writes ``scores.csv``, printed too, with 95 % intervals of all scores but the best Dice, whose threshold is chosen
+    on the same pixels; ``scores.npz``, the sums behind them; ``scores_per_slice.csv``; ``curve.csv``, by threshold;
+    ``pr_curve.csv``, of the pooled pixels of all slices and of those with lesions, at most 200 points each;
+    ``localisation.png``. A score that is not defined, such as any Dice without lesions, is blank. The evaluator's
+    output or batch holds heatmaps ``pred`` in 0..1 and ``truth``, 0 and 1, (1, X, Y).
 
     Args:
         output_dir: folder of the files.
@@ -125,9 +130,10 @@ class LocalisationScores(ScoreTable):
 
     def clear(self) -> None:
         """Forget the slices of an earlier evaluation."""
-        self.counts = np.zeros((2, 2, len(EDGES)), np.int64)  # of all slices, and of those with lesions
-        self.slices = self.with_lesions = 0
-        self.areas, self.dice = 0.0, np.zeros(len(EDGES))  # sums over slices with lesions
+        super().clear()
+        # By case: pixels of all slices, and of those with lesions, (2, 2, 1001)
+        self.counts: dict[str, np.ndarray] = {}
+        self.dice = np.zeros(len(EDGES))  # sum over slices with lesions
 
     def remember(self, engine: Engine) -> None:
         """Count the pixels of a batch.
@@ -135,6 +141,7 @@ class LocalisationScores(ScoreTable):
         Raises:
             ValueError: if a heatmap is not in 0..1, or the ground truth has another shape.
         """
+        super().remember(engine)
         output: Any = engine.state.output
         for sample, source in zip(output, decollated(engine), strict=True):
             heatmap, truth = (convert_to_tensor({**source, **sample}[key]) for key in ("pred", "truth"))
@@ -148,41 +155,52 @@ class LocalisationScores(ScoreTable):
                     f"{where}: a heatmap must be in 0..1, got {low:g} to {high:g}. Clip it in postprocessing."
                 )
             counts = heatmap_counts(heatmap, truth)
-            self.counts[0] += counts
-            self.slices += 1
+            precision, recall, dice = rates(counts)
+            held = self.counts.setdefault(str(source["case"]), np.zeros((2, 2, len(EDGES)), np.int64))
+            held[0] += counts
             if counts[1].any():
-                self.counts[1] += counts
-                precision, recall, dice = rates(counts)
-                self.with_lesions += 1
-                self.areas += average_precision(precision, recall)
+                held[1] += counts
                 self.dice += dice
+            heated = counts[:, _bin_above(self.threshold) :].any()
+            self.values.append([average_precision(precision, recall), *dice[self.bins], counts[1].any(), heated])
 
     def gather(self) -> None:
         """Add the counts of the other processes."""
-        parts = gathered([(self.counts, self.slices, self.with_lesions, self.areas, self.dice)])
-        sums: list[Any] = [sum(values) for values in zip(*parts, strict=True)]
-        self.counts, self.slices, self.with_lesions, self.areas, self.dice = sums
+        super().gather()
+        parts = gathered([(self.counts, self.dice)])
+        self.dice = np.sum([dice for _, dice in parts], axis=0)
+        cases = dict.fromkeys(case for case, _ in self.names)
+        nothing = np.zeros((2, 2, len(EDGES)), np.int64)
+        self.counts = {case: sum((held.get(case, nothing) for held, _ in parts), nothing) for case in cases}
 
     def write(self, engine: Engine) -> None:
         """Write the tables and the figure, print the scores."""
-        curves = [rates(counts) for counts in self.counts]  # of all slices, and of those with lesions
-        areas = [average_precision(precision, recall) for precision, recall, _ in curves]
-        averaged = self.dice / self.with_lesions if self.with_lesions else np.full(len(EDGES), np.nan)
-        areas.append(self.areas / self.with_lesions if self.with_lesions else float("nan"))
-        dice = [*(pooled for _, _, pooled in curves), averaged]
-        counted = (self.slices, self.with_lesions, self.with_lesions)
-        rows: list[list[Any]] = [
-            [name, *self.summary(area, each), slices]
-            for name, area, each, slices in zip(ROWS, areas, dice, counted, strict=True)
-        ]
+        per_slice = np.array(self.values, float)
+        infected, heated = per_slice[:, -2] > 0, per_slice[:, -1] > 0
+        slices, with_lesions = len(infected), int(infected.sum())
+        curves = rates(np.sum([*self.counts.values()], axis=0)).swapaxes(0, 1)  # (2, 3, 1001)
+        averaged = self.dice / with_lesions if with_lesions else np.full(len(EDGES), np.nan)
+        dice = [*curves[:, 2], averaged]
+        found, word = self.estimates(per_slice)
+        left_out = (int((~infected).sum()), int((~infected & heated).sum()), LEFT_OUT)
+        rows: list[list[Any]] = []
+        for name, each, counted, touched in zip(
+            ROWS, dice, (slices, with_lesions, with_lesions), ((None, None, ""), left_out, left_out), strict=True
+        ):
+            scores = {score: found[name, score] for score in SCORES if (name, score) in found} | best(each)
+            cells = [scores[score] for score in SCORES]
+            rows.append([name, *cells, counted, *touched, interval_over([found[name, SCORES[0]]], word)])
         above = _bin_above(THRESHOLDS)
         columns = (*curves[0], dice[1], dice[2])
         by_threshold = [[t, *(column[k] for column in columns)] for t, k in zip(THRESHOLDS, above, strict=True)]
         points = [curve_points(precision, recall) for precision, recall, _ in curves]
         beside = [[*all_slices, *lesions] for all_slices, lesions in zip_longest(*points, fillvalue=(None, None))]
         pr_heading = ["precision", "recall", "precision_of_slices_with_lesions", "recall_of_slices_with_lesions"]
+        counts = ["slices", "absent", "false_alarms", "absent_scores", "interval_over"]
+        each_slice = self.named_rows(per_slice[:, :2].tolist())
         for name, heading, content in (
-            ("scores.csv", ["row", *SCORES, "slices"], rows),
+            ("scores.csv", ["row", *SCORES, *counts], rows),
+            ("scores_per_slice.csv", ["case", "patient", "slice", *SCORES[:2]], each_slice),
             (
                 "curve.csv",
                 ["threshold", "precision", "recall", "dice_pooled", "dice_of_slices_with_lesions", "dice_slices"],
@@ -194,24 +212,58 @@ class LocalisationScores(ScoreTable):
         draw_localisation(
             self.output_dir / "localisation.png",
             dict(zip(ROWS[:2], points, strict=True)),
-            areas[:2],
+            [found[name, SCORES[0]].value for name in ROWS[:2]],
             THRESHOLDS,
             {name: each[above] for name, each in zip(ROWS, dice, strict=True)},
             self.threshold,
-            f"Localisation of lesions in {self.slices} slices, {self.with_lesions} with lesions",
+            f"Localisation of lesions in {slices} slices, {with_lesions} with lesions",
         )
-        heading = ["", "PR area", f"Dice at {self.threshold:g}", "best Dice", "best at", "slices"]
-        shown = ([*row[:4], cell_text(row[4], ".2f", "-"), row[-1]] for row in rows)
-        files = ("scores.csv", "curve.csv", "pr_curve.csv", "localisation.png")
-        print_table(aligned(heading, shown), self.output_dir, *files)
+        heading = ["", "PR area", f"Dice at {self.threshold:g}", "best Dice", "best at", "slices", "absent", "alarms"]
+        shown = ([*row[:4], cell_text(row[4], ".2f", "-"), *row[-5:-2], row[-1]] for row in rows)
+        files = ("scores.csv", "scores_per_slice.csv", "curve.csv", "pr_curve.csv", "localisation.png")
+        print_table(aligned([*heading, "interval over"], shown), self.output_dir, *files, note=ABSENT)
 
-    def summary(self, area: float, dice: np.ndarray) -> list[float]:
-        """``SCORES`` of an area and of Dice (1001,) by bin; the best Dice is that at one of ``THRESHOLDS``."""
-        if np.isnan(area):
-            return [float("nan")] * len(SCORES)
-        tried = dice[_bin_above(THRESHOLDS)]
-        at, *papers = (float(each) for each in dice[_bin_above([self.threshold, *PAPERS])])
-        return [area, at, float(tried.max()), float(THRESHOLDS[tried.argmax()]), *papers]
+    @property
+    def bins(self) -> np.ndarray:
+        """Lowest bins that exceed the threshold and those of the paper."""
+        return _bin_above([self.threshold, *PAPERS])
+
+    def estimates(self, per_slice: np.ndarray) -> tuple[dict[tuple[str, str], Estimate], str]:
+        """The scores but the best Dice, with their intervals, and what these are over; writes ``scores.npz``.
+
+        Args:
+            per_slice: (slices, numbers), as ``values`` holds them.
+        """
+        means = self.sums()
+        patient_of = {case: patient for (case, _), patient in zip(self.names, self.patients, strict=True)}
+        pooled = ScoreSums([patient_of[case] if all(self.patients) else case for case in self.counts], means.word)
+        histograms = np.stack([*self.counts.values()])  # (cases, 2, 2, 1001)
+        columns = (SCORES[1], *SCORES[4:])
+        found: dict[tuple[str, str], Estimate] = {}
+        for row, name in enumerate(ROWS[:2]):
+            own = histograms[:, row]
+            extra, hit = np.moveaxis(own[..., ::-1].cumsum(-1)[..., ::-1], 1, 0)  # each (cases, 1001)
+            lesions = hit[:, 0]
+            for column, k in zip(columns, self.bins, strict=True):
+                pooled.add(name, column, 2 * hit[:, k], (extra[:, k] + hit[:, k] + lesions) * lesions.any())
+            of_patients = np.zeros((len(pooled.names), *own.shape[1:]))
+            np.add.at(of_patients, pooled.places, own)
+            (found[name, SCORES[0]],) = bootstrap_estimates(
+                of_patients, lambda sums: average_precision(*rates(sums)[:2])[:, None], AREA_RESAMPLES
+            )
+        for number, column in enumerate((SCORES[0], *columns)):
+            means.add(ROWS[2], column, per_slice[:, number])
+        pooled.cells |= means.cells  # both have the same owners
+        pooled.save(self.output_dir / "scores.npz")
+        return found | pooled.estimates(), pooled.word
+
+
+def best(dice: np.ndarray) -> dict[str, float]:
+    """The best Dice (1001,) at one of ``THRESHOLDS``, and that threshold; NaN without lesions."""
+    tried = dice[_bin_above(THRESHOLDS)]
+    if np.isnan(tried).any():
+        return {"best_dice": float("nan"), "best_threshold": float("nan")}
+    return {"best_dice": float(tried.max()), "best_threshold": float(THRESHOLDS[tried.argmax()])}
 
 
 def _bin_above(threshold: Any) -> Any:

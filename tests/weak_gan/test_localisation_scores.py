@@ -11,6 +11,7 @@ from csv_rows import rows
 from heatmaps import evaluate
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
+from common.statistics import mean_interval
 from common.weak_gan.scores import LocalisationScores
 
 
@@ -18,7 +19,34 @@ def scores(folder: Path, heats: Any, truths: Any, **options: Any) -> dict[str, d
     """``scores.csv`` by row, None where it is blank."""
     evaluate(heats, truths, LocalisationScores(folder, **options))
     found = {row.pop("row"): row for row in rows(folder / "scores.csv")}
-    return {name: {key: float(v) if v else None for key, v in row.items()} for name, row in found.items()}
+    words = ("absent_scores", "interval_over")
+    return {
+        name: {key: float(v) if v else None for key, v in row.items() if key not in words}
+        for name, row in found.items()
+    }
+
+
+def test_areas_have_intervals_over_patients_and_absent_slices_are_counted(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    truths = rng.random((12, 20, 20)) < 0.2
+    truths[10:] = False  # the last case
+    heats = np.clip(rng.normal(0.2 + 0.4 * truths, 0.25), 0, 1).astype(np.float32)
+    heats[11] = 0
+    found = scores(tmp_path, heats, truths)
+    pooled, averaged = found["pooled pixels"], found["mean over slices with lesions"]
+    for row in (pooled, averaged):
+        for score in ("pr_area", "dice_at_threshold"):
+            low, high = row[f"{score}_low"], row[f"{score}_high"]
+            assert low is not None and high is not None and low < float(row[score] or 0) < high
+        assert "best_dice_low" not in row
+    assert (averaged["slices"], averaged["absent"], averaged["false_alarms"]) == (10, 2, 1)
+    # Cases of two slices are drawn, as no patients are named
+    areas = [average_precision_score(t.ravel(), h.ravel()) for t, h in zip(truths[:10], heats[:10], strict=True)]
+    expected = mean_interval(areas, [f"case{index // 2}" for index in range(10)])
+    assert [averaged[f"pr_area_{end}"] for end in ("low", "high")] == pytest.approx(expected[1:3], abs=3e-3)
+    per_slice = rows(tmp_path / "scores_per_slice.csv")
+    assert [row["pr_area"] != "" for row in per_slice] == [True] * 10 + [False] * 2
 
 
 def test_areas_and_dice_agree_with_scikit_learn_on_random_heatmaps(rng: np.random.Generator, tmp_path: Path) -> None:
@@ -107,6 +135,8 @@ def test_a_heatmap_of_zeros_finds_nothing_and_one_of_one_half_everything(tmp_pat
 def test_without_lesions_there_are_no_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = scores(tmp_path, np.full((3, 4, 4), 0.7), np.zeros((3, 4, 4)))
     assert [row.pop("slices") for row in found.values()] == [3, 0, 0]
+    counts = [(row.pop("absent"), row.pop("false_alarms")) for row in found.values()]
+    assert counts == [(None, None), (3, 3), (3, 3)]
     assert {value for row in found.values() for value in row.values()} == {None}
     assert rows(tmp_path / "pr_curve.csv") == []
     assert [(row["precision"], row["dice_pooled"]) for row in rows(tmp_path / "curve.csv")][12:14] == [
