@@ -8,6 +8,8 @@ import numpy as np
 
 from ..severity import severity_class
 
+# Lung capacity of men: 7.99 x height in m - 7.08 litres, 8.9 at 2 m (Quanjer et al., Eur Respir J 1993;6 Suppl 16)
+LARGEST_LUNG_ML = 9000.0
 LUNG_SOURCES = ("network", "lung network", "threshold", "given")
 
 
@@ -76,6 +78,31 @@ def lesion_burden(
     burden["share_of_lung"] = None if share is None else round(share, 4)
     burden["severity"] = None if share is None else severity_class(share)
     return burden
+
+
+def implausible(
+    burden: Mapping[str, float | str | None], lung: np.ndarray, lung_from: str, voxel_ml: float | None
+) -> str:
+    """Say why the volumes of a case cannot be those of lungs, or nothing.
+
+    Args:
+        burden: from ``lesion_burden``.
+        lung: bool, the lung without the lesions outside it.
+        lung_from: ``network``, whose lung has no lesions in it; ``threshold`` or ``given``.
+        voxel_ml: volume of a voxel in ml; None if the pixel size is unknown.
+
+    Example:
+        >>> implausible({"lung_ml": 23291.0}, np.ones(1, bool), "network", 1.0)
+        'lungs of 23.3 litres, with lesions, are larger than any (9 litres)'
+    """
+    total = burden["lung_ml"]
+    if isinstance(total, float) and total > LARGEST_LUNG_ML:
+        most = LARGEST_LUNG_ML / 1000
+        return f"lungs of {total / 1000:.1f} litres, with lesions, are larger than any ({most:.0f} litres)"
+    outside = isinstance(total, float) and voxel_ml and total > 2 * np.count_nonzero(lung) * voxel_ml
+    if outside and lung_from != "network":
+        return "most of what counts as lung are lesions outside the lung that was found"
+    return ""
 
 
 def burden_row(

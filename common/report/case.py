@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..files import complete_file
 from ..lung_network.methods import FROM, THRESHOLD
-from .burden import burden_columns, burden_row, lesion_burden
+from .burden import burden_columns, burden_row, implausible, lesion_burden
 from .case_report import CaseReport, label_map, printable, source_file
 from .ledger import Ledger
 from .mask_files import mask_palette, save_picture_mask, save_volume
@@ -191,6 +191,8 @@ class ReportCased(ScanReport):
         styles = [style for style in self.styles if style.name != "background"]
         for key in self.keys:
             mask, lung, lung_from, burden = self.measure(item, key)
+            if doubt := implausible(burden, lung, lung_from, scan.voxel_ml):
+                item["notes"] = "; ".join(filter(None, [item.get("notes"), doubt]))
             share = burden["share_of_lung"]
             line = "no lung found" if share is None else f"{100 * float(share):.1f} % of the lung, {burden['severity']}"
             note = f"{line}; lung found by {lung_from}" if lung_from in FROM.values() else line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.report.burden import burden_columns, burden_row, lesion_burden
+from common.report.burden import burden_columns, burden_row, implausible, lesion_burden
 
 VALUES = {"ground-glass": 1, "consolidation": 2}
 
@@ -81,3 +81,16 @@ def test_a_row_has_the_columns_of_its_classes() -> None:
         burden_row("a", lesion_burden(*block(), {"other": 1}, None), "network", VALUES)
     with pytest.raises(ValueError, match="'guess'"):
         burden_row("a", lesion_burden(*block(), VALUES, None), "guess", VALUES)
+
+
+def test_volumes_that_no_lung_has_are_told() -> None:
+    mask, lung = np.zeros((10, 10, 10), np.uint8), np.zeros((10, 10, 10), bool)
+    lung[:2] = True
+    mask[2:5] = 1  # outside the lung: 300 voxels beside 200
+    burden = lesion_burden(mask, lung, {"lesion": 1}, voxel_ml=10.0)
+    assert implausible(burden, lung, "threshold", 10.0).startswith("most of what counts as lung are lesions outside")
+    assert not implausible(burden, lung, "network", 10.0)  # more than half of this lung is lesion
+    assert implausible(lesion_burden(mask, lung, {"lesion": 1}, voxel_ml=20.0), lung, "network", 20.0) == (
+        "lungs of 10.0 litres, with lesions, are larger than any (9 litres)"
+    )
+    assert not implausible(lesion_burden(mask, lung, {"lesion": 1}, None), lung, "threshold", None)
