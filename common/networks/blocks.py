@@ -55,6 +55,15 @@ def initialise_like_keras(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
+def initialise_for_relu(network: nn.Module) -> None:
+    """Set the initial weights of He et al. for ReLU, as torchvision does for VGG, ResNet and MobileNetV2."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def keras_parameter_count(network: nn.Module) -> int:
     """Count the parameters as Keras does: with the running mean and variance of each batch norm."""
     running = sum(

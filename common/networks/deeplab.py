@@ -8,8 +8,7 @@ from monai.networks.nets import ResNet
 from torch import fx, nn
 from torch.nn.functional import interpolate
 
-from .blocks import check_size, convolution
-from .encoders import initialise
+from .blocks import check_size, convolution, initialise_for_relu
 
 fx.wrap("check_size")  # tracing must not run this check, because a traced size has no value
 
@@ -130,7 +129,7 @@ class DeepLabV3Plus(nn.Module):
         self.decoder = nn.Sequential(_normalised(width + narrow, width), _normalised(width, width))
         self.dropout = nn.Dropout2d(dropout)
         self.head = convolution(width, out_channels, kernel_size=1)
-        initialise(self)
+        initialise_for_relu(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (B, in_channels, H, W) to logits (B, out_channels, H, W)."""

@@ -15,6 +15,8 @@ from monai.networks.nets import ResNet
 from monai.networks.nets.basic_unet import TwoConv
 from torch import nn
 
+from .blocks import initialise_for_relu
+
 VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)  # section 7.1 of the thesis
 MOBILENET_V2 = (  # table 9.2: expansion, channels, repetitions, stride of the first repetition
     *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
@@ -64,15 +66,6 @@ class Encoder(nn.Module, BaseEncoder):
         return [len(cls.channels)]
 
 
-def initialise(network: nn.Module) -> None:
-    """Set the initial weights of He et al. for ReLU, as torchvision does for these networks."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-
-
 class UNetEncoder(Encoder):
     """Encoder of the U-Net: five levels of two 3x3 convolutions with batch norm and ReLU (section 6.1).
 
@@ -100,7 +93,7 @@ class UNetEncoder(Encoder):
             for narrow, wide in pairwise(widths)
         )
         self.pool = nn.MaxPool2d(2)
-        initialise(self)
+        initialise_for_relu(self)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Compute the feature maps, the finest first."""
@@ -122,7 +115,7 @@ class SequentialEncoder(Encoder):
     def __init__(self, layers: list[nn.Module], ends: list[int]) -> None:
         super().__init__()
         self.features, self.ends = nn.Sequential(*layers), ends
-        initialise(self)
+        initialise_for_relu(self)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Compute the feature maps, the finest first."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 
-from .blocks import check_size, convolution
-from .encoders import initialise
+from .blocks import check_size, convolution, initialise_for_relu
 
 fx.wrap("check_size")  # tracing must not run this check, because a traced size has no value
 
@@ -60,7 +59,7 @@ class FCN8s(nn.Module):
             nn.ConvTranspose2d(out_channels, out_channels, 4, stride=2, padding=1, bias=False) for _ in range(2)
         )
         self.last = nn.Upsample(scale_factor=8.0, mode="bilinear")
-        initialise(self)
+        initialise_for_relu(self)
         for score in self.scores:  # section 4.2: class scores start at 0
             nn.init.zeros_(score.weight)  # type: ignore[arg-type]
         for up in self.ups:
