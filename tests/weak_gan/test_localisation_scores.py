@@ -43,7 +43,7 @@ def test_areas_have_intervals_over_patients_and_absent_slices_are_counted(
     assert (averaged["slices"], averaged["absent"], averaged["false_alarms"]) == (10, 2, 1)
     # Cases of two slices are drawn, as no patients are named
     areas = [average_precision_score(t.ravel(), h.ravel()) for t, h in zip(truths[:10], heats[:10], strict=True)]
-    expected = mean_interval(areas, [f"case{index // 2}" for index in range(10)])
+    expected = mean_interval([*areas, np.nan, np.nan], [f"case{index // 2}" for index in range(12)])
     assert [averaged[f"pr_area_{end}"] for end in ("low", "high")] == pytest.approx(expected[1:3], abs=3e-3)
     per_slice = rows(tmp_path / "scores_per_slice.csv")
     assert [row["pr_area"] != "" for row in per_slice] == [True] * 10 + [False] * 2
