@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,6 @@ def test_lungs_of_a_patient_with_their_consolidation(sick: ChestCT, found: np.nd
     true, consolidation = sick.lung > 0, sick.lesion == 2
     by_threshold = lung_mask(sick.image, sick.spacing)
     scores, others = (measure(case_of(sick), lung) for lung in (found, by_threshold))
-    print(scores, others)
     assert found.dtype == bool and found.shape == true.shape and consolidation.sum() > 500
     assert scores["dice"] > max(0.93, others["dice"])
     assert scores["consolidation"] > others["consolidation"] + 0.2, "consolidated lung is lung"
@@ -107,6 +107,28 @@ def test_a_case_without_mask_and_contradictions_are_refused(sick: ChestCT) -> No
         LungMaskd("lung", lungs="given", lung_masks="")
     with pytest.raises(ValueError, match="--lungs must be one of network, threshold, given, got 'otsu'"):
         LungMaskd("lung", lungs="otsu")
+
+
+def test_real_lung(real_data: Callable[[str], Path]) -> None:
+    itk = pytest.importorskip("itk")
+    folder = real_data("ct_elastix_lung")
+    names = ("3DCT_lung.mha", "3DCT_lung_baseline_mask.mha")
+    image, known = (itk.array_from_image(itk.imread(folder / name)).T for name in names)
+    scores = measure(Case("elastix", image, None, "HU", known > 0), lung_by_network(image))
+    assert scores["dice"] > 0.97 and scores["surplus"] == 0.0
+
+
+def test_real_consolidation_at_the_wall(real_data: Callable[[str], Path]) -> None:
+    import pydicom
+
+    folder = real_data("ct_ny_sbu_covid_dcm")
+    inside = {"A056642_19001229-053": [(196, 339), (363, 309)], "A098752_19010127-128": [(160, 356), (185, 342)]}
+    inside["A046441_19010101-23"] = [(101, 246), (144, 317), (322, 344)]
+    for name, places in inside.items():
+        header = pydicom.dcmread(folder / f"{name}.dcm")
+        hu = header.pixel_array.T[..., None] * float(header.RescaleSlope) + float(header.RescaleIntercept)
+        mask = lung_by_network(hu)[..., 0]
+        assert all(mask[place] for place in places), name
 
 
 def test_weights_are_loaded_once(tmp_path: Path) -> None:
