@@ -35,6 +35,7 @@ def measure_costs(
     batch_size: int = 1,
     amp: bool = False,
     rounds: int = 5,
+    memory: bool = True,
 ) -> dict[str, float]:
     """Measure the costs of one slice, write ``costs.csv`` with one row, ``network``, and log it.
 
@@ -50,6 +51,7 @@ def measure_costs(
         batch_size: slices of a training step.
         amp: mixed precision, see ``common.inferers.FastCall``.
         rounds: number of timed passes, after one that is not timed.
+        memory: measure memory; if False, it is blank, and no process is started.
 
     Returns:
         The columns of the table; NaN, and blank in the table, if something cannot be measured:
@@ -74,13 +76,14 @@ def measure_costs(
             f"{list(size)}, {in_channels}, {batch_size}, {rounds}. Correct them."
         )
     one, batch = (1, in_channels, *size), (batch_size, in_channels, *size)
-    memory, training_memory = _peaks(network, [(one, False), (batch, True)], amp)
+    steps = [(one, False), (batch, True)]
+    peaks = _peaks(network, steps, amp) if memory else [float("nan")] * len(steps)
     costs = {
         "parameters_million": sum(parameter.numel() for parameter in network.parameters()) / 1e6,
         "gflop": gflop(network, one),
         "slices_per_second": slices_per_second(network, one, amp, rounds),
-        "memory_gib": memory,
-        "training_memory_gib": training_memory,
+        "memory_gib": peaks[0],
+        "training_memory_gib": peaks[1],
         "threads": torch.get_num_threads(),
     }
     path = Path(output_dir) / "costs.csv"

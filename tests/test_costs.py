@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,9 @@ def test_the_network_does_not_change_and_values_that_cannot_be_measured_are_blan
     costs = measure_costs(network, (8, 8), tmp_path, in_channels=3, amp=True)
     assert costs["parameters_million"] == pytest.approx(130 * 1e-6)  # 112 + 8 + 10; two statistics do not count
     assert (tmp_path / "costs.csv").read_text().splitlines()[1].split(",")[4:6] == ["", ""]
+    monkeypatch.undo()
+    monkeypatch.setattr("common.costs._peaks", None)
+    assert math.isnan(measure_costs(network, (8, 8), tmp_path, in_channels=3, memory=False)["memory_gib"])
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
     assert [weight.stride() for weight in network.parameters()] == strides, "channels-last where it was not"
     torch.testing.assert_close([weight.grad for weight in network.parameters()], gradients, rtol=0, atol=0)

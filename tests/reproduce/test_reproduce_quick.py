@@ -15,7 +15,7 @@ from common.reproduce.plan import read_plan, run_name
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prepared_processes", "small_phantoms")]
 BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/configs/"))
-SETTINGS = {"mosmed_encoders": {"batch_size": 12}}  # its costs are measured on a batch
+SETTINGS = {"mosmed_encoders": {"batch_size": 12, "memory": True}}  # its costs are measured on a batch
 
 
 @pytest.fixture(scope="module")
