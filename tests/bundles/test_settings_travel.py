@@ -19,7 +19,13 @@ from common.run.recorded import plain
 
 OTHERS: dict[str, dict[str, Any]] = {  # settings that differ from the config's own
     "ct_drsegunet": {"size": [32, 48], "network": "unet", "window": [-900, 200]},
-    "ct_transfer_unet": {"size": [32, 48], "filters": 2, "window": [-900, 200], "training_slices": 8},
+    "ct_transfer_unet": {
+        "size": [32, 48],
+        "filters": 2,
+        "lungs": "network",
+        "window": [-900, 200],
+        "training_slices": 8,
+    },
     "ct_weak_gan": {
         **{"size": [32, 48], "filters": 2, "method": "vagan", "training_slices": [8, 8]},
         **{"normalise": "training", "heat": "affine"},
