@@ -14,8 +14,10 @@ from ..run.errors import NothingToDo
 from ..settings import check_names
 from ..tables import read_csv, score_of
 
-KEYS = ("case", "patient", "image", "slice", "frame")  # columns that name a row
+KEYS = ("run", "case", "patient", "image", "slice", "frame")  # columns that name a row
 SHOWN = 5  # names in a message
+
+Rows = Mapping[tuple[str, ...], Mapping[str, str]]  # of one side, by what names a row
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +26,15 @@ class Scores:
 
     Args:
         table: name of the table that they are from.
-        keys: of each case: its name, and its slice or frame where the table has these.
+        names: columns that name a case, such as ``case`` and ``slice``.
+        keys: their values of each case.
         owners: the patient of each case; the volume, image or clip if patients are not named.
         word: what the owners are, such as ``patients``.
         values: by name of the score: (2, cases), NaN where a run has none.
     """
 
     table: str
+    names: Sequence[str]
     keys: Sequence[tuple[str, ...]]
     owners: Sequence[str]
     word: str
@@ -41,7 +45,8 @@ def read_scores(first: Path, second: Path, table: str = "", chosen: Sequence[str
     """Read the tables of cases that two evaluations have written.
 
     Args:
-        first: output folder of an evaluation, or one of its tables of cases.
+        first: output folder of an evaluation, or one of its tables of cases; or a variant's folder of
+            ``common.reproduce``, whose folds or seeds are read together.
         second: of the other run.
         table: name of the table in folders; by default the first of ``CASES`` that both have.
         chosen: names of scores; by default all.
@@ -50,84 +55,91 @@ def read_scores(first: Path, second: Path, table: str = "", chosen: Sequence[str
         FileNotFoundError: for a path that does not exist, or folders without such a table.
         ValueError: for tables of another kind, with other cases or other ground truth, or a score that they lack.
     """
-    paths = _tables(first, second, table)
-    rows = [{_key(row, path): row for row in _rows(path)} for path in paths]
-    _check_same_cases(paths, rows)
-    keys = [*rows[0]]
-    if "truth" in next(iter(rows[0].values())):
-        values = _decisions(paths, rows)
+    paths = (first, second)
+    name = _table_name(paths, table)
+    lines = [_rows(path, name) for path in paths]
+    kinds = [
+        _key_names(each[0], path / name if path.is_dir() else path) for each, path in zip(lines, paths, strict=True)
+    ]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"{first} has a row for each {' and '.join(kinds[0])}, {second} for each {' and '.join(kinds[1])}. Give "
+            "tables of one kind."
+        )
+    sides = [{tuple(row[key] for key in kinds[0]): row for row in each} for each in lines]
+    for path, each, side in zip(paths, lines, sides, strict=True):
+        if len(each) > len(side):
+            raise ValueError(f"{path} names {len(each) - len(side)} cases more than once. Each case must have one row.")
+    _check_same_cases(paths, sides)
+    keys = [*sides[0]]
+    if "truth" in lines[0][0]:
+        values = _decisions(paths, sides)
     else:
-        names = [name for name in _scored(rows[0]) if name in _scored(rows[1])]
-        values = {name: np.array([[_number(run[key].get(name, "")) for key in keys] for run in rows]) for name in names}
+        scores = [column for column in lines[0][0] if score_of(column) and column in lines[1][0]]
+        values = {score: np.array([[_number(side[key][score]) for key in keys] for side in sides]) for score in scores}
     if not values:
-        raise ValueError(f"{paths[0]} and {paths[1]} have no score in common. Give tables of one bundle.")
-    check_names("score", chosen, list(values), paths[0].name)
-    values = {name: each for name, each in values.items() if not chosen or name in chosen}
-    lines = [rows[0][key] for key in keys]
-    patients = [line.get("patient", "") for line in lines]
+        raise ValueError(f"{first} and {second} have no score in common. Give tables of one bundle.")
+    check_names("score", chosen, list(values), name)
+    values = {score: each for score, each in values.items() if not chosen or score in chosen}
+    patients = [side.get("patient", "") for side in sides[0].values()]
+    cases = [side[next(key for key in kinds[0] if key != "run")] for side in sides[0].values()]
     named = all(patients)
-    return Scores(
-        paths[0].name, keys, patients if named else [key[0] for key in keys], "patients" if named else "cases", values
-    )
+    return Scores(name, kinds[0], keys, patients if named else cases, "patients" if named else "cases", values)
 
 
-def _tables(first: Path, second: Path, table: str) -> tuple[Path, Path]:
-    """The table of each run."""
-    for path in (first, second):
+def _table_name(paths: Sequence[Path], table: str) -> str:
+    """Name of the table to read of both runs."""
+    for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"No such file or folder: {path}. Give the output folders of two evaluations.")
-    folders = [path if path.is_dir() else path.parent for path in (first, second)]
-    wanted = table or next((path.name for path in (first, second) if path.is_file()), "")
-    names = [wanted] if wanted else [name for name in CASES if all((each / name).is_file() for each in folders)]
-    if not names:
-        held = "; ".join(
-            f"{each}: {', '.join(name for name in CASES if (each / name).is_file()) or 'none'}" for each in folders
-        )
+    wanted = table or next((path.name for path in paths if path.is_file()), "")
+    held = [[name for name in CASES if _files(path, name)] for path in paths]
+    found = wanted or next((name for name in CASES if all(name in each for each in held)), "")
+    if not found:
+        shown = "; ".join(f"{path}: {', '.join(each) or 'none'}" for path, each in zip(paths, held, strict=True))
         raise FileNotFoundError(
-            f"Both folders must hold the same table of cases, one of {', '.join(CASES)}. Found in {held}. Run the step "
-            "evaluating for both."
+            f"Both folders must hold the same table of cases, one of {', '.join(CASES)}. Found in {shown}. Run the "
+            "step evaluating for both."
         )
-    found = [path if path.is_file() else path / names[0] for path in (first, second)]
-    for path in found:
-        if not path.is_file():
-            raise FileNotFoundError(f"No such table: {path}. Both runs must have it; choose one with --table.")
-    return found[0], found[1]
+    for path in paths:
+        if not _files(path, found):
+            raise FileNotFoundError(f"No {found} in {path}. Both runs must have it; choose a table with --table.")
+    return found
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    rows = read_csv(path)
+def _files(path: Path, name: str) -> dict[str, Path]:
+    """The table of a run, or those of all runs of a variant by run."""
+    if path.is_file():
+        return {"": path}
+    if (path / name).is_file():
+        return {"": path / name}
+    return {file.parts[-3]: file for file in sorted(path.glob(f"*/eval/{name}"))}
+
+
+def _rows(path: Path, name: str) -> list[dict[str, str]]:
+    files = _files(path, name).items()
+    rows = [{**({"run": run} if run else {}), **row} for run, file in files for row in read_csv(file)]
     if not rows:
-        raise NothingToDo(f"{path} holds no case.")
+        raise NothingToDo(f"{path}: {name} holds no case.")
     return rows
 
 
-def _key(row: Mapping[str, str], path: Path) -> tuple[str, ...]:
+def _key_names(row: Mapping[str, str], path: Path) -> list[str]:
     """What names a row: the case, and slice or frame; or the patient where the table has one row of each."""
     names = [name for name in KEYS if name in row]
     if "case" in names or "image" in names:
         names = [name for name in names if name != "patient"]
-    if not names:
-        raise ValueError(
-            f"{path} is no table of cases: it needs a column {' or '.join(KEYS[:3])}, got {', '.join(row)}."
-        )
-    return tuple(row[name] for name in names)
+    if names in ([], ["run"]):
+        needed = " or ".join(KEYS[1:4])
+        raise ValueError(f"{path} is no table of cases: it needs a column {needed}, got {', '.join(row)}.")
+    return names
 
 
-def _check_same_cases(paths: Sequence[Path], rows: Sequence[Mapping[tuple[str, ...], Mapping[str, str]]]) -> None:
+def _check_same_cases(paths: Sequence[Path], sides: Sequence[Rows]) -> None:
     """Refuse tables of other cases, naming them."""
-    kinds = [[name for name in KEYS if name in next(iter(run.values()))] for run in rows]
-    if kinds[0] != kinds[1]:
-        raise ValueError(
-            f"{paths[0]} has a row for each {' and '.join(kinds[0])}, {paths[1]} for each {' and '.join(kinds[1])}. "
-            "Give tables of one kind."
-        )
-    for path, run in zip(paths, rows, strict=True):
-        repeated = len(read_csv(path)) - len(run)
-        if repeated:
-            raise ValueError(f"{path} names {repeated} cases more than once. Each case must have one row.")
     missing = [
         f"only in {path}: {_named(sorted(own.keys() - other.keys()))}"
-        for path, own, other in zip(paths, rows, rows[::-1], strict=True)
+        for path, own, other in zip(paths, sides, sides[::-1], strict=True)
         if own.keys() - other.keys()
     ]
     if missing:
@@ -139,29 +151,24 @@ def _check_same_cases(paths: Sequence[Path], rows: Sequence[Mapping[tuple[str, .
 
 def _named(keys: Sequence[tuple[str, ...]]) -> str:
     """The first names of cases, and the number of all."""
-    shown = ", ".join(" slice ".join(key) for key in keys[:SHOWN])
+    shown = ", ".join("/".join(key) for key in keys[:SHOWN])
     return shown if len(keys) <= SHOWN else f"{shown} and {len(keys) - SHOWN} more"
-
-
-def _scored(run: Mapping[tuple[str, ...], Mapping[str, str]]) -> list[str]:
-    """Names of the score columns."""
-    return [name for name in next(iter(run.values())) if score_of(name)]
 
 
 def _number(text: str) -> float:
     return float(text) if text else math.nan
 
 
-def _decisions(
-    paths: Sequence[Path], rows: Sequence[Mapping[tuple[str, ...], Mapping[str, str]]]
-) -> dict[str, np.ndarray]:
+def _decisions(paths: Sequence[Path], sides: Sequence[Rows]) -> dict[str, np.ndarray]:
     """Whether each clip or frame has the right diagnosis, 1 or 0: of all, and of each diagnosis alone."""
-    keys = [*rows[0]]
-    truths = [[run[key]["truth"] for key in keys] for run in rows]
+    keys = [*sides[0]]
+    truths = [[run[key]["truth"] for key in keys] for run in sides]
     if truths[0] != truths[1]:
         other = next(key for key, one, two in zip(keys, *truths, strict=True) if one != two)
-        raise ValueError(f"{other[0]} has another truth in {paths[1]} than in {paths[0]}. Evaluate with one data set.")
-    right = np.array([[run[key]["prediction"] == run[key]["truth"] for key in keys] for run in rows], float)
+        raise ValueError(
+            f"{'/'.join(other)} has another truth in {paths[1]} than in {paths[0]}. Evaluate with one data set."
+        )
+    right = np.array([[run[key]["prediction"] == run[key]["truth"] for key in keys] for run in sides], float)
     alone = {
         f"correct_{name}": np.where(np.array(truths[0]) == name, right, math.nan) for name in sorted(set(truths[0]))
     }

@@ -80,8 +80,9 @@ def _write_differences(path: Path, scores: Scores) -> None:
     columns = [f"{name}{end}" for name in scores.values for end in ("_first", "_second", "_difference")]
     stacked = [np.stack([*values, values[1] - values[0]]) for values in scores.values.values()]
     cells = np.concatenate(stacked).T
-    keys = ["case", *["slice"] * (len(scores.keys[0]) - 1)]
-    write_csv(path, [*keys, *columns], ([*key, *row] for key, row in zip(scores.keys, cells, strict=True)), form=".6g")
+    write_csv(
+        path, [*scores.names, *columns], ([*key, *row] for key, row in zip(scores.keys, cells, strict=True)), form=".6g"
+    )
 
 
 def _by_owner(scores: Scores) -> dict[str, np.ndarray]:
@@ -107,7 +108,9 @@ def _parse(arguments: Sequence[str]) -> Namespace:
         prog="python -m common.compare",
         description="Compares two runs on the same cases: paired differences with 95 % intervals, Wilcoxon's test.",
     )
-    parser.add_argument("first", metavar="A", help="output folder of an evaluation, or one of its tables of cases")
+    parser.add_argument(
+        "first", metavar="A", help="output folder of an evaluation, a table of cases, or a variant of reproduce"
+    )
     parser.add_argument("second", metavar="B", help="of the other run")
     parser.add_argument("--table", default="", help=f"by default the first that both have of {', '.join(CASES)}")
     parser.add_argument("--scores", nargs="+", default=[], help="columns of the table (default: all scores)")

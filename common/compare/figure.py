@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from ..report import canvas
 from ..statistics import Paired
 
-PANEL, HEIGHT, ACROSS = 250, 330, 6  # pixels, pixels, panels in a row
+PANEL, HEIGHT, ACROSS = 290, 330, 5  # pixels, pixels, panels in a row
 BETTER, WORSE = canvas.line_colour(2), canvas.line_colour(0)
 
 
@@ -47,7 +47,7 @@ def draw_pairs(
             reach = np.nan_to_num([[mean.value - mean.low], [mean.high - mean.value]])
             axes.errorbar(place, mean.value, reach, fmt="D", color=canvas.TEXT, ms=6, capsize=4, lw=1.5)
         axes.set_xlim(-0.5, 1.5)
-        axes.set_xticks([0, 1], [canvas.shortened(name, 110, 9) for name in names])
+        axes.set_xticks([0, 1], [canvas.shortened(name, 105, 9) for name in names])
         axes.grid(False, axis="x")
     handles = [
         Line2D([], [], color=BETTER, marker="o", ms=4, label=f"{names[1]} equal or higher"),

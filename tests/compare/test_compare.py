@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from csv_rows import rows_by_name
+from csv_rows import rows, rows_by_name
 from PIL import Image
 from scipy.stats import wilcoxon
 
@@ -86,7 +86,7 @@ def test_clips_are_compared_by_their_right_diagnoses(tmp_path: Path) -> None:
 def test_what_cannot_be_compared_is_refused_by_name(tmp_path: Path) -> None:
     first = write_patients(tmp_path / "a", FIRST)
     second = write_patients(tmp_path / "b", SECOND, "abcdefh")
-    with pytest.raises(ValueError, match=r"same cases; only in .*a/scores_per_patient.csv: g; only in .*b.*: h\."):
+    with pytest.raises(ValueError, match=r"same cases; only in .*a: g; only in .*b.*: h\."):
         main([str(first), str(second)])
     with pytest.raises(FileNotFoundError, match="No such file or folder: missing"):
         main([str(first), "missing"])
@@ -101,3 +101,14 @@ def test_what_cannot_be_compared_is_refused_by_name(tmp_path: Path) -> None:
     write_csv(tmp_path / "d" / "scores_per_patient.csv", ["patient", "dice"], [["a", 0.5], ["a", 0.6]])
     with pytest.raises(ValueError, match="more than once"):
         main([str(tmp_path / "d")] * 2)
+
+
+def test_the_folds_of_a_variant_are_compared_together(tmp_path: Path) -> None:
+    for variant, scores in (("unet", FIRST), ("vgg", SECOND)):
+        for fold, part in enumerate((slice(0, 3), slice(3, 7))):
+            own = {name: values[part] for name, values in scores.items()}
+            write_patients(tmp_path / variant / f"fold{fold}" / "eval", own, "abcdefg"[part])
+    found = compare(tmp_path / "unet", tmp_path / "vgg", folder=tmp_path / "out")["dice_ground-glass"]
+    assert (found["pairs"], found["interval_over"]) == ("7", "7 patients")
+    assert float(found["difference"]) == pytest.approx(np.mean(GAIN["dice_ground-glass"]), abs=1e-5)
+    assert {row["run"] for row in rows(tmp_path / "out" / "differences.csv")} == {"fold0", "fold1"}
