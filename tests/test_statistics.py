@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from common.statistics import (
+    ABSENT,
     FEWEST,
     Estimate,
     ScoreSums,
@@ -122,3 +123,8 @@ def test_a_class_that_few_patients_have_keeps_its_interval_without_a_warning() -
         warnings.simplefilter("error")
         found = mean_interval(values)
     assert found.units == 5 and 0.5 <= found.low < 0.7 < found.high <= 0.9
+
+
+def test_the_rule_for_absent_classes_is_the_same_sentence_in_the_documentation() -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "statistics.md").read_text()
+    assert ABSENT in " ".join(page.replace("\n> ", " ").split())
