@@ -127,7 +127,7 @@ def draw_localisation(
     for axes in (left, right):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         if axes.lines:
-            axes.legend(loc="lower left", fontsize=10, **canvas.LEGEND_IN_PLOT)
+            axes.legend(loc="best", fontsize=10, **canvas.LEGEND_IN_PLOT)
         else:
             axes.text(0.5, 0.5, "no lesions in the ground truth", color=canvas.FAINT, size=11, ha="center")
     right.axvline(threshold, color=canvas.TEXT, lw=1.2, ls=":", zorder=1)
