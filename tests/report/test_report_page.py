@@ -23,6 +23,7 @@ from common.report.html.inference import write_inference_page
 from common.report.html.scores import write_scores_page
 from common.report.html.unusual import outliers
 from common.run.model_record import save_weights
+from common.statistics import Estimate
 from common.tables import write_csv
 
 
@@ -159,17 +160,20 @@ def test_an_evaluation_shows_scores_of_cases_and_only_what_its_run_has_written(t
     time.sleep(0.02)
     (tmp_path / "run_evaluating.json").write_text(json.dumps({"command": "evaluating"}))
     (tmp_path / "config_evaluating.json").write_text(json.dumps({"fold": 1}))
-    write_csv(tmp_path / "scores.csv", ["class", "dice"], [["ground-glass", 0.75], ["mean", 0.5]])
+    scores = [["ground-glass", Estimate(0.75, 0.6, 0.85, 12), "12 patients"], ["mean", Estimate(0.5), "none"]]
+    write_csv(tmp_path / "scores.csv", ["class", "dice", "interval_over"], scores)
     slices = [["a", 0, 0.5], ["a", 1, 1.0], ["b", 0, None], ["b", 1, 0.25], *([f"c{n}", 0, 0.9] for n in range(3))]
     slices += [[f"d{number}", 0, 0.8 + 0.01 * number] for number in range(5)]
-    write_csv(tmp_path / "scores_per_slice.csv", ["case", "slice", "dice_lesion"], slices)
+    slices = [[case, "", *numbers] for case, *numbers in slices]  # patients that are not named
+    write_csv(tmp_path / "scores_per_slice.csv", ["case", "patient", "slice", "dice_lesion"], slices)
     Image.new("RGB", (800, 400)).save(tmp_path / "evaluation.png")
     found = Parsed(write_scores_page(tmp_path, METADATA))
     rows = {row[0]: row[1:] for row in found.rows}
-    assert rows["ground-glass"] == ["0.7500"] and "before" not in rows
+    assert rows["ground-glass"] == ["0.7500 [0.600, 0.850]", "12 patients"] and "before" not in rows
     assert rows["a"] == ["✓ done", "0.750", "2"], "mean over its slices"
     assert rows["b"] == ["! unusualUnusual: Dice lesion is low", "0.250", "2"]
     assert found.tags["figure"] == 1
+    assert "95 % interval by bootstrap" in (tmp_path / "report.html").read_text()
     assert "<dt>fold</dt><dd>1</dd>" in (tmp_path / "report.html").read_text()
 
 

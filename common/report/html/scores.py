@@ -17,7 +17,7 @@ from .write import write_page
 
 # The first that an evaluation has written is its table of cases
 CASES = ("scores_per_patient.csv", "scores_per_volume.csv", "scores_per_image.csv", "clips.csv", "scores_per_slice.csv")
-NAMES = ("patient", "case", "image")  # columns that name a case
+NAMES = ("case", "image", "patient")  # columns that name a case
 DECIDED = ("truth", "prediction")
 PIXELS = ("true_positive", "false_positive", "true_negative", "false_negative")
 SMALL = 30  # rows of a table that is shown as it is
@@ -141,7 +141,8 @@ def _cases(rows: Sequence[Mapping[str, str]]) -> tuple[list[Column], list[Row], 
     for row in rows:
         parts.setdefault(row[name], []).append(row)
     single = len(parts) == len(rows)
-    skipped = () if single else ("slice", "frame", *PIXELS)
+    unnamed = ["patient"] if not all(row.get("patient") for row in rows) else []
+    skipped = unnamed if single else ("patient", "slice", "frame", *PIXELS)
     keys = [key for key in rows[0] if key != name and key not in skipped and (single or _are_numbers(rows, key))]
     columns = [_column(key, [row[key] for row in rows]) for key in keys]
     cells = [
