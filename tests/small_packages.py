@@ -100,9 +100,10 @@ def write_models(folder: Path) -> Path:
 
 def record_of(bundle: str, trained: dict[str, Any]) -> dict[str, Any]:
     """The record of weights, as if one patient had been trained on."""
-    fixed = trained["recorded"]["fixed"]
+    names = trained["recorded"]["fixed"]
+    fixed = {name: trained["window"] if isinstance(trained[name], dict) else trained[name] for name in names}
     data = {"source": "phantom", "unit": "patient", "training": {"Jane Doe": "0123456789abcdef"}}
-    return {"bundle": bundle, "settings": {name: trained[name] for name in fixed}, "data": data}
+    return {"bundle": bundle, "settings": fixed, "data": data}
 
 
 def random_network(config: dict[str, Any]) -> nn.Module:

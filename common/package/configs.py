@@ -67,7 +67,9 @@ def packaged(bundle: str, configs: Mapping[str, dict[str, Any]], settings: Mappi
 
     made = {}
     for name, config in configs.items():
-        config = {**config, **{key: settings[key] for key in settings if key in config and "imports" in config}}
+        if "imports" in config:  # what a training finds out for itself stays a component there
+            plain = [key for key in settings if key in config and not isinstance(config[key], dict)]
+            config = {**config, **{key: settings[key] for key in plain}}
         config = relocated(config)
         if "bundle_root" in config:
             config["bundle_root"] = "."

@@ -20,6 +20,7 @@ TRAIN = "bundles/ct_drsegunet/configs/train.yaml"
 COMMANDS = (
     "check",
     "compare",
+    "lungs",
     "phantoms",
     "package",
     "reproduce",

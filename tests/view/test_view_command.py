@@ -76,7 +76,7 @@ def test_follow_up_leaves_percent_blank_without_a_first(tmp_path: Path, monkeypa
 def test_the_metadata_and_options_decide_what_values_mean(tmp_path: Path) -> None:
     path = save(tmp_path / "a.nii", chest((slice(10, 20), slice(10, 20), slice(10, 20))), CHEST_AFFINE)
     study = read_study(path, str(METADATA), 3)
-    assert [style.name for style in study.styles] == CLASSES and study.lesion.sum() == 1000
+    assert [style.name for style in study.styles] == [*CLASSES, "infection"] and study.lesion.sum() == 1000
     assert read_study(path, None, 1).lesion.sum() == (chest() == 3).sum() - 1000  # 1 is lung, 3 lesion
     scaled = nibabel.Nifti1Image(chest().astype(np.float32), CHEST_AFFINE)
     nibabel.save(scaled, tmp_path / "float.nii.gz")
