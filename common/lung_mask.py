@@ -47,6 +47,22 @@ NEAR = 5.0  # mm; fragments whose surroundings of this width meet count as one r
 SMALLEST_SHARE = 0.05  # of the largest region; smaller ones are bowel or trachea
 
 
+def checked_volume(image: np.ndarray) -> np.ndarray:
+    """An image in which lungs can be found, as an array.
+
+    Raises:
+        ValueError: if it does not have three axes, or holds NaN or infinity.
+    """
+    image = np.asarray(image)
+    if image.ndim != 3 or image.size == 0:
+        raise ValueError(f"The image must have shape (X, Y, Z), got {image.shape}. Add a last axis of 1 to a slice.")
+    if not np.isfinite([image.min(), image.max()]).all():  # min and max keep NaN
+        raise ValueError(
+            "Image values must be finite, got NaN or infinity. Replace them by -1000 HU, the value of air."
+        )
+    return image
+
+
 def lung_mask(image: np.ndarray, spacing: tuple[float, float, float] | None = None) -> np.ndarray:
     """Segment both lungs of a chest CT, without trachea and main bronchi, by thresholding and morphology.
 
@@ -108,13 +124,7 @@ def lung_mask(image: np.ndarray, spacing: tuple[float, float, float] | None = No
         >>> lungs.shape, lungs.dtype
         ((128, 128, 20), dtype('bool'))
     """
-    image = np.asarray(image)
-    if image.ndim != 3 or image.size == 0:
-        raise ValueError(f"The image must have shape (X, Y, Z), got {image.shape}. Add a last axis of 1 to a slice.")
-    if not np.isfinite([image.min(), image.max()]).all():  # min and max keep NaN
-        raise ValueError(
-            "Image values must be finite, got NaN or infinity. Replace them by -1000 HU, the value of air."
-        )
+    image = checked_volume(image)
     calibrated = spacing is not None
     if spacing is None:
         spacing = (IMAGE_WIDTH / max(image.shape[:2]),) * 2 + (1.0,)

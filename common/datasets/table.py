@@ -130,7 +130,8 @@ def list_inputs(root: Path) -> tuple[Found, dict[Path, Path]]:
         one, inside = list_files(place)
         folder = place.parent if place.is_file() else place
         above = folder.relative_to(root.parent) if folder.is_relative_to(root.parent) else Path(folder.name)
-        found = Found(*(former + more for former, more in zip(vars(found).values(), vars(one).values(), strict=True)))
+        for kind, more in vars(one).items():
+            getattr(found, kind).extend(more)
         places |= {path: above / name for path, name in inside.items()}
     if problems:
         raise ValueError(f"{root}: {len(problems)} mistakes:{listed(problems)}\n{ADVICE}")

@@ -12,6 +12,7 @@ from scipy import ndimage
 from skimage.morphology import remove_small_holes
 
 from ..inferers import FastCall
+from ..lung_mask import checked_volume
 from .architecture import SIZE, WINDOW, LungNetwork
 
 WEIGHTS = Path(__file__).with_name("lungs.pt")  # lungs.json beside it is their record
@@ -59,13 +60,7 @@ def lung_by_network(
         >>> lungs.shape, lungs.dtype
         ((128, 128, 20), dtype('bool'))
     """
-    image = np.asarray(image)
-    if image.ndim != 3 or image.size == 0:
-        raise ValueError(f"The image must have shape (X, Y, Z), got {image.shape}. Add a last axis of 1 to a slice.")
-    if not np.isfinite([image.min(), image.max()]).all():  # min and max keep NaN
-        raise ValueError(
-            "Image values must be finite, got NaN or infinity. Replace them by -1000 HU, the value of air."
-        )
+    image = checked_volume(image)
     network = lung_network() if network is None else network
     low, high = map(float, window)
     mask = np.zeros(image.shape, dtype=bool)

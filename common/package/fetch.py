@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import urllib.error
 import urllib.request
@@ -71,10 +70,7 @@ def fetch(
                 f"it was published with. The list has {', '.join(entries)}."
             )
         verify(package, info)
-        unpacked = Path(scratch) / "unpacked"
-        with zipfile.ZipFile(package) as archive:
-            archive.extractall(unpacked)
-        (folder,) = unpacked.iterdir()
+        folder = unpack(package, Path(scratch) / "unpacked")
         target = output_dir / folder.name
         if target.exists():
             raise FileExistsError(f"{target} exists. Remove it, or give another --output_dir.")
@@ -113,10 +109,9 @@ def download(source: str, path: Path, limit: int) -> None:
         raise FileNotFoundError(f"{source}: could not be downloaded: {known}. Check the address.") from error
 
 
-def unpack_over(package: Path, folder: Path) -> None:
-    """Unpack a verified package into a folder, without its own top folder."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack_") as scratch:
-        with zipfile.ZipFile(package) as archive:
-            archive.extractall(scratch)
-        (top,) = Path(scratch).iterdir()
-        shutil.copytree(top, folder, dirs_exist_ok=True)
+def unpack(package: Path, folder: Path) -> Path:
+    """Unpack a verified package into a new or empty folder, and return its own top folder there."""
+    with zipfile.ZipFile(package) as archive:
+        archive.extractall(folder)
+    (top,) = folder.iterdir()
+    return top

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import yaml
 from ..files import sha256
 from ..settings import is_number
 from .archive import SUMS, WEIGHTS, read_sums
-from .fetch import unpack_over
+from .fetch import unpack
 from .verify import METADATA, RECORD, verify
 
 CARD, ATTRIBUTES, FREE = "README.md", ".gitattributes", "apache-2.0"
@@ -51,7 +53,8 @@ def lay_out(package: str | Path, folder: str | Path, licence: str = "") -> Path:
     for name in earlier:
         if ".." not in Path(name).parts and not Path(name).is_absolute():
             (folder / name).unlink(missing_ok=True)
-    unpack_over(package, folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".publish_") as scratch:
+        shutil.copytree(unpack(package, Path(scratch)), folder, dirs_exist_ok=True)
     metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     page = (folder / "docs" / "README.md").read_text(encoding="utf-8")
