@@ -11,6 +11,7 @@ import nibabel
 from monai.data import partition_dataset, partition_dataset_classes
 
 from .given_sets import SETS, given_sets
+from .similar import look_alikes
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,8 @@ def split(
     Args:
         datalist: cases with ``patient`` (None where unknown).
         kind: ``patient`` keeps all cases of a patient on one side. ``slice`` draws single slices, so slices of one
-            patient are on both sides and the scores are too high. ``auto`` is ``patient`` if every case names one, else
+            patient are on both sides and the scores are too high. ``similar`` draws slices, too, but keeps those that
+            look alike on one side (``common.datasets.similar``). ``auto`` is ``patient`` if every case names one, else
             ``slice``.
         fold: which part is held out, 0 to ``folds`` - 1: for the test if there is one, else for validation.
         folds: number of parts, 2 or more; with a test 3 or more. 0: all cases are trained on.
@@ -90,8 +92,8 @@ def split(
         >>> sides = split(lesions("/data/medseg"), fold=1, folds=5)
         >>> len(sides["training"]), len(sides["validation"])
     """
-    if kind not in ("auto", "patient", "slice", "paper"):
-        raise ValueError(f"Unknown split {kind!r}. Choose 'auto', 'patient', 'slice' or 'paper'.")
+    if kind not in ("auto", "patient", "slice", "similar", "paper"):
+        raise ValueError(f"Unknown split {kind!r}. Choose 'auto', 'patient', 'slice', 'similar' or 'paper'.")
     if test_set not in (True, False, "auto"):
         raise ValueError(f"Unknown test_set {test_set!r}. Choose True, False or 'auto'.")
     apart = [case for case in datalist if case.get("set") == "test"]
@@ -117,12 +119,15 @@ def split(
             "and state it with the result."
         )
     by_patient = kind == "patient" or (kind == "auto" and not unnamed)
-    cases = one_case_per_slice(datalist) if kind in ("auto", "slice") and not by_patient else list(datalist)
+    by_slice = kind in ("auto", "slice", "similar") and not by_patient
+    cases = one_case_per_slice(datalist) if by_slice else list(datalist)
     groups = [str(case["patient"]) if by_patient else str(position) for position, case in enumerate(cases)]
-    unit = "patient" if by_patient else "slice" if kind in ("auto", "slice") else "case"
+    if kind == "similar":
+        groups = look_alikes(cases)
+    unit = "patient" if by_patient else "slice group" if kind == "similar" else "slice" if by_slice else "case"
     if len(set(groups)) < folds:
         raise ValueError(f"{folds} folds need as many {unit}s, got {len(set(groups))}. Lower --folds.")
-    names = sorted(set(groups)) if by_patient else groups
+    names = sorted(set(groups)) if by_patient or kind == "similar" else groups
     if stratify:
         classes = {group: str(case[stratify]) for group, case in zip(groups, cases, strict=True)}
         counts = Counter(classes.values())

