@@ -9,8 +9,6 @@ from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 from torch import nn
 
-STEPS = 100  # in which the average's memory grows to its full length
-
 
 class AverageWeights(EMAHandler):
     """Ignite's exponential moving average of a network's weights and of its batch norms' statistics.
@@ -20,8 +18,8 @@ class AverageWeights(EMAHandler):
 
     Args:
         network: that is trained.
-        decay: share of the average that each step keeps; the average reaches back about 1 / (1 - decay) steps. Over the
-            first 100 steps it grows from 0.5.
+        decay: share of the average that each step keeps; the average reaches back about 1 / (1 - decay) steps. At the
+            beginning it reaches less far: step n keeps n / (n + 9) at most, as in TensorFlow's moving average.
 
     Example:
         >>> average = AverageWeights(network, decay=0.99)
@@ -29,7 +27,7 @@ class AverageWeights(EMAHandler):
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        super().__init__(network, 1 - decay, momentum_warmup=0.5, warmup_iters=STEPS, handle_buffers="update")
+        super().__init__(network, 1 - decay, handle_buffers="update")
 
     def attach(self, engine: Engine, *args: Any, **kwargs: Any) -> None:
         """Attach to a trainer, before its ``Checkpoint``, which restores the average of a resumed training."""
@@ -41,6 +39,8 @@ class AverageWeights(EMAHandler):
         self.ema_model.load_state_dict(self.model.state_dict())
 
     def _update_ema_model(self, engine: Engine, name: str) -> None:
+        step = engine.state.iteration
+        setattr(engine.state, name, max(self.momentum, 9 / (step + 9)))
         with torch.no_grad():
             super()._update_ema_model(engine, name)
 

@@ -76,13 +76,14 @@ class ClassIndexd(MapTransform):
         keys: lesion mask (1, X, Y, Z). The item may hold ``lung``, a mask that is positive in the lung.
         classes: class names in channel order: ground-glass with or without consolidation, or infection; lung, which
             may be missing; background.
+        allow_missing_keys: whether items may lack the lesion mask, as slices without label do.
 
     Raises:
         ValueError: if a mask has another shape than the image, or values other than 0, 1, 2, 3.
     """
 
-    def __init__(self, keys: KeysCollection, classes: Sequence[str]) -> None:
-        super().__init__(keys)
+    def __init__(self, keys: KeysCollection, classes: Sequence[str], allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
         self.index = {name: position for position, name in enumerate(classes)}
         main = self.index["infection" if "infection" in self.index else "ground-glass"]
         self.index = {"ground-glass": main, "consolidation": main, "lung": self.index["background"], **self.index}
@@ -91,7 +92,7 @@ class ClassIndexd(MapTransform):
         """Replace each lesion mask by the class map."""
         item = dict(data)
         lung = item.pop("lung", None)
-        for key in self.keys:
+        for key in self.key_iterator(item):
             lesions = item[key]
             for name, mask in (("lesion", lesions), ("lung", lung)):
                 if mask is not None:

@@ -1,0 +1,112 @@
+"""The recipe of the shipped weights trains, resumes, learns from unlabelled slices, scores, and infers from its record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from csv_rows import rows
+from monai.bundle import ConfigWorkflow
+from torch import nn
+
+from common.lung_mask import lung_mask
+from common.phantoms.ct.layouts import write_radiopaedia
+from common.phantoms.ct.medseg_layouts import write_medseg_pictures
+
+CONFIGS = "bundles/ct_drsegunet/configs"
+TRAIN, SHIPPED, UNLABELLED, EVALUATE, INFERENCE = (
+    f"{CONFIGS}/{name}.yaml" for name in ("train", "shipped", "unlabelled", "evaluate", "inference")
+)
+SMALL = {"size": [64, 64], "split": "slice"}  # phantoms look alike
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In MedSeg's packaging, without lung masks."""
+    return write_medseg_pictures(tmp_path_factory.mktemp("shipped") / "data", slices=6, size=(96, 96))
+
+
+def run(step: str, files: list[str], folder: Path, **settings: Any) -> ConfigWorkflow:
+    paths = {"ckpt_dir": str(folder), "output_dir": str(folder)}
+    workflow = ConfigWorkflow(config_file=files, run_id=step, **{**paths, **settings})
+    workflow.initialize()
+    workflow.run()
+    return workflow
+
+
+def test_a_resumed_training_ends_bitwise_as_one_that_was_not_cut_off(pictures: Path, tmp_path: Path) -> None:
+    """Average, schedule, elastic deformation and the choice of unlabelled slices included."""
+    files, more = [TRAIN, SHIPPED, UNLABELLED], {"unlabelled": str(pictures / "Imgs"), "unlabelled_step": 2}
+    settings = {"dataset_dir": str(pictures), "epochs": 3, **SMALL, **more}
+    run("training", files, tmp_path / "whole", **settings)
+    limit: dict[str, Any] = {"train::trainer::max_epochs": 1}
+    run("training", files, tmp_path / "cut", **settings, **limit)
+    run("training", files, tmp_path / "cut", **settings, resume=True)
+    ends = [torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "cut")]
+    for part in ("network", "average"):
+        torch.testing.assert_close(ends[0][part], ends[1][part], rtol=0, atol=0)
+    saved = torch.load(tmp_path / "whole" / "model.pt", weights_only=True)
+    kernel = "encoder._conv_stem.weight"
+    assert torch.equal(saved[kernel], ends[0]["average"][kernel].half())
+    assert not torch.equal(ends[0]["average"][kernel], ends[0]["network"][kernel])
+
+
+@pytest.fixture(scope="module")
+def trained(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    run("training", [TRAIN, SHIPPED], folder, dataset_dir=str(pictures), epochs=2, **SMALL)
+    run("evaluating", [TRAIN, SHIPPED, EVALUATE], folder, dataset_dir=str(pictures), **SMALL)
+    return folder
+
+
+def test_evaluation_names_both_kinds_and_both_together(trained: Path) -> None:
+    assert [row["class"] for row in rows(trained / "lesion_scores.csv")] == [
+        *("ground-glass", "consolidation", "infection")
+    ]
+    record = json.loads((trained / "model.json").read_text())
+    assert record["settings"]["normalise"] == "window" and record["settings"]["crop"] == "lungs"
+
+
+class Dense(nn.Module):
+    """Finds ground-glass where the input is above 0, which is -400 HU in the window -1080 to 280."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (B, 1, H, W) to logits (B, 4, H, W)."""
+        background = torch.zeros_like(x)
+        return torch.cat([200 * x, background - 99, background - 99, background], 1)
+
+
+def test_a_scan_in_hu_is_cropped_to_its_lungs_and_the_mask_comes_back_in_place(trained: Path, tmp_path: Path) -> None:
+    """On an oblique affine, read back by nibabel."""
+    source = write_radiopaedia(tmp_path / "made", patients=1, size=(160, 160), slices=8) / "rp_im"
+    scan: Any = nibabel.load(next(source.iterdir()))
+    hu = np.asarray(scan.dataobj)
+    angle = np.deg2rad(9)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ scan.affine[:3, :3]
+    affine[:3, 3] = (12.0, -7.0, 30.0)
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    nibabel.save(nibabel.Nifti1Image(hu, affine), folder / "oblique.nii.gz")
+    weights = shutil.copy(trained / "model.pt", tmp_path / "alone.pt")  # without record, so that the size can differ
+    settings: dict[str, Any] = {"dataset_dir": str(folder), "weights": str(weights), "isolated": False}
+    settings |= {"network": "efficientnet_lite0", "window": [-1080, 280], "normalise": "window", "crop": "lungs"}
+    settings |= {"evaluator::network": {"_target_": f"{__name__}.Dense"}, "size": [320, 320], "crop_margin": [4, 4, 0]}
+    run("run", [INFERENCE], tmp_path / "out", **settings)
+    mask: Any = nibabel.load(tmp_path / "out" / "oblique_mask.nii.gz")
+    np.testing.assert_allclose(mask.affine, affine, atol=1e-4)
+    found = np.asarray(mask.dataobj) == 1
+    lung = lung_mask(hu, tuple(nibabel.affines.voxel_sizes(affine)))
+    low, high = np.argwhere(lung).min(0) - [4, 4, 0], np.argwhere(lung).max(0) + [5, 5, 1]
+    box = np.zeros(hu.shape, bool)
+    box[tuple(slice(max(begin, 0), end) for begin, end in zip(low, high, strict=True))] = True
+    assert 0.2 < box.mean() < 0.8 and not found[~box].any()
+    dense = (hu > -400) & box
+    assert 2 * (found & dense).sum() / (found.sum() + dense.sum()) > 0.97

@@ -1,0 +1,51 @@
+"""Learning from slices without labels by an averaged teacher."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from common.self_learning.teacher import TeacherBatch, TeacherLoss, WithUnlabelled
+
+
+def test_only_confident_pixels_of_the_teacher_count() -> None:
+    """Two classes, one labelled and one unlabelled slice of two pixels; worked out by hand."""
+    loss = TeacherLoss(lambda logits, label: logits.sum() * 0 + label.float().mean(), weight=2.0, confidence=0.8)
+    logits = torch.zeros(2, 2, 1, 2)
+    logits[1, 0, 0, 0] = math.log(3)  # the student says 0.75 and 0.25 in the first pixel, 0.5 and 0.5 in the second
+    probability = torch.tensor([[[[0.9, 0.6]], [[0.1, 0.4]]]])  # the teacher is sure of the first only
+    label = torch.full((1, 1, 1, 2), 5)
+    entropy = -(0.9 * math.log(0.75) + 0.1 * math.log(0.25))
+    assert loss(logits, (label, probability)).item() == pytest.approx(5 + 2 * entropy / 2)
+
+
+def test_the_teacher_sees_what_is_undisturbed_and_is_not_trained() -> None:
+    class Doubles(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([self.factor * x, torch.zeros_like(x)], 1)
+
+    teacher = Doubles().train()
+    images = {name: torch.full((1, 1, 2, 2), value) for name, value in
+              (("image", 1.0), ("label", 0.0), ("unlabelled", 9.0), ("clean", 1.5))}
+    slices, (label, probability) = TeacherBatch(teacher)(images, "cpu")
+    assert slices[:, 0, 0, 0].tolist() == [1.0, 9.0]
+    assert probability[0, 0, 0, 0].item() == pytest.approx(1 / (1 + math.exp(-3)))
+    assert not probability.requires_grad and not teacher.training and torch.equal(label, images["label"])
+
+
+def test_each_labelled_slice_comes_with_a_random_one_without_label() -> None:
+    labelled = [{"image": number, "label": number} for number in range(3)]
+    unlabelled = [{"image": 10 + number, "clean": 20 + number} for number in range(5)]
+    pairs = WithUnlabelled(labelled, unlabelled)
+    torch.manual_seed(0)
+    seen = [pairs[index % 3] for index in range(60)]
+    assert [item["label"] for item in seen] == [0, 1, 2] * 20
+    assert {item["unlabelled"] for item in seen} == set(range(10, 15))
+    assert all(item["clean"] == item["unlabelled"] + 10 for item in seen)
