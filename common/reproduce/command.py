@@ -18,7 +18,7 @@ from ..run.command import Parser
 from ..run.errors import CasesFailed, NothingToDo
 from .curves import PaperCurves, write_curves
 from .experiments import Experiment, Options, find_experiments
-from .plan import ROOT, Plan, read_plan, run_name
+from .plan import PLAN, ROOT, Plan, read_plan, run_name
 from .processes import duration, run_all
 from .sheet import ALL_RUNS, PaperSheet, write_sheet
 from .table_files import write_table
@@ -132,6 +132,7 @@ def _parse(arguments: Sequence[str], bundles: Path) -> tuple[Namespace, dict[str
     parser.add_argument("--output_dir", default="reproduced", help="default: %(default)s")
     parser.add_argument("--dataset_dir", default="phantom", help="default: %(default)s, synthetic data")
     parser.add_argument("--only", default="*", help="pattern of variants, 'dense*', or of variant/fold, '*/fold0'")
+    parser.add_argument("--plan", default=PLAN, help="file in the bundle's configs (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="experiments at once (default: %(default)s)")
     parser.add_argument(
         "--tables_only", action="store_true", help="run nothing, write the tables of finished experiments"
@@ -146,7 +147,7 @@ def _parse(arguments: Sequence[str], bundles: Path) -> tuple[Namespace, dict[str
             raise ValueError(f"Give settings as --setting value, got {name}.")
         value = value if equals else rest.pop(0)
         bundle, colons, setting = name[2:].partition("::")
-        if not colons or not (bundles / bundle / "configs" / "reproduce.yaml").is_file():
+        if not colons or not (bundles / bundle / "configs" / PLAN).is_file():
             bundle, setting = own.bundle, name[2:]
         settings.setdefault(bundle, {})[setting] = DefaultParseValue(value)
     for bundle, given in settings.items():
@@ -174,7 +175,7 @@ def main(arguments: Sequence[str], bundles: Path = ROOT / "bundles") -> int:
         ValueError: for a mistake in ``reproduce.yaml`` or on the command line.
     """
     own, settings = _parse(arguments, bundles)
-    options = Options(bundles, Path(own.output_dir).resolve(), own.bundle, own.quick, settings, own.only)
+    options = Options(bundles, Path(own.output_dir).resolve(), own.bundle, own.quick, settings, own.only, own.plan)
     plan = options.plan()
     failures = {}
     if not own.tables_only:

@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 
 from ..run.overrides import check_settings
 from ..settings import check_same
-from .plan import Plan, read_plan, run_name
+from .plan import PLAN, Plan, read_plan, run_name
 
 OWN = ("ckpt_dir", "output_dir", "resume", "fold")  # settings that differ between experiments
 
@@ -30,6 +30,7 @@ class Options:
         quick: use the quick settings too, in a separate folder, and only the first run of each variant.
         settings: further settings of each bundle, including ``dataset_dir``.
         only: pattern of ``variant`` or ``variant/fold0``.
+        file: name of the plan in the bundle's configs.
     """
 
     bundles: Path
@@ -38,6 +39,7 @@ class Options:
     quick: bool
     settings: Mapping[str, Mapping[str, Any]]
     only: str = "*"
+    file: str = PLAN
 
     @property
     def root(self) -> Path:
@@ -46,7 +48,7 @@ class Options:
 
     def plan(self) -> Plan:
         """The bundle's ``reproduce.yaml``; ``quick`` takes the first run unless ``only`` names others."""
-        plan = read_plan(self.bundle, self.bundles)
+        plan = read_plan(self.bundle, self.bundles, self.file)
         names_runs = not any(fnmatch(variant, self.only) for variant in plan.variants)
         return plan if names_runs or not self.quick else replace(plan, repeats=plan.repeats[:1])
 
@@ -146,14 +148,14 @@ def _add(
     if name in found:
         return found[name]
     if name in above:
-        raise ValueError(f"{plan.bundle}/configs/reproduce.yaml: needs: {name} needs itself.")
+        raise ValueError(f"{plan.bundle}/configs/{plan.file}: needs: {name} needs itself.")
     needs = {}
     if need := plan.needs.get(variant):
-        other = read_plan(need["bundle"], options.bundles)
+        other = plan if need["bundle"] == plan.bundle else read_plan(need["bundle"], options.bundles)
         same = [each for each in other.repeats if all(repeat.get(key) == value for key, value in each.items())]
         if need["variant"] not in other.variants or not same:
             wanted = f"{need['variant']}/{run_name(repeat)}"
-            raise ValueError(f"{name} needs {wanted} of {other.bundle}, whose reproduce.yaml has no such experiment.")
+            raise ValueError(f"{name} needs {wanted} of {other.bundle}, whose {other.file} has no such experiment.")
         given = options.settings.get(plan.bundle, {})
         shared = {key: given[key] for key in need.get("with", ()) if key in given}
         needs[need["as"]] = _add(found, other, need["variant"], same[0], options, (*above, name), shared)
@@ -171,7 +173,7 @@ def _settings(
     """Settings from reproduce.yaml, ``--quick`` and the command line that the variant's configs have."""
     design, given = plan.variants[variant], {**passed, **_given(plan, options, asking, own)}
     here, everywhere = plan.all_files([variant]), plan.all_files(plan.variants)
-    where = str(plan.configs / "reproduce.yaml")
+    where = str(plan.configs / plan.file)
     places = {"ckpt_dir": "", "output_dir": "", "resume": True}
     check_settings({**plan.settings, **design, **own, **places}, here, where)
     check_settings(plan.quick, everywhere, where)

@@ -16,16 +16,18 @@ from .sheet import PaperSheet, read_sheet
 from .table import PaperTable, read_table
 
 ROOT = Path(__file__).resolve().parents[2]
+PLAN = "reproduce.yaml"  # in a bundle's configs; others are named with --plan
 KEYS = ("steps", "steps_of", "variants", "folds", "seeds", "settings", "quick", "needs", "tables", "sheets", "curves")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A bundle's ``reproduce.yaml``, checked.
+    """A bundle's ``reproduce.yaml``, or another plan, checked.
 
     Args:
         bundle: name of the bundle's folder.
         configs: folder of its configs.
+        file: name of the plan among them.
         steps: the steps that MONAI runs, in order, with the configs of each.
         steps_of: the same by variant, for variants with other steps.
         variants: settings of each variant.
@@ -41,6 +43,7 @@ class Plan:
 
     bundle: str
     configs: Path
+    file: str
     steps: Mapping[str, Sequence[str]]
     steps_of: Mapping[str, Mapping[str, Sequence[str]]]
     variants: Mapping[str, Mapping[str, Any]]
@@ -75,25 +78,25 @@ def run_name(repeat: Mapping[str, int]) -> str:
     return "_".join(f"{key}{value}" for key, value in repeat.items()) or "run"
 
 
-def read_plan(bundle: str, bundles: Path) -> Plan:
-    """Read ``<bundles>/<bundle>/configs/reproduce.yaml``.
+def read_plan(bundle: str, bundles: Path, file: str = PLAN) -> Plan:
+    """Read ``<bundles>/<bundle>/configs/reproduce.yaml``, or another plan beside it.
 
     Raises:
         FileNotFoundError: if the bundle, its file, or a config that the file names does not exist.
         ValueError: for a mistake in the file, naming its key.
     """
-    path = bundles / bundle / "configs" / "reproduce.yaml"
+    path = bundles / bundle / "configs" / file
     if not path.is_file():
-        known = ", ".join(sorted(each.parts[-3] for each in bundles.glob("*/configs/reproduce.yaml"))) or "none"
-        reason = f"{bundle} has no configs/reproduce.yaml" if path.parents[1].is_dir() else f"No bundle {bundle!r}"
+        known = ", ".join(sorted(each.parts[-3] for each in bundles.glob(f"*/configs/{file}"))) or "none"
+        reason = f"{bundle} has no configs/{file}" if path.parents[1].is_dir() else f"No bundle {bundle!r}"
         raise FileNotFoundError(f"{reason} in {bundles}. Bundles whose tables can be reproduced: {known}.")
     try:
-        return _plan(bundle, path.parent, yaml.safe_load(path.read_text()))
+        return _plan(bundle, path, yaml.safe_load(path.read_text()))
     except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _plan(bundle: str, configs: Path, content: Any) -> Plan:
+def _plan(bundle: str, path: Path, content: Any) -> Plan:
     check_mapping(content, "the file")
     check_names("key", content, KEYS)
     keys = ("steps", "steps_of", "variants", "settings", "quick", "needs")
@@ -102,7 +105,7 @@ def _plan(bundle: str, configs: Path, content: Any) -> Plan:
         if not parts[key]:
             raise ValueError(f"{key} must name at least one, got none.")
     variants = list(parts["variants"])
-    _check_variants(parts, configs)
+    _check_variants(parts, path)
     folds, seeds = ([{key[:-1]: number} for number in _numbers(content, key)] or [{}] for key in ("folds", "seeds"))
     repeats = [{**fold, **seed} for fold, seed in itertools.product(folds, seeds)]
     runs = list(map(run_name, repeats))
@@ -114,10 +117,11 @@ def _plan(bundle: str, configs: Path, content: Any) -> Plan:
     if len(set(names)) < len(names):
         what = "tables, sheets and curves must have different names, which are names of files"
         raise ValueError(f"{what}; got {', '.join(names)}.")
-    return Plan(bundle=bundle, configs=configs, repeats=repeats, tables=tables, sheets=sheets, curves=curves, **parts)
+    lists: Any = {"tables": tables, "sheets": sheets, "curves": curves}
+    return Plan(bundle=bundle, configs=path.parent, file=path.name, repeats=repeats, **lists, **parts)
 
 
-def _check_variants(parts: Mapping[str, dict[Any, Any]], configs: Path) -> None:
+def _check_variants(parts: Mapping[str, dict[Any, Any]], plan: Path) -> None:
     """Check the names of the variants, their settings, steps and needs."""
     for variant, settings in parts["variants"].items():
         if not isinstance(variant, str) or not variant or set(variant) & set("/\\ *?["):
@@ -125,21 +129,19 @@ def _check_variants(parts: Mapping[str, dict[Any, Any]], configs: Path) -> None:
         check_mapping(settings, f"variants: {variant}")
     for key in ("steps_of", "needs"):
         check_names("variant", parts[key], parts["variants"], key)
-    _check_steps(parts["steps"], configs, "steps")
+    _check_steps(parts["steps"], plan, "steps")
     for variant, steps in parts["steps_of"].items():
-        _check_steps(check_mapping(steps, f"steps_of: {variant}"), configs, f"steps_of: {variant}")
+        _check_steps(check_mapping(steps, f"steps_of: {variant}"), plan, f"steps_of: {variant}")
     for variant, need in parts["needs"].items():
         check_keys(need, f"needs: {variant}", ("bundle", "variant", "as"), ("with",))
         check_list(need.get("with", []), f"needs: {variant}: with", "settings such as [split]", least=0)
 
 
-def _check_steps(steps: Mapping[str, Any], configs: Path, where: str) -> None:
+def _check_steps(steps: Mapping[str, Any], plan: Path, where: str) -> None:
     for step, files in steps.items():
         for name in check_list(files, f"{where}: {step}", "configs such as [train.yaml]"):
-            if not (configs / name).is_file():
-                raise FileNotFoundError(
-                    f"{configs}/reproduce.yaml: {where}: {step} names {name}, which does not exist."
-                )
+            if not (plan.parent / name).is_file():
+                raise FileNotFoundError(f"{plan}: {where}: {step} names {name}, which does not exist.")
 
 
 def _numbers(content: Mapping[str, Any], key: str) -> list[int]:
