@@ -10,7 +10,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-NOT_PACKAGED = ("reproduce",)  # needs the repository
+NOT_PACKAGED = ("reproduce", "ablation")  # need the repository
 MONAI_LABEL = "monai_label_"  # of overlays that a package's train and inference hold
 TARGET = re.compile(r"\bcommon((?:\.\w+)+)")
 FIND_SCRIPTS = "$sys.path.insert(0, os.path.abspath(@bundle_root))"

@@ -216,3 +216,34 @@ class NormalizeSlicesd(MapTransform):
                 deviation, mean = torch.std_mean(slice_, correction=0)
                 slice_.sub_(mean).div_(deviation if deviation > 0 else 1.0)
         return item
+
+
+class NormalizeCTd(NormalizeSlicesd):
+    """Normalise windowed CT, in place.
+
+    Args:
+        keys: images (1, X, Y, Z), clipped to the window.
+        by: ``slice``: see ``NormalizeSlicesd``; or ``window``: -1 to 1 from its lower to its upper bound. Each slice's
+            mean moves with what it shows: at the lung's base, where tissue prevails, liver and fat look as ground-glass
+            does elsewhere. The window's bounds do not move.
+        window: lower and upper bound in HU.
+
+    Raises:
+        ValueError: for another ``by``.
+    """
+
+    def __init__(self, keys: KeysCollection, by: str, window: Sequence[float]) -> None:
+        super().__init__(keys)
+        if by not in ("slice", "window"):
+            raise ValueError(f"--normalise must be slice or window, got {by!r}.")
+        self.by, self.low, self.high = by, float(window[0]), float(window[1])
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Normalise each image."""
+        if self.by == "slice":
+            return super().__call__(data)
+        item = dict(data)
+        for key in self.keys:
+            values = item[key].as_tensor() if isinstance(item[key], MetaTensor) else item[key]
+            values.sub_(self.low).mul_(2 / (self.high - self.low)).sub_(1)
+        return item

@@ -171,7 +171,6 @@ class LungMaskd(MapTransform):
             ``intensity`` declares (HU by default), neither clipped nor resampled, in LPS order.
         lungs: how a missing mask is made: ``network`` or ``threshold``; ``given`` refuses cases without one.
         lung_masks: where inference looks for masks, which ``given`` needs; None in training.
-        may_be_empty: whether it is fine to find no lung in the image, as in a slice below the lungs.
 
     Raises:
         ValueError: if the mask is on another grid or empty, if no lung is found in the image, or for a case without
@@ -184,10 +183,9 @@ class LungMaskd(MapTransform):
         image_key: str = "image",
         lungs: str = THRESHOLD,
         lung_masks: str | None = None,
-        may_be_empty: bool = False,
     ) -> None:
         super().__init__(keys)
-        self.image_key, self.lungs, self.may_be_empty = image_key, check_lungs(lungs, lung_masks), may_be_empty
+        self.image_key, self.lungs = image_key, check_lungs(lungs, lung_masks)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Check each mask, or make it."""
@@ -220,28 +218,11 @@ class LungMaskd(MapTransform):
             x, y, z = map(float, voxel_sizes(np.asarray(image.affine)))
             spacing = (x, y, z)
         lung = find_lung(image.as_tensor()[0].cpu().numpy(), spacing, self.lungs, intensity, name)
-        if not lung.any() and not self.may_be_empty:
+        if not lung.any():
             raise ValueError(
                 f"{name}: lungs are needed, got none by {self.lungs}. Is it a chest CT in HU? If so, give a lung mask."
             )
         return mask_like(torch.from_numpy(lung)[None], image)
-
-
-def lung_or_all(mask: torch.Tensor) -> torch.Tensor:
-    """Where a lung mask is positive, or everything if it is empty: MONAI's ``CropForegroundd`` then crops nothing.
-
-    Args:
-        mask: of any shape.
-
-    Returns:
-        bool of the same shape.
-
-    Example:
-        >>> lung_or_all(torch.tensor([0, 1, 0])), lung_or_all(torch.tensor([0, 0, 0]))
-        (tensor([False,  True, False]), tensor([True, True, True]))
-    """
-    positive = mask > 0
-    return positive if positive.any() else torch.ones_like(positive)
 
 
 class AddLungd(MapTransform):

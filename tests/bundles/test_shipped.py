@@ -77,9 +77,9 @@ class Dense(nn.Module):
     """Finds ground-glass where the input is above 0, which is -400 HU in the window -1080 to 280."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map (B, 1, H, W) to logits (B, 4, H, W)."""
+        """Map (B, 1, H, W) to logits (B, 3, H, W)."""
         background = torch.zeros_like(x)
-        return torch.cat([200 * x, background - 99, background - 99, background], 1)
+        return torch.cat([200 * x, background - 99, background], 1)
 
 
 def test_a_scan_in_hu_is_cropped_to_its_lungs_and_the_mask_comes_back_in_place(trained: Path, tmp_path: Path) -> None:
@@ -97,8 +97,9 @@ def test_a_scan_in_hu_is_cropped_to_its_lungs_and_the_mask_comes_back_in_place(t
     nibabel.save(nibabel.Nifti1Image(hu, affine), folder / "oblique.nii.gz")
     weights = shutil.copy(trained / "model.pt", tmp_path / "alone.pt")  # without record, so that the size can differ
     settings: dict[str, Any] = {"dataset_dir": str(folder), "weights": str(weights), "isolated": False}
-    settings |= {"network": "efficientnet_lite0", "window": [-1080, 280], "normalise": "window", "crop": "lungs"}
-    settings |= {"evaluator::network": {"_target_": f"{__name__}.Dense"}, "size": [320, 320], "crop_margin": [4, 4, 0]}
+    settings |= {"network": "efficientnet_lite0", "classes": "lesions", "window": [-1080, 280], "normalise": "window"}
+    settings |= {"crop": "lungs", "crop_margin": [4, 4, 0], "size": [320, 320]}
+    settings |= {"evaluator::network": {"_target_": f"{__name__}.Dense"}}
     run("run", [INFERENCE], tmp_path / "out", **settings)
     mask: Any = nibabel.load(tmp_path / "out" / "oblique_mask.nii.gz")
     np.testing.assert_allclose(mask.affine, affine, atol=1e-4)
