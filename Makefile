@@ -48,7 +48,9 @@ venv: .venv/installed ## Install everything into .venv, in the versions of const
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt ".[dev]"
 	touch $@
 
-demo: venv ## ct_drsegunet on synthetic patients: train, evaluate, segment a scan (5 minutes)
+demo: venv ## ct_drsegunet: segment a scan with the shipped weights, then train, evaluate, segment (5 minutes)
+	$(RUN) --config_file $(CONFIGS)/inference.yaml --output_dir demo/shipped
+	@echo; echo "Segmented with the weights that come with the bundle: demo/shipped/1_overlay.png"; echo
 	$(RUN) training --config_file $(CONFIGS)/train.yaml $(DEMO)
 	$(RUN) evaluating --config_file "['$(CONFIGS)/train.yaml','$(CONFIGS)/evaluate.yaml']" --amp True --ckpt_dir demo/models --output_dir demo/training
 	$(RUN) --config_file $(CONFIGS)/inference.yaml --weights demo/models/model.pt --output_dir demo/inference

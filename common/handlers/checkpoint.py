@@ -91,6 +91,11 @@ class Checkpoint:
                 logger.warning(
                     "Starting again: %s will be overwritten. Use --resume True to continue from it.", self.last
                 )
+            elif (self.save_dir / "model.pt").exists():
+                logger.warning(
+                    "%s will be replaced by the weights of this training. To keep it, give another --ckpt_dir.",
+                    self.save_dir / "model.pt",
+                )
             return
         seen = gathered([self.last.exists()])
         if any(seen) and not all(seen):

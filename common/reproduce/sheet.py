@@ -37,6 +37,8 @@ class PaperSheet:
         window: values that are drawn black and white; None takes each image's 1st and 99th percentile.
         own_truths: each variant has a ground truth of its own, drawn above its prediction.
         sides: mark the patient's right and left.
+        ranked: numbers of the best, middle and worst slices to show, by the Dice of the first variant, all classes
+            together; None shows all slices.
     """
 
     name: str
@@ -48,6 +50,7 @@ class PaperSheet:
     window: tuple[float, float] | None = None
     own_truths: bool = False
     sides: bool = True
+    ranked: tuple[int, int, int] | None = None
 
     @property
     def shared(self) -> tuple[str, ...]:
@@ -61,7 +64,7 @@ def read_sheet(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> Pape
     Raises:
         ValueError: if a key, variant or run is missing or unknown, or a value has the wrong form.
     """
-    maybe = ("title", "variants", "run", "slices", "window", "own_truths", "sides")
+    maybe = ("title", "variants", "run", "slices", "window", "own_truths", "sides", "ranked")
     where = check_entry(entry, "sheet", ("name", "classes"), maybe)
     rows, run = chosen_runs(entry, variants, [*runs, ALL_RUNS], where)
     classes = entry["classes"]
@@ -71,7 +74,13 @@ def read_sheet(entry: Any, variants: Sequence[str], runs: Sequence[str]) -> Pape
     flags = {key: entry.get(key, default) for key, default in (("own_truths", False), ("sides", True))}
     if wrong := [key for key, value in flags.items() if not isinstance(value, bool)]:
         raise ValueError(f"{where}: {wrong[0]} is true or false, got {flags[wrong[0]]!r}.")
-    return PaperSheet(entry["name"], title, rows, run, file, classes, window, **flags)
+    ranked = entry.get("ranked")
+    if ranked is not None:
+        counts = check_list(ranked, f"{where}: ranked", "numbers of best, middle and worst slices such as [4, 4, 4]")
+        if len(counts) != 3 or not all(type(count) is int and count >= 0 for count in counts) or not any(counts):
+            raise ValueError(f"{where}: ranked is three numbers of slices, best, middle and worst, got {ranked!r}.")
+        ranked = (counts[0], counts[1], counts[2])
+    return PaperSheet(entry["name"], title, rows, run, file, classes, window, ranked=ranked, **flags)
 
 
 def _window(value: Any, where: str) -> tuple[float, float] | None:
@@ -129,6 +138,8 @@ def write_sheet(
                 f"{known}, the masks of {name} ({found[0][0][name]}) hold numbers up to {highest}. Name all classes of "
                 "the masks, in their order."
             )
+    if sheet.ranked:
+        contents = _ranked(contents, sheet.ranked)
     styles = class_styles(metadata, sheet.classes)
     values = np.array([0, *(style.value for style in styles)], np.uint8)  # by number of the class
     rows: dict[str, list[np.ndarray]] = {}
@@ -162,6 +173,23 @@ def _together(runs: Sequence[Mapping[str, dict[str, np.ndarray]]]) -> dict[str, 
             kept = [index for index, name in enumerate(names) if not name or name not in names[:index]]
             content.update({key: values[kept] for key, values in content.items()})
     return joined
+
+
+def _ranked(contents: Mapping[str, dict[str, np.ndarray]], counts: Sequence[int]) -> dict[str, dict[str, np.ndarray]]:
+    """The best, middle and worst slices of the first variant, with their Dice in the titles; each slice once."""
+    first = next(iter(contents.values()))
+    truths, found = (first[key].reshape(len(first["titles"]), -1) > 0 for key in ("truths", "predictions"))
+    sizes = truths.sum(1) + found.sum(1)
+    dice = np.where(sizes > 0, 2 * (truths & found).sum(1) / np.maximum(sizes, 1), 1.0)
+    order, (best, middle, worst) = np.argsort(-dice, kind="stable"), counts
+    start = max((len(order) - middle) // 2, best)
+    chosen = dict.fromkeys([*order[:best], *order[start : start + middle], *order[max(len(order) - worst, 0) :]])
+    kept = np.array([*chosen], int)
+    picked = {name: {key: values[kept] for key, values in content.items()} for name, content in contents.items()}
+    for content in picked.values():
+        named = zip(content["titles"], dice[kept], strict=True)
+        content["titles"] = np.array([f"{title.removesuffix(', slice 0')}: {score:.2f}" for title, score in named])
+    return picked
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
