@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, SimpleInferer
 from monai.utils import convert_to_dst_type
+from scipy import ndimage
 from torch import nn
 
 from .run.progress import progress
 
+IN_SLICE = np.pad(ndimage.generate_binary_structure(2, 1)[None], ((1, 1), (0, 0), (0, 0)))  # neighbours at an edge
 LONG = 50  # slices, from which a progress bar is shown
 
 
@@ -38,7 +41,9 @@ def native_bfloat16(capabilities: Mapping[str, Any]) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def lesions_first(probabilities: torch.Tensor, lesions: Sequence[int], threshold: float) -> torch.Tensor:
+def lesions_first(
+    probabilities: torch.Tensor, lesions: Sequence[int], threshold: float, smallest: int = 0
+) -> torch.Tensor:
     """Class of each pixel, with all kinds of lesion compared together with the other classes.
 
     A pixel is lesion if the sum of the probabilities of all kinds exceeds the threshold, even if that is less than
@@ -50,6 +55,8 @@ def lesions_first(probabilities: torch.Tensor, lesions: Sequence[int], threshold
         probabilities: (B, classes, H, W), with a sum of 1 over the classes.
         lesions: channels of the kinds of lesion.
         threshold: of the sum of their probabilities.
+        smallest: pixels that a connected region of the second kind must have, or of the third; a smaller one becomes
+            the first kind. Networks find a little consolidation in ground-glass where readers see none.
 
     Returns:
         Channels, (B, 1, H, W).
@@ -63,7 +70,13 @@ def lesions_first(probabilities: torch.Tensor, lesions: Sequence[int], threshold
     chosen[list(lesions)] = True
     lesion = probabilities[:, chosen].sum(1, keepdim=True) > threshold
     allowed = lesion == chosen[None, :, None, None]  # (B, classes, H, W)
-    return probabilities.masked_fill(~allowed, -1.0).argmax(1, keepdim=True)
+    channel = probabilities.masked_fill(~allowed, -1.0).argmax(1, keepdim=True)
+    for kind in lesions[1:] if smallest > 1 else ():
+        found = (channel == kind)[:, 0]  # (B, H, W)
+        regions, _ = ndimage.label(found.cpu().numpy(), IN_SLICE)
+        small = np.bincount(regions.ravel())[regions] < smallest
+        channel[:, 0][found & torch.from_numpy(small).to(found.device)] = lesions[0]
+    return channel
 
 
 class FastCall:
@@ -192,7 +205,7 @@ class MaskInferer(SlicesInferer):
         threshold: a pixel takes its most probable class if that exceeds this probability, else 0.
         slices_at_once: batch size.
         amp, compile, mirror: see ``FastCall``.
-        lesions, lesion_threshold: if given, ``lesions_first`` decides, and ``threshold`` is not used.
+        lesions, lesion_threshold, smallest: if given, ``lesions_first`` decides, and ``threshold`` is not used.
         probabilities: give those of all classes, too, in the channels after the mask; ``SplitProbabilitiesd`` takes
             them apart.
     """
@@ -208,10 +221,12 @@ class MaskInferer(SlicesInferer):
         lesions: Sequence[int] = (),
         lesion_threshold: float | None = None,
         probabilities: bool = False,
+        smallest: int = 0,
     ) -> None:
         super().__init__(slices_at_once, amp, compile, mirror=mirror)
         self.values, self.threshold = list(values), threshold
-        self.lesions, self.lesion_threshold, self.probabilities = list(lesions), lesion_threshold, probabilities
+        self.lesions, self.lesion_threshold, self.smallest = list(lesions), lesion_threshold, smallest
+        self.probabilities = probabilities
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """Turn logits (B, classes, H, W) into mask values (B, 1, H, W), uint8, or (B, 1 + classes, H, W)."""
@@ -223,7 +238,7 @@ class MaskInferer(SlicesInferer):
         """Turn probabilities (B, classes, H, W) into mask values (B, 1, H, W), uint8."""
         values = torch.tensor(self.values, dtype=torch.uint8, device=probabilities.device)
         if self.lesion_threshold is not None:
-            return values[lesions_first(probabilities, self.lesions, self.lesion_threshold)]
+            return values[lesions_first(probabilities, self.lesions, self.lesion_threshold, self.smallest)]
         probability, channel = probabilities.max(1, keepdim=True)
         return values[channel].masked_fill_(probability <= self.threshold, 0)
 

@@ -294,17 +294,18 @@ class LesionsFirstd(MapTransform):
         keys: probabilities (classes, H, W).
         lesions: channels of the lesion classes.
         threshold: threshold for the sum of their probabilities.
+        smallest: pixels of the smallest region of the second kind.
     """
 
-    def __init__(self, keys: KeysCollection, lesions: Sequence[int], threshold: float) -> None:
+    def __init__(self, keys: KeysCollection, lesions: Sequence[int], threshold: float, smallest: int = 0) -> None:
         super().__init__(keys)
-        self.lesions, self.threshold = list(lesions), threshold
+        self.lesions, self.threshold, self.smallest = list(lesions), threshold, smallest
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Convert each key."""
         result = dict(data)
         for key in self.key_iterator(result):
-            channel = lesions_first(result[key][None], self.lesions, self.threshold)[0]
+            channel = lesions_first(result[key][None], self.lesions, self.threshold, self.smallest)[0]
             result[key] = torch.zeros_like(result[key]).scatter_(0, channel, 1.0)
         return result
 
