@@ -17,17 +17,20 @@ from torch.utils.data import Dataset
 
 from ..datasets.ct.folder import inference_cases
 from ..inferers import FastCall
+from ..transforms.ct import BY_MODES
 
 
 def every_nth(root: str | Path, step: int, picture_axes: str) -> list[dict[str, Any]]:
     """List every ``step``-th scan or picture of a folder: neighbouring slices of a patient teach little.
+
+    The window of pictures is estimated one by one (``common.transforms.ct.window_by_modes``).
 
     Args:
         root: folder; names are in the order of numbers.
         step: 1 takes all.
         picture_axes: see ``common.readers.scan.picture_affine``.
     """
-    return inference_cases(root, picture_axes=picture_axes)[::step]
+    return [{**case, "grey_window": BY_MODES} for case in inference_cases(root, picture_axes=picture_axes)[::step]]
 
 
 class WithUnlabelled(Dataset):

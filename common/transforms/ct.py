@@ -10,6 +10,8 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from scipy.ndimage import gaussian_filter1d
+from skimage.filters import threshold_otsu
 
 from ..readers.ct import read
 from ..readers.isolated import Isolated
@@ -23,6 +25,9 @@ LEAST = 0.005  # share of the voxels that a chest CT has of each
 BEYOND = 1e5  # no HU is as large: metal reaches 3,000 to 30,000
 SAMPLE = 500_000  # voxels that are looked at
 KINDS: dict[Hashable, str] = {"label": "lesion", "truth": "lesion", "lung": "lung"}  # of masks, by key
+BY_MODES = "modes"  # in place of a window: see window_by_modes
+LUNG_LEVEL, TISSUE_LEVEL = -860.0, 40.0  # HU of healthy lung, and of muscle and blood
+SMOOTHING = 3.0  # grey levels, standard deviation
 SMALLEST = 8  # pixels of a slice, each way
 
 
@@ -153,11 +158,39 @@ def hu_shares(scan: torch.Tensor) -> tuple[float, float]:
     return float(air), float(tissue)
 
 
+def window_by_modes(picture: torch.Tensor) -> tuple[float, float]:
+    """Estimate the window of a picture of the chest: lung and soft tissue are its most frequent grey levels.
+
+    The levels are those of the histogram's highest peaks below and above Otsu's threshold. They are taken as -860 HU
+    and 40 HU. Where most of the lung is diseased, or hardly any lung is seen, the estimate is poor.
+
+    Args:
+        picture: grey levels 0..255, of any shape.
+
+    Returns:
+        HU of the grey levels 0 and 255.
+
+    Example:
+        >>> window_by_modes(torch.tensor([40.0] * 50 + [210.0] * 50))  # what lung windows give
+        (-1071.76..., 278.23...)
+    """
+    levels = picture.round().clamp(0, 255).to(torch.int64).reshape(-1).cpu()
+    counts = torch.bincount(levels, minlength=256).numpy().astype(float)
+    between = int(threshold_otsu(hist=(counts, np.arange(256)))) if np.count_nonzero(counts) > 1 else 127
+    counts[[0, 255]] = 0  # clipped, or padding
+    smooth = gaussian_filter1d(counts, SMOOTHING, mode="constant")
+    lung, tissue = int(smooth[: between + 1].argmax()), between + 1 + int(smooth[between + 1 :].argmax())
+    per_level = (TISSUE_LEVEL - LUNG_LEVEL) / max(tissue - lung, 1)
+    black = LUNG_LEVEL - lung * per_level
+    return black, black + 255 * per_level
+
+
 class WindowCTd(MapTransform):
     """Check the declared intensity and clip to a window in HU.
 
     8-bit grey levels are first mapped linearly to ``grey_window``, because images do not record the window that they
-    were made with. A z-score afterwards removes errors of scale and offset, but not an error of the clipping point.
+    were made with; items whose ``grey_window`` is ``modes`` by the grey levels of their lung and their soft tissue, see
+    ``window_by_modes``. A z-score afterwards removes errors of scale and offset, but not an error of the clipping point.
 
     Args:
         keys: images of any shape.
@@ -192,7 +225,8 @@ class WindowCTd(MapTransform):
             check_intensity(scan, intensity, str(name))
             values = scan.as_tensor() if isinstance(scan, MetaTensor) else scan
             if intensity == "8bit":
-                black, white = item.get("grey_window", (self.black, self.white))
+                declared = item.get("grey_window", (self.black, self.white))
+                black, white = window_by_modes(values) if declared == BY_MODES else declared
                 values.mul_((white - black) / 255.0).add_(black)
             values.clamp_(self.low, self.high)
         return item

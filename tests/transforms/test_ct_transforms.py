@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.transforms import NormalizeIntensity
 
-from common.transforms.ct import NormalizeSlicesd, WindowCTd, check_intensity
+from common.transforms.ct import BY_MODES, NormalizeCTd, NormalizeSlicesd, WindowCTd, check_intensity, window_by_modes
 
 
 def test_hounsfield_units_are_clipped_to_the_window() -> None:
@@ -58,3 +58,39 @@ def test_each_slice_is_normalised_by_itself(rng: np.random.Generator) -> None:
 
 def test_a_constant_slice_becomes_zeros() -> None:
     assert NormalizeSlicesd("image")({"image": torch.full((1, 4, 4, 1), -1000.0)})["image"].abs().max() == 0
+
+
+def test_a_fixed_window_is_the_same_for_slices_of_lung_and_of_tissue() -> None:
+    """-1 to 1 from bound to bound, whatever else the slice shows; by slice the same tissue gets another value."""
+    base, apex = torch.full((1, 8, 8, 1), 40.0), torch.full((1, 8, 8, 1), -860.0)
+    base[0, 0, 0], apex[0, 0, 0] = -860.0, 40.0
+    fixed = NormalizeCTd("image", by="window", window=(-1080, 280))
+    values = [fixed({"image": volume.clone()})["image"] for volume in (base, apex)]
+    assert values[0][0, 1, 1, 0].item() == values[1][0, 0, 0, 0].item() == pytest.approx(2 * 1120 / 1360 - 1)
+    by_slice = NormalizeCTd("image", by="slice", window=(-1080, 280))
+    moved = [by_slice({"image": volume.clone()})["image"] for volume in (base, apex)]
+    assert abs(moved[0][0, 1, 1, 0] - moved[1][0, 0, 0, 0]) > 1
+    torch.testing.assert_close(moved[0], NormalizeSlicesd("image")({"image": base.clone()})["image"])
+    with pytest.raises(ValueError, match=r"--normalise must be slice or window, got 'mean'\."):
+        NormalizeCTd("image", by="mean", window=(-1000, 100))
+
+
+@pytest.mark.parametrize("window", [(-1350.0, 150.0), (-1024.0, 1800.0), (-1080.0, 280.0)])
+def test_the_window_of_a_picture_is_found_in_it(window: tuple[float, float]) -> None:
+    """Lung of -860 HU and tissue of 40 HU with noise, some air and bone; within 15 HU of tissue and lung."""
+    generator = torch.Generator().manual_seed(0)
+    parts = [(-860.0, 40.0, 4000), (40.0, 30.0, 5000), (-1000.0, 20.0, 300), (700.0, 300.0, 400), (-400.0, 150.0, 900)]
+    hu = torch.cat([mean + deviation * torch.randn(count, generator=generator) for mean, deviation, count in parts])
+    grey = ((hu - window[0]) / (window[1] - window[0]) * 255).round().clamp(0, 255)
+    black, white = window_by_modes(grey)
+    for tissue in (-860.0, 40.0):
+        level = (tissue - window[0]) / (window[1] - window[0]) * 255
+        assert black + level / 255 * (white - black) == pytest.approx(tissue, abs=15)
+    item = {"image": grey.reshape(1, 100, 106, 1).clone(), "intensity": "8bit", "grey_window": BY_MODES}
+    mapped = WindowCTd("image", window=(-1080, 280))(item)["image"].flatten()
+    assert mapped[4000:9000].median().item() == pytest.approx(40, abs=20)
+
+
+def test_a_picture_of_one_grey_level_has_some_window() -> None:
+    black, white = window_by_modes(torch.full((1, 8, 8, 1), 17.0))
+    assert black < white
