@@ -15,7 +15,7 @@ from torch import nn
 
 from .run.progress import progress
 
-IN_SLICE = np.pad(ndimage.generate_binary_structure(2, 1)[None], ((1, 1), (0, 0), (0, 0)))  # neighbours at an edge
+IN_SLICE = np.pad(ndimage.generate_binary_structure(2, 1)[None], ((1, 1), (0, 0), (0, 0)))  # (slices, H, W)
 LONG = 50  # slices, from which a progress bar is shown
 
 
@@ -42,7 +42,7 @@ def native_bfloat16(capabilities: Mapping[str, Any]) -> bool:
 
 
 def lesions_first(
-    probabilities: torch.Tensor, lesions: Sequence[int], threshold: float, smallest: int = 0
+    probabilities: torch.Tensor, lesions: Sequence[int], threshold: float, smallest: Sequence[int] = (0, 0)
 ) -> torch.Tensor:
     """Class of each pixel, with all kinds of lesion compared together with the other classes.
 
@@ -55,8 +55,10 @@ def lesions_first(
         probabilities: (B, classes, H, W), with a sum of 1 over the classes.
         lesions: channels of the kinds of lesion.
         threshold: of the sum of their probabilities.
-        smallest: pixels that a connected region of the second kind must have, or of the third; a smaller one becomes
-            the first kind. Networks find a little consolidation in ground-glass where readers see none.
+        smallest: pixels that a connected region of a slice must have. The first number is for lesions of all kinds
+            together; what is smaller is none, as specks at vessels are. The second is for each kind but the first; what
+            is smaller becomes the first kind. Networks find a little consolidation in ground-glass where readers see
+            none.
 
     Returns:
         Channels, (B, 1, H, W).
@@ -69,14 +71,21 @@ def lesions_first(
     chosen = torch.zeros(probabilities.shape[1], dtype=torch.bool, device=probabilities.device)
     chosen[list(lesions)] = True
     lesion = probabilities[:, chosen].sum(1, keepdim=True) > threshold
+    lesion = lesion & ~_small(lesion, smallest[0])
     allowed = lesion == chosen[None, :, None, None]  # (B, classes, H, W)
     channel = probabilities.masked_fill(~allowed, -1.0).argmax(1, keepdim=True)
-    for kind in lesions[1:] if smallest > 1 else ():
-        found = (channel == kind)[:, 0]  # (B, H, W)
-        regions, _ = ndimage.label(found.cpu().numpy(), IN_SLICE)
-        small = np.bincount(regions.ravel())[regions] < smallest
-        channel[:, 0][found & torch.from_numpy(small).to(found.device)] = lesions[0]
+    for kind in lesions[1:]:
+        channel[_small(channel == kind, smallest[1])] = lesions[0]
     return channel
+
+
+def _small(found: torch.Tensor, smallest: int) -> torch.Tensor:
+    """Where a mask (B, 1, H, W) has regions of fewer pixels; pixels of a region share an edge."""
+    if smallest < 2:
+        return torch.zeros_like(found)
+    regions, _ = ndimage.label(found[:, 0].cpu().numpy(), IN_SLICE)
+    small = (np.bincount(regions.ravel())[regions] < smallest) & (regions > 0)
+    return torch.from_numpy(small)[:, None].to(found.device)
 
 
 class FastCall:
@@ -221,11 +230,11 @@ class MaskInferer(SlicesInferer):
         lesions: Sequence[int] = (),
         lesion_threshold: float | None = None,
         probabilities: bool = False,
-        smallest: int = 0,
+        smallest: Sequence[int] = (0, 0),
     ) -> None:
         super().__init__(slices_at_once, amp, compile, mirror=mirror)
         self.values, self.threshold = list(values), threshold
-        self.lesions, self.lesion_threshold, self.smallest = list(lesions), lesion_threshold, smallest
+        self.lesions, self.lesion_threshold, self.smallest = list(lesions), lesion_threshold, tuple(smallest)
         self.probabilities = probabilities
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:

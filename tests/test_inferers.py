@@ -127,7 +127,7 @@ def test_two_networks_called_in_turn_by_one_inferer_keep_their_own_outputs() -> 
     assert outputs == [2, 3, 2, 3]
 
 
-def test_small_regions_of_consolidation_become_ground_glass() -> None:
+def test_small_regions_are_left_out_or_become_the_first_kind() -> None:
     """Two slices: a region of 4 pixels and one of 2 that touches it at a corner; one of 3."""
     probabilities = torch.zeros(2, 3, 6, 6)
     probabilities[:, 2] = 1.0  # background
@@ -135,7 +135,9 @@ def test_small_regions_of_consolidation_become_ground_glass() -> None:
     for batch, row, column in pixels:
         probabilities[batch, :, row, column] = torch.tensor([0.3, 0.7, 0.0])
     for smallest, left in ((0, 9), (2, 9), (3, 7), (4, 4), (5, 0)):
-        channels = lesions_first(probabilities, [0, 1], 0.5, smallest)
+        channels = lesions_first(probabilities, [0, 1], 0.5, (0, smallest))
         assert ((channels == 1).sum(), (channels == 0).sum()) == (left, 9 - left), smallest
-    kept = lesions_first(probabilities, [0, 1], 0.5, 3)[1, 0]
+        channels = lesions_first(probabilities, [0, 1], 0.5, (smallest, 0))
+        assert ((channels == 1).sum(), (channels == 2).sum()) == (left, 72 - left), smallest
+    kept = lesions_first(probabilities, [0, 1], 0.5, (3, 3))[1, 0]
     assert (kept == 1).nonzero().tolist() == [[0, 0], [0, 1], [1, 0]]

@@ -294,12 +294,14 @@ class LesionsFirstd(MapTransform):
         keys: probabilities (classes, H, W).
         lesions: channels of the lesion classes.
         threshold: threshold for the sum of their probabilities.
-        smallest: pixels of the smallest region of the second kind.
+        smallest: see there.
     """
 
-    def __init__(self, keys: KeysCollection, lesions: Sequence[int], threshold: float, smallest: int = 0) -> None:
+    def __init__(
+        self, keys: KeysCollection, lesions: Sequence[int], threshold: float, smallest: Sequence[int] = (0, 0)
+    ) -> None:
         super().__init__(keys)
-        self.lesions, self.threshold, self.smallest = list(lesions), threshold, smallest
+        self.lesions, self.threshold, self.smallest = list(lesions), threshold, tuple(smallest)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Convert each key."""
