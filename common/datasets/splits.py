@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import nibabel
 from monai.data import partition_dataset, partition_dataset_classes
 
 from .given_sets import SETS, given_sets
-from .similar import look_alikes
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +61,7 @@ def split(
     seed: int = 0,
     stratify: str | None = None,
     test_set: bool | str = False,
+    alike: Callable[[Sequence[dict[str, Any]]], list[str]] | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Split cases into training, validation and, if wanted, test: one or two of ``folds`` random parts are held out.
 
@@ -71,7 +71,7 @@ def split(
         datalist: cases with ``patient`` (None where unknown).
         kind: ``patient`` keeps all cases of a patient on one side. ``slice`` draws single slices, so slices of one
             patient are on both sides and the scores are too high. ``similar`` draws slices, too, but keeps those that
-            look alike on one side (``common.datasets.similar``). ``auto`` is ``patient`` if every case names one, else
+            look alike on one side, as ``alike`` finds them. ``auto`` is ``patient`` if every case names one, else
             ``slice``.
         fold: which part is held out, 0 to ``folds`` - 1: for the test if there is one, else for validation.
         folds: number of parts, 2 or more; with a test 3 or more. 0: all cases are trained on.
@@ -79,6 +79,7 @@ def split(
         stratify: key of a class that is spread evenly over the folds.
         test_set: whether ``fold`` is a test and the part after it the validation; ``auto``: by patients only, and if
             there are at least 3 folds. Cases with the set ``test`` are the test in any case.
+        alike: gives the group of each slice for ``similar``, such as ``common.datasets.ct.similar.look_alikes``.
 
     Returns:
         ``{"training": [...], "validation": [...]}``, disjoint and complete; and ``test``, if wanted or if cases have
@@ -123,7 +124,9 @@ def split(
     cases = one_case_per_slice(datalist) if by_slice else list(datalist)
     groups = [str(case["patient"]) if by_patient else str(position) for position, case in enumerate(cases)]
     if kind == "similar":
-        groups = look_alikes(cases)
+        if alike is None:
+            raise ValueError("--split similar is for CT slices. Choose patient or slice.")
+        groups = alike(cases)
     unit = "patient" if by_patient else "slice group" if kind == "similar" else "slice" if by_slice else "case"
     if len(set(groups)) < folds:
         raise ValueError(f"{folds} folds need as many {unit}s, got {len(set(groups))}. Lower --folds.")

@@ -307,7 +307,7 @@ class EfficientNetLite0Encoder(EfficientNet, Encoder):
         self.act = nn.ReLU6(inplace=True)
         self.ends = [0, 1, 2, 4, 6]  # stages whose outputs are the feature maps: the last of each size
         for stage in self._blocks:
-            for block in stage:
+            for block in stage.children():
                 block._swish = nn.ReLU6(inplace=True)
                 for name in SQUEEZE_AND_EXCITATION:  # TorchScript looks them up in MONAI's block even if unused
                     setattr(block, name, nn.Identity())

@@ -31,9 +31,10 @@ def start_encoder(network: EncoderUNet, weights: str | Path) -> EncoderUNet:
 
     Args:
         network: network that receives the weights.
-        weights: ``imagenet`` downloads the published file once into torch's cache (``TORCH_HOME``), or takes it from the
-            Python package that brings it, and checks its SHA-256. A path reads such a file, and checks the digest that its name ends in, if any. ``none`` keeps the
-            random weights. The U-Net encoder has no published weights, and starts from random ones as in the thesis.
+        weights: ``imagenet`` downloads the published file once into torch's cache (``TORCH_HOME``), or takes it from
+            the Python package that brings it, and checks its SHA-256. A path reads such a file, and checks the digest
+            that its name ends in, if any. ``none`` keeps the random weights. The U-Net encoder has no published
+            weights, and starts from random ones as in the thesis.
 
     Returns:
         The network.
@@ -157,5 +158,7 @@ def _advice(encoder: Encoder, checkpoint: dict[str, torch.Tensor]) -> str:
         if all(name in own for name in names if not name.endswith(COUNTER)):
             others.append(other)
     start = f"It fits {' or '.join(others)}: choose --encoder {others[0]}, or give" if others else "Give"
-    publisher = f"the package {encoder.package.replace('_', '-')} brings" if encoder.package else "torchvision publishes"
+    publisher = (
+        f"the package {encoder.package.replace('_', '-')} brings" if encoder.package else "torchvision publishes"
+    )
     return f"{start} {encoder.checkpoint}, as {publisher} it."

@@ -10,7 +10,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-NOT_PACKAGED = ("reproduce", "ablation")  # need the repository
+NOT_PACKAGED = "reproduce"  # beginning of the names of plans, which need the repository
 MONAI_LABEL = "monai_label_"  # of overlays that a package's train and inference hold
 TARGET = re.compile(r"\bcommon((?:\.\w+)+)")
 FIND_SCRIPTS = "$sys.path.insert(0, os.path.abspath(@bundle_root))"
@@ -24,7 +24,7 @@ def read_configs(folder: Path) -> dict[str, dict[str, Any]]:
     Returns:
         Config by name without suffix.
     """
-    files = {path.stem: path for path in sorted(folder.glob("*.yaml")) if path.stem not in NOT_PACKAGED}
+    files = {path.stem: path for path in sorted(folder.glob("*.yaml")) if not path.stem.startswith(NOT_PACKAGED)}
     overlays = {name.removeprefix(MONAI_LABEL): files.pop(name) for name in [*files] if name.startswith(MONAI_LABEL)}
     merged = {name: ConfigParser.load_config_files([files[name], overlay]) for name, overlay in overlays.items()}
     return {name: merged.get(name) or ConfigParser.load_config_file(path) for name, path in files.items()}

@@ -117,8 +117,8 @@ def _plan(bundle: str, path: Path, content: Any) -> Plan:
     if len(set(names)) < len(names):
         what = "tables, sheets and curves must have different names, which are names of files"
         raise ValueError(f"{what}; got {', '.join(names)}.")
-    lists: Any = {"tables": tables, "sheets": sheets, "curves": curves}
-    return Plan(bundle=bundle, configs=path.parent, file=path.name, repeats=repeats, **lists, **parts)
+    made: dict[str, Any] = {**parts, "tables": tables, "sheets": sheets, "curves": curves}
+    return Plan(bundle=bundle, configs=path.parent, file=path.name, repeats=repeats, **made)
 
 
 def _check_variants(parts: Mapping[str, dict[Any, Any]], plan: Path) -> None:

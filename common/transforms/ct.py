@@ -190,7 +190,8 @@ class WindowCTd(MapTransform):
 
     8-bit grey levels are first mapped linearly to ``grey_window``, because images do not record the window that they
     were made with; items whose ``grey_window`` is ``modes`` by the grey levels of their lung and their soft tissue, see
-    ``window_by_modes``. A z-score afterwards removes errors of scale and offset, but not an error of the clipping point.
+    ``window_by_modes``. A z-score afterwards removes errors of scale and offset, but not an error of the clipping
+    point.
 
     Args:
         keys: images of any shape.

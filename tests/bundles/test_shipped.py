@@ -1,4 +1,4 @@
-"""The recipe of the shipped weights trains, resumes, learns from unlabelled slices, scores, and infers from its record."""
+"""The recipe of the shipped weights trains, resumes, learns from unlabelled slices, scores and infers."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ def test_a_scan_in_hu_is_cropped_to_its_lungs_and_the_mask_comes_back_in_place(t
     np.testing.assert_allclose(mask.affine, affine, atol=1e-4)
     found = np.asarray(mask.dataobj) == 1
     lung = lung_mask(hu, tuple(nibabel.affines.voxel_sizes(affine)))
-    low, high = np.argwhere(lung).min(0) - [4, 4, 0], np.argwhere(lung).max(0) + [5, 5, 1]
+    places = np.argwhere(lung)
+    low, high = places.min(0) - np.array([4, 4, 0]), places.max(0) + np.array([5, 5, 1])
     box = np.zeros(hu.shape, bool)
     box[tuple(slice(max(begin, 0), end) for begin, end in zip(low, high, strict=True))] = True
     assert 0.2 < box.mean() < 0.8 and not found[~box].any()

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter, shift
 
-from common.datasets.similar import look_alikes
+from common.datasets.ct.similar import look_alikes
 from common.datasets.splits import split
 
 
@@ -20,7 +20,11 @@ def cases(tmp_path: Path) -> list[dict[str, Any]]:
     random = np.random.default_rng(0)
     pictures = [gaussian_filter(random.normal(size=(96, 96)), 12) for _ in range(8)]
     pictures = [128 + 40 * (picture - picture.mean()) / picture.std() for picture in pictures]
-    pictures += [pictures[0] * 0.7 + 60, pictures[1] + random.normal(0, 15, (96, 96)), shift(pictures[2], 2, mode="wrap")]
+    pictures += [
+        pictures[0] * 0.7 + 60,
+        pictures[1] + random.normal(0, 15, (96, 96)),
+        shift(pictures[2], 2, mode="wrap"),
+    ]
     paths = [tmp_path / f"{index}.png" for index in range(len(pictures))]
     for path, picture in zip(paths, pictures, strict=True):
         Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(path)
@@ -43,7 +47,7 @@ def test_copies_are_found_in_spite_of_brightness_noise_and_a_small_shift(cases: 
 def test_no_fold_separates_them(cases: list[dict[str, Any]]) -> None:
     held_out = []
     for fold in range(4):
-        sides = split(cases, kind="similar", fold=fold, folds=4)
+        sides = split(cases, kind="similar", fold=fold, folds=4, alike=look_alikes)
         names = {name: {case["case"] for case in side} for name, side in sides.items()}
         assert len(names["training"]) + len(names["validation"]) == len(cases)
         for first, second in (("0", "8"), ("1", "9"), ("2", "10")):

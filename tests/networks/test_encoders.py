@@ -6,8 +6,8 @@ import hashlib
 import importlib
 import importlib.util
 import logging
-import re
 import pickle
+import re
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -238,7 +238,9 @@ def test_monais_own_flexible_unet_takes_the_encoders_by_name() -> None:
 
 
 def test_an_unknown_encoder_is_refused_with_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"Unknown encoder 'vgg16'.*unet, vgg19, resnet34, mobilenetv2, efficientnet_lite0"):
+    with pytest.raises(
+        ValueError, match=r"Unknown encoder 'vgg16'.*unet, vgg19, resnet34, mobilenetv2, efficientnet_lite0"
+    ):
         EncoderUNet("vgg16")
     with pytest.raises(ValueError, match=r"Unknown decoder 'same'. Choose one of: own, equal"):
         EncoderUNet("unet", decoder="same")

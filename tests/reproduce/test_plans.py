@@ -14,7 +14,7 @@ SETTINGS = {"ct_drsegunet": {"dataset_dir": "phantom", "encoder_weights": "image
 
 
 def test_the_ablation_runs_five_folds_of_each_lever_and_goes_on_from_the_same_fold(tmp_path: Path) -> None:
-    options = Options(ROOT / "bundles", tmp_path, "ct_drsegunet", False, SETTINGS, file="ablation.yaml")
+    options = Options(ROOT / "bundles", tmp_path, "ct_drsegunet", False, SETTINGS, file="reproduce_shipped.yaml")
     experiments = {each.name: each for each in find_experiments(options.plan(), options)}
     assert len(experiments) == 5 * len(options.plan().variants)
     second = experiments["ct_drsegunet/unlabelled/fold1"]
@@ -29,5 +29,5 @@ def test_the_ablation_runs_five_folds_of_each_lever_and_goes_on_from_the_same_fo
 
 
 def test_a_plan_that_a_bundle_lacks_is_named() -> None:
-    with pytest.raises(FileNotFoundError, match=r"us_dense_seg has no configs/ablation\.yaml in .*: ct_drsegunet\."):
-        main(["us_dense_seg", "--plan", "ablation.yaml"])
+    with pytest.raises(FileNotFoundError, match=r"no configs/reproduce_shipped\.yaml in .*: ct_drsegunet\."):
+        main(["us_dense_seg", "--plan", "reproduce_shipped.yaml"])

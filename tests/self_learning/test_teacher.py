@@ -32,8 +32,10 @@ def test_the_teacher_sees_what_is_undisturbed_and_is_not_trained() -> None:
             return torch.cat([self.factor * x, torch.zeros_like(x)], 1)
 
     teacher = Doubles().train()
-    images = {name: torch.full((1, 1, 2, 2), value) for name, value in
-              (("image", 1.0), ("label", 0.0), ("unlabelled", 9.0), ("clean", 1.5))}
+    images = {
+        name: torch.full((1, 1, 2, 2), value)
+        for name, value in (("image", 1.0), ("label", 0.0), ("unlabelled", 9.0), ("clean", 1.5))
+    }
     slices, (label, probability) = TeacherBatch(teacher)(images, "cpu")
     assert slices[:, 0, 0, 0].tolist() == [1.0, 9.0]
     assert probability[0, 0, 0, 0].item() == pytest.approx(1 / (1 + math.exp(-3)))

@@ -11,8 +11,8 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from skimage.transform import resize
 
-from ..readers.ct import read
-from ..readers.scan import UPRIGHT
+from ...readers.ct import read
+from ...readers.scan import UPRIGHT
 
 logger = logging.getLogger(__name__)
 
