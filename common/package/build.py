@@ -112,6 +112,8 @@ def _files(
     _tell_origin(configs["inference"], sentence, sha256(weights), on_phantoms(trained))
 
     metadata = packaged_metadata(metadata, sources["inference"], settings, record)
+    if "card" not in own:  # the metrics are those of the weights that come with the bundle
+        metadata["eval_metrics"] = {}
     data_format = metadata["network_data_format"]
     image, pred = data_format["inputs"]["image"], data_format["outputs"]["pred"]
     check_output(network, image, pred, named)

@@ -43,6 +43,7 @@ def infer(
         "output_dir": str(output_dir),
         "initialize": [],
         "min_lung": 0,  # boxes, no chests
+        "weights": "unused.pt",  # in place of those that come with the bundle, whose record would be read
         "size": [64, 64],
         "amp": False,
     }

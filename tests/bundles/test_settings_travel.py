@@ -18,7 +18,10 @@ from common.run.errors import origin
 from common.run.recorded import plain
 
 OTHERS: dict[str, dict[str, Any]] = {  # settings that differ from the config's own
-    "ct_drsegunet": {"size": [32, 48], "network": "unet", "window": [-900, 200]},
+    "ct_drsegunet": {
+        **{"size": [32, 48], "network": "unet", "window": [-900, 200]},
+        **{"normalise": "window", "crop": "lungs", "crop_margin": [2, 3, 1]},
+    },
     "ct_transfer_unet": {
         "size": [32, 48],
         "filters": 2,
