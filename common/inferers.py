@@ -217,6 +217,9 @@ class MaskInferer(SlicesInferer):
         lesions, lesion_threshold, smallest: if given, ``lesions_first`` decides, and ``threshold`` is not used.
         probabilities: give those of all classes, too, in the channels after the mask; ``SplitProbabilitiesd`` takes
             them apart.
+
+    Raises:
+        ValueError: for ``smallest`` without ``lesion_threshold``.
     """
 
     def __init__(
@@ -233,6 +236,10 @@ class MaskInferer(SlicesInferer):
         smallest: Sequence[int] = (0, 0),
     ) -> None:
         super().__init__(slices_at_once, amp, compile, mirror=mirror)
+        if lesion_threshold is None and any(smallest):
+            raise ValueError(
+                f"--smallest_regions {list(smallest)} needs a threshold for lesions: give --lesion_threshold, too."
+            )
         self.values, self.threshold = list(values), threshold
         self.lesions, self.lesion_threshold, self.smallest = list(lesions), lesion_threshold, tuple(smallest)
         self.probabilities = probabilities

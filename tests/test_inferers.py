@@ -141,3 +141,5 @@ def test_small_regions_are_left_out_or_become_the_first_kind() -> None:
         assert ((channels == 1).sum(), (channels == 2).sum()) == (left, 72 - left), smallest
     kept = lesions_first(probabilities, [0, 1], 0.5, (3, 3))[1, 0]
     assert (kept == 1).nonzero().tolist() == [[0, 0], [0, 1], [1, 0]]
+    with pytest.raises(ValueError, match=r"--smallest_regions \[3, 3\] needs a threshold for lesions"):
+        MaskInferer([1, 2, 0], smallest=(3, 3))

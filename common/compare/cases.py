@@ -12,7 +12,8 @@ import numpy as np
 from ..report.html.scores import CASES
 from ..run.errors import NothingToDo
 from ..settings import check_names
-from ..tables import read_csv, score_of
+from ..spreadsheets import read_rows
+from ..tables import score_of
 
 KEYS = ("run", "case", "patient", "image", "slice", "frame")  # columns that name a row
 SHOWN = 5  # names in a message
@@ -76,7 +77,15 @@ def read_scores(first: Path, second: Path, table: str = "", chosen: Sequence[str
         values = _decisions(paths, sides)
     else:
         scores = [column for column in lines[0][0] if score_of(column) and column in lines[1][0]]
-        values = {score: np.array([[_number(side[key][score]) for key in keys] for side in sides]) for score in scores}
+        values = {
+            score: np.array(
+                [
+                    [_number(side[key][score], f"{path}, {'/'.join(key)}, {score}") for key in keys]
+                    for path, side in zip(paths, sides, strict=True)
+                ]
+            )
+            for score in scores
+        }
     if not values:
         raise ValueError(f"{first} and {second} have no score in common. Give tables of one bundle.")
     check_names("score", chosen, list(values), name)
@@ -118,10 +127,18 @@ def _files(path: Path, name: str) -> dict[str, Path]:
 
 def _rows(path: Path, name: str) -> list[dict[str, str]]:
     files = _files(path, name).items()
-    rows = [{**({"run": run} if run else {}), **row} for run, file in files for row in read_csv(file)]
+    rows = [{**({"run": run} if run else {}), **row} for run, file in files for row in _table(file)]
     if not rows:
         raise NothingToDo(f"{path}: {name} holds no case.")
     return rows
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    """Rows of a table by column, also as a spreadsheet program has saved it."""
+    rows = read_rows(path, KEYS)
+    known = {name: name for name in KEYS}
+    heading = [known.get(cell.casefold(), cell) for cell in rows[0][1]] if rows else []
+    return [dict(zip(heading, [*cells, *[""] * len(heading)], strict=False)) for _, cells in rows[1:]]
 
 
 def _key_names(row: Mapping[str, str], path: Path) -> list[str]:
@@ -155,8 +172,12 @@ def _named(keys: Sequence[tuple[str, ...]]) -> str:
     return shown if len(keys) <= SHOWN else f"{shown} and {len(keys) - SHOWN} more"
 
 
-def _number(text: str) -> float:
-    return float(text) if text else math.nan
+def _number(text: str, where: str) -> float:
+    """A score; NaN for an empty cell. A comma is the decimal comma of tables that a spreadsheet program saved."""
+    try:
+        return float(text.replace(",", ".")) if text else math.nan
+    except ValueError:
+        raise ValueError(f"{where}: a score must be a number or an empty cell, got {text!r}. Correct it.") from None
 
 
 def _decisions(paths: Sequence[Path], sides: Sequence[Rows]) -> dict[str, np.ndarray]:

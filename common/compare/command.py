@@ -15,6 +15,7 @@ import numpy as np
 
 from ..report.html.scores import CASES, table, write_tables_page
 from ..run.command import Parser
+from ..run.start import writable
 from ..statistics import Paired, holm, interval_over, paired
 from ..tables import aligned, print_table, score_of, write_csv
 from .cases import Scores, read_scores
@@ -130,5 +131,6 @@ def main(arguments: Sequence[str]) -> int:
     """
     own = _parse(arguments)
     paths = (Path(own.first), Path(own.second))
+    writable(own.output_dir)
     compare(*paths, Path(own.output_dir), names=own.names, table=own.table, chosen=own.scores)
     return 0

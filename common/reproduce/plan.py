@@ -89,7 +89,9 @@ def read_plan(bundle: str, bundles: Path, file: str = PLAN) -> Plan:
     if not path.is_file():
         known = ", ".join(sorted(each.parts[-3] for each in bundles.glob(f"*/configs/{file}"))) or "none"
         reason = f"{bundle} has no configs/{file}" if path.parents[1].is_dir() else f"No bundle {bundle!r}"
-        raise FileNotFoundError(f"{reason} in {bundles}. Bundles whose tables can be reproduced: {known}.")
+        plans = ", ".join(sorted(each.name for each in path.parent.glob("reproduce*.yaml")))
+        others = f"Plans of {bundle}: {plans}" if plans else f"Bundles whose tables can be reproduced: {known}"
+        raise FileNotFoundError(f"{reason} in {bundles}. {others}.")
     try:
         return _plan(bundle, path, yaml.safe_load(path.read_text()))
     except (ValueError, yaml.YAMLError) as error:

@@ -7,6 +7,7 @@ student sees the same slices with disturbed grey levels, and learns the teacher'
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,16 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from ..datasets.ct.folder import inference_cases
+from ..files import sha256
 from ..inferers import FastCall
 from ..transforms.ct import BY_MODES
 
+logger = logging.getLogger(__name__)
 
-def every_nth(root: str | Path, step: int, picture_axes: str) -> list[dict[str, Any]]:
+
+def every_nth(
+    root: str | Path, step: int, picture_axes: str, labelled: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
     """List every ``step``-th scan or picture of a folder: neighbouring slices of a patient teach little.
 
     The window of pictures is estimated one by one (``common.transforms.ct.window_by_modes``).
@@ -29,8 +35,33 @@ def every_nth(root: str | Path, step: int, picture_axes: str) -> list[dict[str, 
         root: folder; names are in the order of numbers.
         step: 1 takes all.
         picture_axes: see ``common.readers.scan.picture_affine``.
+        labelled: the cases of training, validation and test.
+
+    Raises:
+        FileNotFoundError: without a folder, or if it does not exist or holds no scan.
+        ValueError: if files of the folder are held out, by their content.
     """
-    return [{**case, "grey_window": BY_MODES} for case in inference_cases(root, picture_axes=picture_axes)[::step]]
+    if not str(root) or not Path(root).exists():
+        raise FileNotFoundError(
+            f"--unlabelled must be a folder of scans or pictures, got {str(root) or 'none'}. Give the folder, or leave "
+            "unlabelled.yaml out."
+        )
+    cases = inference_cases(root, picture_axes=picture_axes)[::step]
+    apart = {_content(case) for name, each in labelled.items() if name != "training" for case in each}
+    shared = [case["case"] for case in cases if _content(case) in apart]
+    if shared:
+        raise ValueError(
+            f"--unlabelled {root}: {len(shared)} of its files are held out to be scored, such as {shared[0]}. Remove "
+            "them, or train on everything with --folds 0."
+        )
+    logger.info("Slices without label: %d files of %s, every %d.", len(cases), root, step)
+    return [{**case, "grey_window": BY_MODES} for case in cases]
+
+
+def _content(case: Mapping[str, Any]) -> tuple[str, ...]:
+    """Hashes of the files of a case."""
+    image = case["image"]
+    return tuple(sha256(path) for path in (image if isinstance(image, (list, tuple)) else [image]))
 
 
 class WithUnlabelled(Dataset):

@@ -42,7 +42,8 @@ def run(step: str, files: list[str], folder: Path, **settings: Any) -> ConfigWor
 
 def test_a_resumed_training_ends_bitwise_as_one_that_was_not_cut_off(pictures: Path, tmp_path: Path) -> None:
     """Average, schedule, elastic deformation and the choice of unlabelled slices included."""
-    files, more = [TRAIN, SHIPPED, UNLABELLED], {"unlabelled": str(pictures / "Imgs"), "unlabelled_step": 2}
+    others = write_medseg_pictures(tmp_path / "others", slices=4, size=(96, 96), seed=7) / "Imgs"
+    files, more = [TRAIN, SHIPPED, UNLABELLED], {"unlabelled": str(others), "unlabelled_step": 2}
     settings = {"dataset_dir": str(pictures), "epochs": 3, **SMALL, **more}
     run("training", files, tmp_path / "whole", **settings)
     limit: dict[str, Any] = {"train::trainer::max_epochs": 1}

@@ -17,7 +17,7 @@ from common.run.model_record import read_record
 
 BUNDLE = Path("bundles/ct_drsegunet")
 WEIGHTS = BUNDLE / "models" / "model.pt"
-TABLE = BUNDLE / "docs" / "shipped" / "cross_validation.csv"
+TABLE = BUNDLE / "docs" / "cross_validation.csv"
 KINDS = ("infection", "ground-glass", "consolidation")
 
 

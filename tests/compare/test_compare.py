@@ -112,3 +112,32 @@ def test_the_folds_of_a_variant_are_compared_together(tmp_path: Path) -> None:
     assert (found["pairs"], found["interval_over"]) == ("7", "7 patients")
     assert float(found["difference"]) == pytest.approx(np.mean(GAIN["dice_ground-glass"]), abs=1e-5)
     assert {row["run"] for row in rows(tmp_path / "out" / "differences.csv")} == {"fold0", "fold1"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "separator", "comma"), [("cp1252", ";", ","), ("utf-16", "\t", "."), ("utf-8-sig", ",", ".")]
+)
+def test_tables_that_a_spreadsheet_program_has_saved_give_the_same_result(
+    tmp_path: Path, encoding: str, separator: str, comma: str
+) -> None:
+    names = ["Müller", *"bcdefg"]
+    for run, scores in (("a", FIRST), ("b", SECOND)):
+        lines = [["Patient", *scores]]
+        lines += [[name, *(f"{values[index]:g}" for values in scores.values())] for index, name in enumerate(names)]
+        text = "\n".join(separator.join(cell.replace(".", comma) for cell in line) for line in lines)
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "scores_per_patient.csv").write_bytes(text.encode(encoding))
+        write_patients(tmp_path / f"ours_{run}", scores)
+    theirs = compare(tmp_path / "a", tmp_path / "b", folder=tmp_path / "out")
+    ours = compare(tmp_path / "ours_a", tmp_path / "ours_b", folder=tmp_path / "ours")
+    assert theirs == ours
+
+
+def test_a_cell_that_is_no_number_is_named(tmp_path: Path) -> None:
+    for run, value in (("a", "0.5"), ("b", "n/a")):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "scores_per_patient.csv").write_text(f"patient,dice\nMüller,{value}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"b, Müller, dice: a score must be a number or an empty cell, got 'n/a'"):
+        main([str(tmp_path / "a"), str(tmp_path / "b"), "--output_dir", str(tmp_path / "out")])
+    with pytest.raises(PermissionError, match=r"must be a writable folder"):
+        main([str(tmp_path / "a"), str(tmp_path / "a"), "--output_dir", str(tmp_path / "a" / "scores_per_patient.csv")])

@@ -29,5 +29,5 @@ def test_the_ablation_runs_five_folds_of_each_lever_and_goes_on_from_the_same_fo
 
 
 def test_a_plan_that_a_bundle_lacks_is_named() -> None:
-    with pytest.raises(FileNotFoundError, match=r"no configs/reproduce_shipped\.yaml in .*: ct_drsegunet\."):
+    with pytest.raises(FileNotFoundError, match=r"Plans of us_dense_seg: reproduce\.yaml\."):
         main(["us_dense_seg", "--plan", "reproduce_shipped.yaml"])

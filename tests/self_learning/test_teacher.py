@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import shutil
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from common.self_learning.teacher import TeacherBatch, TeacherLoss, WithUnlabelled
+from common.self_learning.teacher import TeacherBatch, TeacherLoss, WithUnlabelled, every_nth
 
 
 def test_only_confident_pixels_of_the_teacher_count() -> None:
@@ -51,3 +56,21 @@ def test_each_labelled_slice_comes_with_a_random_one_without_label() -> None:
     assert [item["label"] for item in seen] == [0, 1, 2] * 20
     assert {item["unlabelled"] for item in seen} == set(range(10, 15))
     assert all(item["clean"] == item["unlabelled"] + 10 for item in seen)
+
+
+def test_held_out_pictures_are_not_learned_from_without_label(tmp_path: Path) -> None:
+    for name, grey in (("a", 10), ("b", 90), ("c", 200)):
+        Image.fromarray(np.full((16, 16), grey, np.uint8)).save(tmp_path / f"{name}.png")
+    elsewhere = tmp_path / "labelled"
+    elsewhere.mkdir()
+    for name in "ab":
+        shutil.copy(tmp_path / f"{name}.png", elsewhere / f"other_{name}.png")
+    held_out: dict[str, Any] = {"training": [{"image": elsewhere / "other_a.png"}], "validation": []}
+    found = every_nth(tmp_path, 1, "LP", held_out)
+    assert {Path(case["case"]).name for case in found} >= {"a", "b", "c"}
+    held_out["validation"] = [{"image": elsewhere / "other_b.png"}]
+    with pytest.raises(ValueError, match=r"of its files are held out to be scored, such as"):
+        every_nth(tmp_path, 1, "LP", held_out)
+    for folder in ("", tmp_path / "missing"):
+        with pytest.raises(FileNotFoundError, match=r"--unlabelled must be a folder of scans or pictures, got"):
+            every_nth(folder, 1, "LP", held_out)

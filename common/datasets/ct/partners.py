@@ -28,6 +28,8 @@ def add_partners(cases: list[dict[str, Any]], partners: Mapping[str, str]) -> No
     Raises:
         FileNotFoundError: when no case has a mask there.
         ValueError: for one file and several cases.
+
+    A scan is never taken as its own mask, so masks may lie beside the scans.
     """
     for key, place in partners.items():
         if not place:
@@ -45,7 +47,8 @@ def add_partners(cases: list[dict[str, Any]], partners: Mapping[str, str]) -> No
             last = Path(case["case"]).name  # MosMedData's masks are in one folder, its studies in five
             called = [case["case"], *([last] if not one and alike[last] == 1 else [])]
             paths = [Path(pattern.replace("{case}", name)) for name in called for pattern in patterns]
-            path = next((path for path in paths if path.is_file()), None)
+            own = {Path(str(file)).resolve() for file in _files(case["image"])}
+            path = next((path for path in paths if path.is_file() and path.resolve() not in own), None)
             if path is not None:
                 case[key] = path
                 found += 1
@@ -56,3 +59,8 @@ def add_partners(cases: list[dict[str, Any]], partners: Mapping[str, str]) -> No
                 "same file names as the scans, or a path with {case}."
             )
         logger.info("%d of %d cases have a %s.", found, len(cases), KINDS[key])
+
+
+def _files(image: Any) -> list[Any]:
+    """The files of a case's image."""
+    return list(image) if isinstance(image, (list, tuple)) else [image]

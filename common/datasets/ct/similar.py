@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from monai.transforms import Orientation
 from scipy.cluster.hierarchy import fcluster, linkage
 from skimage.transform import resize
 
@@ -50,5 +51,6 @@ def look_alikes(cases: Sequence[Mapping[str, Any]], alike: float = ALIKE) -> lis
 
 def _slice(case: Mapping[str, Any]) -> np.ndarray:
     """The image of a case, (X, Y), of a volume the slice or the middle one."""
-    volume = read(case["image"], case.get("picture_axes", UPRIGHT))[0].numpy()
+    scan = read(case["image"], case.get("picture_axes", UPRIGHT))
+    volume = Orientation(axcodes="LPS", labels=None)(scan)[0].numpy()
     return volume[..., case.get("slice", volume.shape[-1] // 2)].astype(np.float32)
