@@ -20,7 +20,7 @@ from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = (
-    *("*.md", "LICENSE", "CITATION.cff", "docs/*.md", "docs/*.png", "docs/*.css", "common/README.md"),
+    *("*.md", "LICENSE", "CITATION.cff", "docs/*.md", "docs/*.png", "docs/*.jpg", "docs/*.css", "common/README.md"),
     *("bundles/*/docs/*", "bundles/*/configs/*"),
 )
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)[^)\s#]+")  # the target of [text](target#anchor), unless on another site
