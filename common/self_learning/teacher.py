@@ -44,7 +44,7 @@ def every_nth(
     if not str(root) or not Path(root).exists():
         raise FileNotFoundError(
             f"--unlabelled must be a folder of scans or pictures, got {str(root) or 'none'}. Give the folder, or leave "
-            "unlabelled.yaml out."
+            "out the overlay that learns from them."
         )
     cases = inference_cases(root, picture_axes=picture_axes)[::step]
     apart = {_content(case) for name, each in labelled.items() if name != "training" for case in each}
