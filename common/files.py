@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
@@ -77,3 +77,9 @@ def make_names_unique(cases: list[dict[str, Any]]) -> None:
             number += 1
             case["case"] = f"{name}_{number}"
         taken.add(case["case"])
+
+
+def image_files(case: Mapping[str, Any]) -> list[Path]:
+    """The files of a case's ``image``, which is one path or a list of them."""
+    image = case["image"]
+    return [Path(str(path)) for path in (image if isinstance(image, (list, tuple)) else [image])]

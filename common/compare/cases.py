@@ -136,8 +136,7 @@ def _rows(path: Path, name: str) -> list[dict[str, str]]:
 def _table(path: Path) -> list[dict[str, str]]:
     """Rows of a table by column, also as a spreadsheet program has saved it."""
     rows = read_rows(path, KEYS)
-    known = {name: name for name in KEYS}
-    heading = [known.get(cell.casefold(), cell) for cell in rows[0][1]] if rows else []
+    heading = [cell.casefold() if cell.casefold() in KEYS else cell for cell in rows[0][1]] if rows else []
     return [dict(zip(heading, [*cells, *[""] * len(heading)], strict=False)) for _, cells in rows[1:]]
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from .deeplab import DeepLabV3Plus
 from .drsegunet import DRSegUNet
 from .encoder_unet import EncoderUNet
-from .encoders import ENCODERS
+from .encoders import PUBLISHED
 from .fcn import FCN8s
 from .unet import UNet
 
@@ -20,8 +20,7 @@ COMPARED: dict[str, Callable[..., nn.Module]] = {  # with them, in table 14 of B
     "deeplabv3plus": DeepLabV3Plus,
     "deeplabv3plus_stride8": partial(DeepLabV3Plus, output_stride=8),
 }
-IMAGENET = [name for name, encoder in ENCODERS.items() if encoder.checkpoint]  # encoders with published weights
-NETWORKS = [*UNETS, *COMPARED, *IMAGENET]
+NETWORKS = [*UNETS, *COMPARED, *PUBLISHED]
 
 
 def segmentation_network(
@@ -61,6 +60,6 @@ def segmentation_network(
         raise ValueError(
             f"{name} has one decoder, got {decoder!r}. Leave out --decoder, or choose --network {' or '.join(UNETS)}."
         )
-    if name in IMAGENET:
+    if name in PUBLISHED:
         return EncoderUNet(name, in_channels, out_channels, dropout, normalise="imagenet")
     return COMPARED[name](in_channels, out_channels, filters, dropout)

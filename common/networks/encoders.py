@@ -340,3 +340,4 @@ ENCODERS: dict[str, type[Encoder]] = {
     "mobilenetv2": MobileNetV2Encoder,
     "efficientnet_lite0": EfficientNetLite0Encoder,
 }
+PUBLISHED = [name for name, encoder in ENCODERS.items() if encoder.checkpoint]  # with ImageNet weights

@@ -14,7 +14,7 @@ from torch import nn
 from ..files import sha256
 from ..transfer import load_all, read_state_dict
 from .encoder_unet import EncoderUNet
-from .encoders import ENCODERS, Encoder
+from .encoders import ENCODERS, PUBLISHED, Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def start_encoder(network: EncoderUNet, weights: str | Path) -> EncoderUNet:
             raise ValueError(
                 f"{weights}: the encoder {encoder.backbone} takes no ImageNet weights. Leave out "
                 "--encoder_weights: it starts from random ones, as in the thesis. Or choose --encoder "
-                f"{', '.join(_published())}."
+                f"{', '.join(PUBLISHED)}."
             )
         logger.info("Encoder %s: random weights, as in the thesis; no ImageNet weights exist.", encoder.backbone)
         return network
@@ -131,11 +131,6 @@ def _digest(name: str) -> str:
     return found[1] if found else ""
 
 
-def _published() -> list[str]:
-    """Return the names of the encoders that have published weights."""
-    return [name for name, encoder in ENCODERS.items() if encoder.checkpoint]
-
-
 def _remedies(encoder: Encoder) -> str:
     """Return what to do without the file."""
     if encoder.package:
@@ -151,7 +146,7 @@ def _remedies(encoder: Encoder) -> str:
 def _advice(encoder: Encoder, checkpoint: dict[str, torch.Tensor]) -> str:
     """Return which checkpoint the encoder needs, and which encoder this checkpoint fits."""
     others = []
-    for other in _published():
+    for other in PUBLISHED:
         with torch.device("meta"):
             names = ENCODERS[other]().state_dict()
         own = {ENCODERS[other].renamed(name) for name in checkpoint}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import image_files
 from ..settings import is_expression
 from .distributed import world_size
 from .model_record import read_record, record_path, weights_files
@@ -98,8 +99,7 @@ def _members(cases: Sequence[Mapping[str, Any]], unit: str) -> dict[str, str]:
     """Fingerprint of each patient's or case's images by name: names and sizes of files, not where they lie."""
     files: dict[str, set[tuple[str, int]]] = {}
     for case in cases:
-        image = case["image"]
-        paths = [Path(str(path)) for path in (image if isinstance(image, (list, tuple)) else [image])]
+        paths = image_files(case)
         name = str(case.get(unit) or case.get("case") or paths[0].name)
         sizes = {(path.name, path.stat().st_size if path.is_file() else 0) for path in paths}
         files.setdefault(name, set()).update(sizes)

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from ..datasets.ct.folder import inference_cases
-from ..files import sha256
+from ..files import image_files, sha256
 from ..inferers import FastCall
 from ..transforms.ct import BY_MODES
 
@@ -60,8 +60,7 @@ def every_nth(
 
 def _content(case: Mapping[str, Any]) -> tuple[str, ...]:
     """Hashes of the files of a case."""
-    image = case["image"]
-    return tuple(sha256(path) for path in (image if isinstance(image, (list, tuple)) else [image]))
+    return tuple(map(sha256, image_files(case)))
 
 
 class WithUnlabelled(Dataset):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...files import image_files
 from ...readers.scan import ITK, NIFTI, PICTURES
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def add_partners(cases: list[dict[str, Any]], partners: Mapping[str, str]) -> No
             last = Path(case["case"]).name  # MosMedData's masks are in one folder, its studies in five
             called = [case["case"], *([last] if not one and alike[last] == 1 else [])]
             paths = [Path(pattern.replace("{case}", name)) for name in called for pattern in patterns]
-            own = {Path(str(file)).resolve() for file in _files(case["image"])}
+            own = {file.resolve() for file in image_files(case)}
             path = next((path for path in paths if path.is_file() and path.resolve() not in own), None)
             if path is not None:
                 case[key] = path
@@ -59,8 +60,3 @@ def add_partners(cases: list[dict[str, Any]], partners: Mapping[str, str]) -> No
                 "same file names as the scans, or a path with {case}."
             )
         logger.info("%d of %d cases have a %s.", found, len(cases), KINDS[key])
-
-
-def _files(image: Any) -> list[Any]:
-    """The files of a case's image."""
-    return list(image) if isinstance(image, (list, tuple)) else [image]
