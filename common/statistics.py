@@ -225,17 +225,47 @@ def mean_interval(values: Any, owners: Sequence[str] | None = None) -> Estimate:
     return sums.estimates()["", ""]
 
 
-def interval_over(estimates: Sequence[Estimate], word: str) -> str:
-    """What the intervals of a row of a table are over, or why it has none.
+def counted(number: int, word: str) -> str:
+    """A number with its noun.
+
+    Args:
+        number: how many.
+        word: in the plural, such as ``patients`` or ``patients and slices``.
 
     Example:
-        >>> interval_over([Estimate(0.5, 0.4, 0.6, 12)], "patients")
-        '12 patients'
-        >>> interval_over([Estimate(0.5, units=4)], "patients")
-        'none: 4 patients, 5 needed'
+        >>> counted(2, "patients"), counted(1, "patients")
+        ('2 patients', '1 patient')
     """
-    units = min((each.units for each in estimates if not math.isnan(each.value)), default=0)
-    return f"{units} {word}" if units >= FEWEST else f"none: {units} {word}, {FEWEST} needed"
+    return f"{number} {' and '.join(each.removesuffix('s') for each in word.split(' and ')) if number == 1 else word}"
+
+
+def interval_over(estimates: Mapping[str, Estimate], word: str) -> str:
+    """What the intervals of a row of a table are over, or why it has none.
+
+    Scores of a row can rest on different numbers: a patient without a lesion has no recall, but may have a precision.
+
+    Args:
+        estimates: the scores of the row by column; those that are NaN do not count.
+        word: what is drawn, such as ``patients``.
+
+    Example:
+        >>> interval_over({"dice": Estimate(0.5, 0.4, 0.6, 12)}, "patients")
+        '12 patients'
+        >>> interval_over({"dice": Estimate(0.5, units=1)}, "patients")
+        'none: 1 patient, 5 needed'
+        >>> interval_over({"dice": Estimate(0.5, 0.4, 0.6, 12), "recall": Estimate(0.5, units=4)}, "patients")
+        'dice: 12 patients; recall: none: 4 patients, 5 needed'
+    """
+    units = {column: each.units for column, each in estimates.items() if not math.isnan(each.value)}
+    few = sorted({number for number in units.values() if number < FEWEST}) or [0]
+    fewest = counted(few[0], word) if few[0] == few[-1] else f"{few[0]} to {counted(few[-1], word)}"
+    columns: dict[str, list[str]] = {}
+    for column, number in units.items():
+        text = counted(number, word) if number >= FEWEST else f"none: {fewest}, {FEWEST} needed"
+        columns.setdefault(text, []).append(column)
+    if len(columns) <= 1:
+        return next(iter(columns), f"none: {fewest}, {FEWEST} needed")
+    return "; ".join(f"{', '.join(names)}: {text}" for text, names in columns.items())
 
 
 class Paired(NamedTuple):

@@ -81,8 +81,12 @@ def test_an_interval_of_a_pooled_score_is_computed_anew_from_each_sample(rng: np
 def test_too_few_patients_have_no_interval_and_the_table_says_why() -> None:
     few = mean_interval(SCORES[: FEWEST - 1])
     assert few.value == pytest.approx(0.67) and np.isnan(few[1:3]).all() and few.units == 4
-    assert interval_over([few], "patients") == "none: 4 patients, 5 needed"
-    assert interval_over([Estimate(0.5, 0.4, 0.6, 12)], "patients") == "12 patients"
+    assert interval_over({"dice": few}, "patients") == "none: 4 patients, 5 needed"
+    many, one = Estimate(0.5, 0.4, 0.6, 12), Estimate(0.5, units=1)
+    assert interval_over({"dice": many, "recall": Estimate(float("nan"))}, "patients") == "12 patients"
+    row = {"dice": many, "nsd": few, "recall": many, "f1": one}
+    assert interval_over(row, "patients") == ("dice, recall: 12 patients; nsd, f1: none: 1 to 4 patients, 5 needed")
+    assert interval_over({}, "slices") == "none: 0 slices, 5 needed"
     # Five slices of one patient are one patient; a class that two of them lack leaves three
     assert mean_interval(SCORES, ["a"] * 8).units == 1
     assert mean_interval([0.5, np.nan, 0.7, np.nan, 0.9]).units == 3

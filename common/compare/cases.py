@@ -16,6 +16,8 @@ from ..spreadsheets import read_rows
 from ..tables import score_of
 
 KEYS = ("run", "case", "patient", "image", "slice", "frame")  # columns that name a row
+COUNTS = ("true_positive", "false_negative", "false_positive", "true_negative")  # pixels, in some tables
+KNOWN_BY_TRUTH = ("dice", "iou")  # scores that a case lacks if, and only if, its ground truth lacks the class
 SHOWN = 5  # names in a message
 
 Rows = Mapping[tuple[str, ...], Mapping[str, str]]  # of one side, by what names a row
@@ -32,6 +34,7 @@ class Scores:
         owners: the patient of each case; the volume, image or clip if patients are not named.
         word: what the owners are, such as ``patients``.
         values: by name of the score: (2, cases), NaN where a run has none.
+        alone: scores that only one table has, which are not compared.
     """
 
     table: str
@@ -40,6 +43,7 @@ class Scores:
     owners: Sequence[str]
     word: str
     values: Mapping[str, np.ndarray]
+    alone: Sequence[str] = ()
 
 
 def read_scores(first: Path, second: Path, table: str = "", chosen: Sequence[str] = ()) -> Scores:
@@ -57,6 +61,8 @@ def read_scores(first: Path, second: Path, table: str = "", chosen: Sequence[str
         ValueError: for tables of another kind, with other cases or other ground truth, or a score that they lack.
     """
     paths = (first, second)
+    if first.resolve() == second.resolve():
+        raise ValueError(f"Both runs are {first}: a run has no difference from itself. Give the folders of two runs.")
     name = _table_name(paths, table)
     lines = [_rows(path, name) for path in paths]
     kinds = [
@@ -72,11 +78,13 @@ def read_scores(first: Path, second: Path, table: str = "", chosen: Sequence[str
         if len(each) > len(side):
             raise ValueError(f"{path} names {len(each) - len(side)} cases more than once. Each case must have one row.")
     _check_same_cases(paths, sides)
-    keys = [*sides[0]]
+    keys, alone = [*sides[0]], []
     if "truth" in lines[0][0]:
         values = _decisions(paths, sides)
     else:
-        scores = [column for column in lines[0][0] if score_of(column) and column in lines[1][0]]
+        held = [[column for column in each[0] if score_of(column)] for each in lines]
+        scores = [column for column in held[0] if column in held[1]]
+        alone = [column for column in (*held[0], *held[1]) if column not in scores]
         values = {
             score: np.array(
                 [
@@ -86,14 +94,17 @@ def read_scores(first: Path, second: Path, table: str = "", chosen: Sequence[str
             )
             for score in scores
         }
+        _check_same_truth(paths, sides, values)
     if not values:
         raise ValueError(f"{first} and {second} have no score in common. Give tables of one bundle.")
     check_names("score", chosen, list(values), name)
     values = {score: each for score, each in values.items() if not chosen or score in chosen}
+    if not any(np.isfinite(each).all(0).any() for each in values.values()):
+        raise NothingToDo(f"No case has {' or '.join(values)} in both {first} and {second}. Choose other scores.")
     patients = [side.get("patient", "") for side in sides[0].values()]
     cases = [side[next(key for key in kinds[0] if key != "run")] for side in sides[0].values()]
     named = all(patients)
-    return Scores(name, kinds[0], keys, patients if named else cases, "patients" if named else "cases", values)
+    return Scores(name, kinds[0], keys, patients if named else cases, "patients" if named else "cases", values, alone)
 
 
 def _table_name(paths: Sequence[Path], table: str) -> str:
@@ -165,18 +176,51 @@ def _check_same_cases(paths: Sequence[Path], sides: Sequence[Rows]) -> None:
         )
 
 
+def _check_same_truth(paths: Sequence[Path], sides: Sequence[Rows], values: Mapping[str, np.ndarray]) -> None:
+    """Refuse tables whose cases have the same names, but another ground truth.
+
+    It shows in the classes that a case lacks, and in the number of lesion pixels, where tables hold that and both runs
+    have scored at the same size.
+    """
+    keys = np.array(["/".join(key) for key in sides[0]])
+    differ = np.zeros(len(keys), bool)
+    if all(count in row for side in sides for row in side.values() for count in COUNTS):
+        numbers = [[[_number(side[key][name], "", 0) for name in COUNTS] for key in sides[0]] for side in sides]
+        pixels = np.array(numbers)  # (2, cases, 4)
+        lesion, size = pixels[..., :2].sum(-1), pixels.sum(-1)
+        differ |= (lesion[0] != lesion[1]) & (size[0] == size[1])
+    for score, each in values.items():
+        if score_of(score) in KNOWN_BY_TRUTH:
+            known = np.isfinite(each)
+            differ |= known[0] != known[1]
+    if differ.any():
+        raise ValueError(
+            f"{paths[0]} and {paths[1]} have scored against other ground truth in {differ.sum()} of {len(keys)} cases, "
+            f"such as {keys[differ][0]}. Evaluate both with the same data and size."
+        )
+
+
 def _named(keys: Sequence[tuple[str, ...]]) -> str:
     """The first names of cases, and the number of all."""
     shown = ", ".join("/".join(key) for key in keys[:SHOWN])
     return shown if len(keys) <= SHOWN else f"{shown} and {len(keys) - SHOWN} more"
 
 
-def _number(text: str, where: str) -> float:
-    """A score; NaN for an empty cell. A comma is the decimal comma of tables that a spreadsheet program saved."""
+def _number(text: str, where: str, highest: float = 1.0) -> float:
+    """A score; NaN for an empty cell. A comma is the decimal comma of tables that a spreadsheet program saved.
+
+    Args:
+        text: of the cell.
+        where: table, case and column, for the message.
+        highest: possible score; 0 for numbers of any size.
+    """
     try:
-        return float(text.replace(",", ".")) if text else math.nan
+        number = float(text.replace(",", ".")) if text else math.nan
     except ValueError:
         raise ValueError(f"{where}: a score must be a number or an empty cell, got {text!r}. Correct it.") from None
+    if highest and not math.isnan(number) and not 0 <= number <= highest:
+        raise ValueError(f"{where}: a score must be between 0 and 1, got {text}. Divide percentages by 100.")
+    return number
 
 
 def _decisions(paths: Sequence[Path], sides: Sequence[Rows]) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ and ``report.html``. docs/statistics.md says what the columns mean.
 
 from __future__ import annotations
 
+import logging
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from ..statistics import Paired, holm, interval_over, paired
 from ..tables import aligned, print_table, score_of, write_csv
 from .cases import Scores, read_scores
 from .figure import draw_pairs
+
+logger = logging.getLogger(__name__)
 
 FILES = ("comparison.csv", "differences.csv", "comparison.png", "report.html")
 COLUMNS = ("first", "second", "difference", "pairs", "interval_over", "p", "p_holm")
@@ -56,6 +59,9 @@ def compare(first: Path, second: Path, output: Path, **options: Any) -> dict[str
         "p: Wilcoxon's signed-rank test over the same, two-sided. p_holm: corrected by Holm over the classes of one "
         "score.",
     ]
+    if scores.alone:
+        lines.append(f"Not compared, as only one run has them: {', '.join(scores.alone)}.")
+        logger.warning("%s", lines[-1])
     write_tables_page(output, f"{names[1]} against {names[0]}", [table(output / FILES[0])], [output / FILES[2]], lines)
     heading = ["", *names, "difference", "pairs", "interval over", "p", "p Holm"]
     print_table(aligned(heading, rows), output, *FILES)
@@ -70,7 +76,7 @@ def _rows(results: dict[str, Paired], word: str) -> list[list[Any]]:
         corrected |= dict(zip(classes, holm([results[name].p for name in classes]), strict=True))
     rows = []
     for name, each in results.items():
-        over = interval_over([each.difference], word)
+        over = interval_over({"difference": each.difference}, word)
         numbers = (each.first, each.second, each.difference, each.pairs, over, each.p)
         rows.append([name, *numbers, corrected.get(name, each.p)])
     return rows

@@ -52,9 +52,9 @@ class ClassScores(SliceTable):
         numbers = dict(zip(self.classes, zip(present.sum(0), absent, alarms, strict=True), strict=True))
         rows: list[list[Any]] = []
         for name in (*self.classes, "mean"):
-            scores = [found[name, column] for column in ("dice", "iou", "f1")]
+            scores = {column: found[name, column] for column in ("dice", "iou", "f1")}
             counts = map(int, numbers[name]) if name in numbers else (len(dice), None, None)
-            rows.append([name, *scores, *counts, interval_over(scores, sums.word), self.scored])
+            rows.append([name, *scores.values(), *counts, interval_over(scores, sums.word), self.scored])
         columns = ["slices", "absent", "false_alarms", "interval_over", "set"]
         write_csv(self.output_dir / "scores.csv", ["class", "dice", "iou", "f1", *columns], rows)
         write_csv(

@@ -14,7 +14,7 @@ from scipy.special import softmax
 from ..report.confusion import draw_confusion
 from ..report.decision import Decision
 from ..run.distributed import gathered
-from ..statistics import ScoreSums, interval_over
+from ..statistics import Estimate, ScoreSums, interval_over
 from ..tables import aligned, print_table, write_csv
 from .score_table import ScoreTable, sums_over
 from .slice_table import decollated
@@ -117,6 +117,7 @@ class DiagnosisScores(ScoreTable):
         units = {"frame": self.frames, "clip": self.clips()}
         counts = {unit: self.matrix(diagnosed) for unit, diagnosed in units.items()}
         tables: dict[str, list[list[Any]]] = {}
+        all_known: dict[str, dict[str, Estimate]] = {}
         whole = sums_over(*self.owners(self.frames), single="clips", several="clips")
         for unit, diagnosed in units.items():
             sums = sums_over(*self.owners(diagnosed), single="clips", several="clips")
@@ -126,12 +127,16 @@ class DiagnosisScores(ScoreTable):
             numbers = dict(zip(self.classes, counts[unit].sum(1).tolist(), strict=True))
             tables[unit] = []
             for name in (*self.classes, "mean"):
-                cells = [found.get((name, score)) for score in SCORES]
-                over = interval_over([cell for cell in cells if cell is not None], sums.word)
-                tables[unit].append([name, *cells, numbers.get(name, len(diagnosed)), over])
+                known = {score: found[name, score] for score in SCORES if (name, score) in found}
+                over = interval_over(known, sums.word)
+                tables[unit].append([name, *map(known.get, SCORES), numbers.get(name, len(diagnosed)), over])
+                all_known.setdefault(name, {}).update({f"{unit}_{score}": each for score, each in known.items()})
         whole.save(self.output_dir / "scores.npz")
         columns = [f"{unit}_{name}" for unit in tables for name in (*SCORES, "count")]
-        rows = [[*frame[:-1], *clip[1:]] for frame, clip in zip(*tables.values(), strict=True)]
+        rows = [
+            [*frame[:-1], *clip[1:-1], interval_over(all_known[frame[0]], whole.word)]
+            for frame, clip in zip(*tables.values(), strict=True)
+        ]
         write_csv(self.output_dir / "scores.csv", ["class", *columns, "interval_over"], rows)
         if self.decision is not None:
             self.decision.write(self.output_dir / "weights.csv")

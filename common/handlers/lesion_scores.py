@@ -92,7 +92,7 @@ class LesionScores(SliceTable):
         found = sums.estimates()
         absent, alarms = (present == 0).sum(0).tolist(), ((present == 0) & (dice == 0)).sum(0).tolist()
         rows = [
-            [name, score, len(dice), *counts, ONE_OR_ZERO, interval_over([score], sums.word), self.scored]
+            [name, score, len(dice), *counts, ONE_OR_ZERO, interval_over({"dice": score}, sums.word), self.scored]
             for name, score, *counts in zip(names, (found[name, "dice"] for name in names), absent, alarms, strict=True)
         ]
         columns = ["class", "dice", "slices", "absent", "false_alarms", "absent_scores", "interval_over", "set"]

@@ -90,7 +90,7 @@ class PatientScores(SliceTable):
         for index, name in enumerate(names):
             estimate, absent = found[name, "dice"], int(np.isnan(scores[:, index]).sum())
             sizes = [estimate.units, absent, int(alarms[:, index].sum()), len(volumes)]
-            table.append([name, estimate, *sizes, interval_over([estimate], sums.word), self.scored])
+            table.append([name, estimate, *sizes, interval_over({"dice": estimate}, sums.word), self.scored])
         columns = ["patients", "absent", "false_alarms", "volumes", "interval_over", "set"]
         write_csv(self.output_dir / FILES[0], ["class", "dice", *columns], table)
         text = aligned(["mean over patients", "Dice", *(column.replace("_", " ") for column in columns)], table)

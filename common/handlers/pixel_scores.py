@@ -117,10 +117,9 @@ class PixelScores(ScoreTable):
         columns = [f"{score}_{kind}" for kind in ("sparse", "dense") for score in SCORES]
         rows = []
         for name in [*dict.fromkeys(name for labels in self.sets for name in labels.classes), *MEANS]:
-            cells = [found.get((name, column)) for column in columns]
-            known = [cell for cell in cells if cell is not None]
+            known = {column: found[name, column] for column in columns if (name, column) in found}
             numbers = next((each[name] for each in touched.values() if name in each), [None, None])
-            rows.append([name, *cells, *numbers, interval_over(known, sums.word)])
+            rows.append([name, *map(known.get, columns), *numbers, interval_over(known, sums.word)])
         write_csv(self.output_dir / "scores.csv", ["class", *columns, "absent", "false_alarms", "interval_over"], rows)
         heading, *table = self.per_image()
         write_csv(self.output_dir / "scores_per_image.csv", heading, table)

@@ -115,9 +115,10 @@ class RegionScores(SliceTable):
         for index, name in enumerate(self.groups):
             hit, false, missed = values[:, index, 3:6].astype(int).T
             absent, measured = hit + missed == 0, int(np.isfinite(values[:, index, 1]).sum())
-            estimates = [found[name, column] for column in scores]
+            estimates = {column: found[name, column] for column in scores}
             counts = (int((~absent).sum()), measured, int(absent.sum()), int((absent & (false > 0)).sum()))
-            rows.append([name, *estimates, int((hit + missed).sum()), *counts, interval_over(estimates[:1], sums.word)])
+            lesions = int((hit + missed).sum())
+            rows.append([name, *estimates.values(), lesions, *counts, interval_over(estimates, sums.word)])
         columns = ["lesions", "slices", "slices_with_spacing", "absent", "false_alarms", "interval_over"]
         write_csv(self.output_dir / FILES[0], ["class", *scores, *columns], rows)
         self.write_slices(values)

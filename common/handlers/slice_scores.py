@@ -128,9 +128,9 @@ class SliceScores(CountTable):
         for row, number, rule in zip(
             ROWS, (len(scores), int(infected.sum()), len(scores)), (ONE_OR_ZERO, LEFT_OUT, ""), strict=True
         ):
-            estimates = [found[row, name] for name in SCORES]
+            estimates = {name: found[row, name] for name in SCORES}
             touched = [*absent, rule] if rule else [None, None, rule]
-            rows.append([row, *estimates, number, *touched, interval_over(estimates, sums.word)])
+            rows.append([row, *estimates.values(), number, *touched, interval_over(estimates, sums.word)])
         columns = [*SCORES, "slices", "absent", "false_alarms", "absent_scores", "interval_over"]
         write_csv(self.output_dir / "scores.csv", ["row", *columns], rows, form=".6f")
         self.write_slices(SCORES, known, counts)

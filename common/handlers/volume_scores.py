@@ -43,11 +43,10 @@ class VolumeScores(CountTable):
             known = scores[np.isfinite(scores)]
             extremes = (known.max(), known.min()) if len(known) else (None, None)
             touched = (len(known), len(counts) - len(known), false_alarms(counts))
-            rows.append([name, estimate, *extremes, *touched, interval_over([estimate], by_slice.word)])
+            rows.append([name, estimate, *extremes, *touched, interval_over({"mean": estimate}, by_slice.word)])
         pooled = found["pooled pixels", "mean"]
-        rows.append(
-            ["pooled pixels", pooled, *[None] * 2, len(pixels), None, None, interval_over([pooled], by_slice.word)]
-        )
+        over = interval_over({"mean": pooled}, by_slice.word)
+        rows.append(["pooled pixels", pooled, *[None] * 2, len(pixels), None, None, over])
         columns = ["mean", "maximum", "minimum", "count", "absent", "false_alarms", "interval_over"]
         write_csv(self.output_dir / "scores.csv", ["row", *columns], rows, form=".6f")
         self.write_volumes(volumes, patient_of)

@@ -100,8 +100,8 @@ def write_scores(output_dir: Path, labels: Mapping[str, Path], sets: Mapping[str
     sums.save(output_dir / "scores.npz")
     found, rows = sums.estimates(), []
     for row, numbers in counts.items():
-        scores = [found[row, name] for name in SCORES]
-        rows.append([row, *scores, *numbers.values(), interval_over(scores, sums.word)])
+        scores = {name: found[row, name] for name in SCORES}
+        rows.append([row, *scores.values(), *numbers.values(), interval_over(scores, sums.word)])
     columns = [*SCORES, *COUNTS, "interval_over"]
     write_csv(output_dir / "scores.csv", ["row", *columns], rows)
     note = "The ground truth is all infection: ground-glass and consolidation together."

@@ -187,9 +187,9 @@ class LocalisationScores(SliceTable):
         for name, each, counted, touched in zip(
             ROWS, dice, (slices, with_lesions, with_lesions), ((None, None, ""), left_out, left_out), strict=True
         ):
-            scores = {score: found[name, score] for score in SCORES if (name, score) in found} | best(each)
-            cells = [scores[score] for score in SCORES]
-            rows.append([name, *cells, counted, *touched, interval_over([found[name, SCORES[0]]], word)])
+            estimates = {score: found[name, score] for score in SCORES if (name, score) in found}
+            cells = [(estimates | best(each))[score] for score in SCORES]
+            rows.append([name, *cells, counted, *touched, interval_over(estimates, word)])
         above = _bin_above(THRESHOLDS)
         columns = (*curves[0], dice[1], dice[2])
         by_threshold = [[t, *(column[k] for column in columns)] for t, k in zip(THRESHOLDS, above, strict=True)]

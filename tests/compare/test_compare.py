@@ -93,14 +93,17 @@ def test_what_cannot_be_compared_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="must hold the same table of cases"):
         main([str(first), str(tmp_path / "empty")])
+    third = write_patients(tmp_path / "third", SECOND)
     with pytest.raises(ValueError, match="dice_lunge"):
-        main([str(first), str(first), "--scores", "dice_lunge"])
+        main([str(first), str(third), "--scores", "dice_lunge"])
+    with pytest.raises(ValueError, match="a run has no difference from itself"):
+        main([str(first), str(tmp_path / "b" / ".." / "a")])
     write_csv(tmp_path / "c" / "scores_per_patient.csv", ["patient", "dice"], [])
     with pytest.raises(NothingToDo, match="holds no case"):
         main([str(first), str(tmp_path / "c")])
     write_csv(tmp_path / "d" / "scores_per_patient.csv", ["patient", "dice"], [["a", 0.5], ["a", 0.6]])
     with pytest.raises(ValueError, match="more than once"):
-        main([str(tmp_path / "d")] * 2)
+        main([str(tmp_path / "d"), str(tmp_path / "d" / "scores_per_patient.csv")])
 
 
 def test_the_folds_of_a_variant_are_compared_together(tmp_path: Path) -> None:
@@ -140,4 +143,38 @@ def test_a_cell_that_is_no_number_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"b, Müller, dice: a score must be a number or an empty cell, got 'n/a'"):
         main([str(tmp_path / "a"), str(tmp_path / "b"), "--output_dir", str(tmp_path / "out")])
     with pytest.raises(PermissionError, match=r"must be a writable folder"):
-        main([str(tmp_path / "a"), str(tmp_path / "a"), "--output_dir", str(tmp_path / "a" / "scores_per_patient.csv")])
+        main([str(tmp_path / "a"), str(tmp_path / "b"), "--output_dir", str(tmp_path / "a" / "scores_per_patient.csv")])
+
+
+def test_the_same_names_with_other_ground_truth_are_refused(tmp_path: Path) -> None:
+    """By the classes that cases lack, and by the lesion pixels of 100: 8 + 2 and 7 + 3, but 7 + 4."""
+    first = write_patients(tmp_path / "a", {"dice": [0.5, None, 0.7, 0.8, 0.4, 0.5, 0.6]})
+    second = write_patients(tmp_path / "b", {"dice": [0.5, 0.2, 0.7, 0.8, 0.4, 0.5, 0.6]})
+    with pytest.raises(ValueError, match=r"other ground truth in 1 of 7 cases, such as b\."):
+        main([str(first), str(second), "--output_dir", str(tmp_path / "out")])
+    columns = ["case", "slice", "dice", "true_positive", "false_positive", "false_negative", "true_negative"]
+    for run, pixels in (("c", (8, 0, 2, 90)), ("d", (7, 5, 3, 85)), ("e", (7, 5, 4, 84)), ("f", (28, 20, 16, 336))):
+        write_csv(tmp_path / run / "scores_per_slice.csv", columns, [["v", s, 0.5, *pixels] for s in range(6)])
+    assert compare(tmp_path / "c", tmp_path / "d", folder=tmp_path / "out")["dice"]["pairs"] == "6"
+    assert compare(tmp_path / "c", tmp_path / "f", folder=tmp_path / "out"), "scored at twice the size"
+    with pytest.raises(ValueError, match=r"other ground truth in 6 of 6 cases, such as v/0"):
+        main([str(tmp_path / "c"), str(tmp_path / "e"), "--output_dir", str(tmp_path / "out")])
+
+
+@pytest.mark.parametrize("score", ["71.2", "inf", "-0.1"])
+def test_scores_are_between_0_and_1(tmp_path: Path, score: str) -> None:
+    for run, value in (("a", "0.712"), ("b", score)):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "scores_per_patient.csv").write_text(f"patient,dice\nx,{value}\n")
+    with pytest.raises(ValueError, match=f"b, x, dice: a score must be between 0 and 1, got {score}"):
+        main([str(tmp_path / "a"), str(tmp_path / "b"), "--output_dir", str(tmp_path / "out")])
+
+
+def test_what_only_one_run_has_scored_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = write_patients(tmp_path / "a", FIRST)
+    second = write_patients(tmp_path / "b", {"dice_lung": FIRST["dice_lung"], "f1": [None] * 7})
+    assert [*compare(first, second, folder=tmp_path / "out")] == ["dice_lung"]
+    assert "only one run has them: dice_ground-glass, f1." in caplog.text
+    third = write_patients(tmp_path / "c", {"f1": [0.5] * 7})
+    with pytest.raises(NothingToDo, match=r"No case has f1 in both .*b and .*c"):
+        main([str(second), str(third), "--output_dir", str(tmp_path / "out")])

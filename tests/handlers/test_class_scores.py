@@ -100,7 +100,7 @@ def test_slices_without_a_class_count_in_f1_but_not_in_dice(tmp_path: Path) -> N
         **{"dice": "1.0000", "iou": "1.0000", "f1": "0.6667"},
         **{f"{score}_{bound}": "" for score in ("dice", "iou", "f1") for bound in ("low", "high")},
         **{"slices": "1", "absent": "1", "false_alarms": "1", "set": ""},
-        "interval_over": "none: 1 slices, 5 needed",
+        "interval_over": "none: 1 to 2 slices, 5 needed",
     }
     assert [found["consolidation"][name] for name in ("slices", "absent", "false_alarms")] == ["0", "2", "0"]
     assert (found["consolidation"]["dice"], found["consolidation"]["f1"]) == ("", ""), "no slice's truth holds it"

@@ -59,7 +59,7 @@ def test_pixels_are_pooled_over_a_volume_and_over_a_patient(tmp_path: Path) -> N
     means = {row["class"]: row for row in rows(tmp_path / "patient_scores.csv")}
     assert list(means) == ["ground-glass", "consolidation", "infection"]
     assert float(means["ground-glass"]["dice"]) == pytest.approx(2 / 3, abs=1e-4)
-    assert means["ground-glass"]["interval_over"] == "none: 1 patients, 5 needed"
+    assert means["ground-glass"]["interval_over"] == "none: 1 patient, 5 needed"
     counts = ("patients", "absent", "false_alarms", "volumes", "set")
     assert {tuple(row[name] for name in counts) for row in means.values()} == {("1", "1", "0", "3", "test")}
 

@@ -85,7 +85,7 @@ def test_the_tables_hold_means_pooled_lesions_and_what_was_left_out(tmp_path: Pa
     assert shown == pytest.approx([2 / 4, 2 / 4, 4 / 8], abs=1e-4)
     counts = ("lesions", "slices", "slices_with_spacing", "absent", "false_alarms")
     assert [row[name] for name in counts] == ["4", "3", "3", "2", "1"]
-    assert row["interval_over"] == "none: 3 patients, 5 needed"
+    assert row["interval_over"] == "none: 3 to 4 patients, 5 needed", "precision is known where lesions are absent, too"
     slices = rows(tmp_path / "region_scores_per_slice.csv")
     assert [each["lesion_recall_infection"] for each in slices] == ["1.0000", "0.0000", "0.5000", "", ""]
     assert [each["nsd_1mm_infection"] for each in slices] == ["1.0000", "0.0000", "0.6667", "", ""]

@@ -57,9 +57,9 @@ def test_the_dice_of_a_volume_is_that_of_its_pooled_pixels(tmp_path: Path, capsy
     # a: Dice 6/9, 0/4 and none for the empty slice; pooled 3 hit, 1 extra, 6 missed: 6/13. b: empty, as predicted.
     tables = evaluate({"a": [(3, 1, 2), (0, 0, 4), (0, 0, 0)], "b": [(0, 0, 0), (0, 0, 0)]}, tmp_path)
     assert tables["scores"] == [
-        ["volumes", "0.461538", "0.461538", "0.461538", "1", "1", "0", "none: 1 volumes, 5 needed"],
-        ["slices", "0.333333", "0.666667", "0.000000", "2", "3", "0", "none: 1 volumes, 5 needed"],
-        ["pooled pixels", "0.461538", "", "", "5", "", "", "none: 1 volumes, 5 needed"],
+        ["volumes", "0.461538", "0.461538", "0.461538", "1", "1", "0", "none: 1 volume, 5 needed"],
+        ["slices", "0.333333", "0.666667", "0.000000", "2", "3", "0", "none: 1 volume, 5 needed"],
+        ["pooled pixels", "0.461538", "", "", "5", "", "", "none: 1 volume, 5 needed"],
     ]
     assert tables["scores_per_volume"] == [
         ["a", "", "0.461538", "3", "2", "3", "1", "6"],
