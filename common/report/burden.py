@@ -20,7 +20,7 @@ def _column(name: str) -> str:
 
 def burden_columns(classes: Iterable[str]) -> list[str]:
     """Keys of ``lesion_burden`` in order, for these lesion classes."""
-    return ["lung_ml", *map(_column, classes), "lesion_ml", "share_of_lung", "severity"]
+    return [*dict.fromkeys(("lung_ml", *map(_column, classes), "lesion_ml", "share_of_lung", "severity"))]
 
 
 def voxel_volume(affine: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 from monai.transforms import Compose, Orientationd
 
 from ..datasets.guards import refuse_failed, try_each
+from ..lung_network.methods import THRESHOLD
 from ..run.progress import progress
 from ..transforms.ct import LoadScand, WindowCTd
 from ..transforms.masks import LungMaskd
@@ -25,6 +26,7 @@ def input_window(
     window: Sequence[float],
     normalise: str = "window",
     grey_window: Sequence[float] = (-1350, 150),
+    lungs: str = THRESHOLD,
 ) -> list[float]:
     """Return the HU that become -1 and 1.
 
@@ -37,6 +39,7 @@ def input_window(
         window: lower and upper bound in HU, for ``window``.
         normalise: ``window``, or ``training``: by mean and deviation of the training images.
         grey_window: HU that grey levels 0 and 255 of images show; volumes are clipped to it as well.
+        lungs: of cases without a lung mask, see ``common.transforms.masks.LungMaskd``.
 
     Raises:
         ValueError: for another ``normalise``, no cases, or naming those that cannot be read.
@@ -51,7 +54,7 @@ def input_window(
         [
             LoadScand(["image", "lung"]),
             Orientationd(["image", "lung"], axcodes="LPS", labels=None, allow_missing_keys=True),
-            LungMaskd("lung"),
+            LungMaskd("lung", lungs=lungs),
             WindowCTd("image", grey_window, grey_window=grey_window),
         ]
     )

@@ -29,3 +29,11 @@ def test_the_window_is_three_deviations_around_the_mean_of_the_lungs_of_the_chos
     assert input_window([], [-1350, -350]) == [-1350, -350], "a fixed window needs no images"
     with pytest.raises(ValueError, match="--normalise training needs training slices, got none"):
         input_window([], [-1350, -350], "training")
+
+
+def test_the_lungs_are_those_that_are_asked_for(tmp_path: Path) -> None:
+    root = write_radiopaedia(tmp_path / "data", patients=1, size=(64, 64), slices=6)
+    case = {key: value for key, value in image_labels(root, "radiopaedia")[0].items() if key != "lung"}
+    with pytest.raises(ValueError, match="lung"):
+        input_window([{**case, "slice": 2}], [-1350, -350], "training", lungs="given")
+    assert input_window([{**case, "slice": 2}], [-1350, -350], "training")[0] < -850
