@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 Case = dict[str, Any]
 NONE = "none"  # of --datalist
 COLUMNS = ("image", "mask", "lung", "patient", "set", "label", "intensity", "picture_axes", "source")
+OWN_INPUTS = ("lung", "intensity", "picture_axes")  # columns that inference on CT reads, besides image
 TABLES = (".csv", ".json")
 # Columns of other programs, and what they are called here
 SYNONYMS = {
@@ -106,8 +107,8 @@ def list_inputs(root: Path) -> tuple[Found, dict[Path, Path]]:
     """List the files for inference: below a folder, or those that the column image of a table names.
 
     Args:
-        root: a folder, one file, or a table (``.csv``, or MONAI's datalist as ``.json``). Other columns than image are
-            not used.
+        root: a folder, one file, or a table (``.csv``, or MONAI's datalist as ``.json``). Of CT, ``own_inputs`` reads
+            further columns.
 
     Returns:
         As ``common.datasets.listing.list_files``.
@@ -137,6 +138,33 @@ def list_inputs(root: Path) -> tuple[Found, dict[Path, Path]]:
         raise ValueError(f"{root}: {len(problems)} mistakes:{listed(problems)}\n{ADVICE}")
     logger.info("%s: %d files.", root, len(found.files))
     return found, places
+
+
+def own_inputs(root: Path) -> dict[Path, Case]:
+    """What a table for inference says of its CT scans: ``lung`` (path of a mask), ``intensity``, ``picture_axes``.
+
+    Args:
+        root: as ``list_inputs`` takes it.
+
+    Returns:
+        By the path of the column image, a file or a folder; empty if ``root`` is no table.
+
+    Raises:
+        ValueError: naming every row whose cells cannot be used.
+    """
+    if not root.is_file() or root.suffix.lower() not in TABLES:
+        return {}
+    given: dict[Path, Case] = {}
+    problems: list[str] = []
+    for where, cells in _json_rows(root) if root.suffix.lower() == ".json" else _csv_rows(root):
+        read = {column: "" for column in COLUMNS} | {column: cells[column] for column in ("image", *OWN_INPUTS)}
+        case, wrong = _case(root, read, "either", {})
+        problems += [f"{where}: {each}" for each in wrong]
+        if not wrong:
+            given[case["image"].resolve()] = {column: case[column] for column in OWN_INPUTS if column in case}
+    if problems:
+        raise ValueError(f"{root}: {len(problems)} mistakes:{listed(problems)}\n{ADVICE}")
+    return given
 
 
 def given_table(datalist: str | Path, root: str | Path) -> bool:

@@ -29,7 +29,7 @@ def check_lungs(lungs: str, lung_masks: str | None = None) -> str:
     if lungs == GIVEN and lung_masks == "":
         raise ValueError(
             "--lungs given takes every lung from a mask, but --lung_masks is empty. Give their folder, or --lungs "
-            "network."
+            "network. A mask in the column lung of a table is taken in any case."
         )
     return lungs
 

@@ -80,10 +80,11 @@ class ScanReport(CaseReport):
         """The lung of a case, and where it comes from.
 
         Lung is every voxel that the label map calls lung or lesion. Some networks have no lung class: if the label map
-        holds no lung, it is found in the scan, as ``lungs`` says.
+        holds no lung, it is found in the scan, as ``lungs`` says. A lung mask of the case is taken in place of both.
 
         Args:
-            item: the case; its ``lung_from`` says where the lung in the label map comes from, by default the network.
+            item: the case; its ``lung_from`` says where the lung in the label map comes from, by default the network;
+                if ``given``, its mask ``lung`` may be in LPS order, too.
             mask: label map (X, Y, Z) in LPS order.
             scan: from ``scan``.
 
@@ -91,6 +92,9 @@ class ScanReport(CaseReport):
             bool (X, Y, Z), and one of ``network``, ``given``, ``lung network`` and ``threshold``.
         """
         found = mask > 0
+        given = item.get("lung") if item.get("lung_from") == "given" else None
+        if isinstance(given, MetaTensor) and np.array_equal(given.affine, scan.affine):
+            return (found & (mask != self.lung_value)) | (given[0].cpu().numpy() > 0), "given"
         if self.lung_value is not None and (mask == self.lung_value).any():
             return found, str(item.get("lung_from", "network"))
         lung = find_lung(scan.hu, scan.spacing, self.lungs, name=str(item.get("case", "the scan")))

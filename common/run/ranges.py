@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..settings import is_number
+from ..settings import chosen, is_expression, is_number
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def check_ranges(config: Mapping[str, Any], where: str = "") -> None:
         where: place of the settings for the message; empty for the config itself.
 
     Raises:
-        ValueError: for the first setting out of range.
+        ValueError: for the first setting out of range, or a set of classes that the config does not list.
 
     Example:
         >>> check_ranges({"batch_size": 0})
@@ -110,6 +110,9 @@ def check_ranges(config: Mapping[str, Any], where: str = "") -> None:
     fold, folds = config.get("fold"), config.get("folds")
     if is_number(fold) and is_number(folds) and folds > 0 and fold >= folds:
         raise ValueError(f"{where}fold must be 0 to {folds - 1}, as there are {folds} folds, got {fold}.")
+    classes, sets = config.get("classes"), config.get("label_names")
+    if isinstance(sets, dict) and classes is not None and not is_expression(classes):
+        chosen("classes", classes, sets)
 
 
 def _computed(value: Any) -> bool:

@@ -14,7 +14,7 @@ from monai.transforms import MapTransform
 from nibabel.affines import voxel_sizes
 
 from ..inferers import lesions_first
-from ..lung_network.methods import FROM, THRESHOLD, check_lungs, find_lung
+from ..lung_network.methods import FROM, GIVEN, THRESHOLD, check_lungs, find_lung
 from .ct import check_intensity
 from .grids import check_same_grid
 from .mask_values import snap_to_integers
@@ -117,7 +117,8 @@ class LesionMaskd(MapTransform):
         empty_if_normal: an item whose ``label`` is 0, for the whole image, and that lacks the mask, gets an empty one.
 
     Raises:
-        ValueError: if a mask is on another grid, or has values other than 0, 1, 2, 3.
+        ValueError: if a mask is on another grid, has values other than 0, 1, 2, 3, or shows a lesion in an image whose
+            ``label`` is 0.
     """
 
     def __init__(
@@ -145,6 +146,11 @@ class LesionMaskd(MapTransform):
             check_lesion_values(mask)
             self._tell(mask.as_tensor(), str(item.get("case", key)))
             item[key] = mask_like(_is_one_of(mask.as_tensor(), self.values), mask)
+            if self.empty_if_normal and item.get("label") == 0 and mask.shape[-1] == 1 and item[key].any():
+                raise ValueError(
+                    f"{item.get('case', key)}: label 0 says that there is no lesion, but {int(item[key].sum())} pixels "
+                    "of its mask are one. Correct the label or the mask."
+                )
         return item
 
     def _tell(self, mask: torch.Tensor, case: str) -> None:
@@ -171,6 +177,7 @@ class LungMaskd(MapTransform):
             ``intensity`` declares (HU by default), neither clipped nor resampled, in LPS order.
         lungs: how a missing mask is made: ``network`` or ``threshold``; ``given`` refuses cases without one.
         lung_masks: where inference looks for masks, which ``given`` needs; None in training.
+        only_given: leave cases without a mask as they are, unless ``lungs`` is ``given``.
 
     Raises:
         ValueError: if the mask is on another grid or empty, if no lung is found in the image, or for a case without
@@ -183,15 +190,19 @@ class LungMaskd(MapTransform):
         image_key: str = "image",
         lungs: str = THRESHOLD,
         lung_masks: str | None = None,
+        only_given: bool = False,
     ) -> None:
         super().__init__(keys)
         self.image_key, self.lungs = image_key, check_lungs(lungs, lung_masks)
+        self.only_given = only_given and lungs != GIVEN
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Check each mask, or make it."""
         item = dict(data)
         name = str(item.get("case", self.image_key))
         for key in self.keys:
+            if self.only_given and item.get(key) is None:
+                continue
             item["lung_from"] = "given" if item.get(key) is not None else FROM.get(self.lungs, "")
             if item.get(key) is None:
                 item[key] = self.segment(item[self.image_key], item.get("intensity", "HU"), name)

@@ -257,7 +257,7 @@ class MeanNetwork(torch.nn.Module):
         return 40.0 * (x[:, :1] > x[:, :1].mean((2, 3), keepdim=True)) - 20.0
 
 
-@pytest.mark.parametrize("bundle", ["mosmed_encoders", "ct_transfer_unet"])
+@pytest.mark.parametrize("bundle", ["mosmed_encoders", "ct_transfer_unet", "ct_drsegunet"])
 def test_lung_masks_in_any_order_of_axes_give_one_result(tmp_path: Path, bundle: str) -> None:
     """A DICOM series and masks of other tools, in the order of ITK, of nibabel, and with slices downwards."""
     affine = np.diag([5.0, 5.0, 10.0, 1.0])
@@ -276,14 +276,18 @@ def test_lung_masks_in_any_order_of_axes_give_one_result(tmp_path: Path, bundle:
         infer(
             tmp_path / "scans",
             tmp_path / "out" / codes,
-            MeanNetwork(),
+            BrightNetwork() if bundle == "ct_drsegunet" else MeanNetwork(),
             bundle=bundle,
             lung_masks=str(tmp_path / codes),
             size=[32, 32],
         )
         (path,) = (tmp_path / "out" / codes).rglob("*_mask.nii.gz")
         results.append((np.asarray(nibabel.load(path).dataobj), (path.parent / "lesions.csv").read_text()))
-    assert set(np.unique(results[0][0])) == {0, 1, 3}
+    assert set(np.unique(results[0][0])) == ({0, 1} if bundle == "ct_drsegunet" else {0, 1, 3})
+    (row,) = csv.DictReader(results[0][1].splitlines())
+    assert row["lung_from"] == "given" and float(row["lung_ml"]) == pytest.approx(
+        ((hu == -850) | (np.asarray(results[0][0]) == 1)).sum() * 0.25, rel=1e-4
+    ), "what is given, and the lesions outside it"
     for mask, table in results[1:]:
         np.testing.assert_array_equal(mask, results[0][0])
         assert table == results[0][1]

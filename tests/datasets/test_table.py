@@ -125,6 +125,31 @@ def test_inference_takes_the_files_of_a_table_and_no_others(tmp_path: Path) -> N
         inference_cases(table(tmp_path, "image\ni/a.nii.gz\ni/d.nii\n"))
 
 
+def test_inference_on_ct_reads_what_a_table_says_of_its_scans(tmp_path: Path) -> None:
+    files(tmp_path, "i/a.nii.gz", "i/b.png", "i/c.nii.gz", "lungs/of_a.nii.gz", "other/c.nii.gz")
+    path = table(
+        tmp_path,
+        "image,lung,intensity,picture_axes\n"
+        "i/a.nii.gz,lungs/of_a.nii.gz,,\ni/b.png,,,LP\ni/c.nii.gz,lungs/of_a.nii.gz,8bit,\n",
+    )
+    found = {case["case"]: case for case in inference_cases(path, picture_axes="PL", partners={"lung": ""})}
+    assert [case.get("lung") for case in found.values()] == [
+        tmp_path / "lungs/of_a.nii.gz",
+        None,
+        tmp_path / "lungs/of_a.nii.gz",
+    ]
+    assert [case["intensity"] for case in found.values()] == ["HU", "8bit", "8bit"]
+    assert [case["picture_axes"] for case in found.values()] == ["PL", "LP", "PL"]
+    given = {case["case"]: case for case in inference_cases(path, partners={"lung": str(tmp_path / "other")})}
+    assert given["i/c"]["lung"] == tmp_path / "other/c.nii.gz", "--lung_masks wins over the table"
+    for text, wrong in (
+        ("lungs/none.nii,", "lung lungs/none.nii: no such file"),
+        (",hu", "must be HU or 8bit, got 'hu'"),
+    ):
+        with pytest.raises(ValueError, match=wrong):
+            inference_cases(table(tmp_path, f"image,lung,intensity\ni/a.nii.gz,{text}\n"))
+
+
 def cases(*sets: Any) -> list[dict[str, Any]]:
     return [
         {"image": str(number), "case": str(number), "patient": str(number), **({} if name is None else {"set": name})}

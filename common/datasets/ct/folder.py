@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...files import image_files
 from ...phantoms.ct.folder import phantom_dir
 from ...readers.dicom_headers import read_headers
 from ...readers.dicom_series import Series, series_of
@@ -19,7 +20,7 @@ from ...readers.itk import data_files
 from ...readers.library_notes import collected
 from ...readers.scan import DICOM, ITK, NIFTI, PICTURES, UPRIGHT, kind_of
 from ..listing import MASK, Omitted, chosen_cases, masks_beside, stem
-from ..table import list_inputs
+from ..table import list_inputs, own_inputs
 from ..walk import UNKNOWN, Found, names
 from .partners import add_partners
 from .series_choice import choose
@@ -66,8 +67,9 @@ def inference_cases(
 
     Returns:
         Dicts with ``case`` (unique path below ``root`` without suffix), ``image`` (list of files), ``kind``,
-        ``intensity``, ``picture_axes``, ``gaps``, ``orientation``, and the keys of ``partners`` that the case has. A
-        case that cannot be read has ``error``, its message.
+        ``intensity``, ``picture_axes``, ``gaps``, ``orientation``, and the keys of ``partners`` that the case has. In a
+        table, the columns ``lung``, ``intensity`` and ``picture_axes`` count in place of the arguments. A case that
+        cannot be read has ``error``, its message.
 
     Raises:
         FileNotFoundError: when there is no such folder, or it holds no scan.
@@ -80,7 +82,13 @@ def inference_cases(
     wanted = chosen_cases(root, cases, omitted, places, include, exclude, FORMATS, output_dir, facts)
     add_partners(wanted, partners or {})
     declared = {"intensity": intensity, "picture_axes": picture_axes, "gaps": gaps, "orientation": orientation}
-    return [{**declared, **case, **({"intensity": "8bit"} if case["kind"] == "picture" else {})} for case in wanted]
+    rows = own_inputs(root)
+    for case in wanted:
+        file = image_files(case)[0].resolve()
+        row = next((rows[place] for place in (file, *file.parents) if place in rows), {})
+        grey = {"intensity": "8bit"} if case["kind"] == "picture" else {}
+        case |= {key: value for key, value in (declared | row | grey).items() if key not in case}
+    return wanted
 
 
 def _phantoms(root: str | Path, partners: Mapping[str, str] | None) -> tuple[Path, Mapping[str, str] | None]:
