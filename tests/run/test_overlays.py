@@ -87,7 +87,10 @@ def test_an_overlay_may_add_what_something_uses(tmp_path: Path) -> None:
         ({"size": [512, 0]}, r"size must be a list of 2 whole numbers of 1 or more, got \[512, 0\]."),
         ({"window": [100, -1000]}, "window must be a list of 2 numbers, the smaller one first, got"),
         ({"seed": -1}, "seed must be a whole number from 0 to 4.*e.09, got -1."),
-        ({"classes": "lesion", "label_names": {"medseg": [], "lesions": []}}, "--classes is one of medseg, lesions, got"),
+        (
+            {"classes": "lesion", "label_names": {"medseg": [], "lesions": []}},
+            "--classes is one of medseg, lesions, got",
+        ),
         ({"fold": 5, "folds": 5}, "fold must be 0 to 4, as there are 5 folds, got 5."),
         ({"fold": -1, "folds": 5}, "fold must be a whole number of 0 or more, got -1."),
         ({"learning_rate": float("nan")}, "learning_rate must be a number above 0, got nan."),
