@@ -16,6 +16,7 @@ from monai.bundle import ConfigParser
 from ..report.html.scores import markdown_table, write_tables_page
 from ..run.command import Parser
 from ..run.errors import CasesFailed, NothingToDo
+from ..settings import check_names
 from .curves import PaperCurves, write_curves
 from .experiments import Experiment, Options, find_experiments
 from .plan import PLAN, ROOT, Plan, read_plan, run_name
@@ -63,7 +64,7 @@ def write_tables(plan: Plan, options: Options) -> Iterator[Path]:
 
 
 def _write_page(plan: Plan, written: Sequence[Path]) -> Path:
-    """Write ``report.html`` beside the tables and figures, and return its path."""
+    """Write the page beside the tables and figures, ``report.html`` or one of the plan's name; return its path."""
     found = [markdown_table(path) for path in written if path.suffix == ".md"]
     facts = dict.fromkeys(fact for _, facts in found for fact in facts)
     figures = [path.with_suffix(".png") for path in written]
@@ -73,6 +74,7 @@ def _write_page(plan: Plan, written: Sequence[Path]) -> Path:
         [each for each, _ in found],
         figures,
         [*facts],
+        Path(plan.file.replace("reproduce", "report")).with_suffix(".html").name,
     )
 
 
@@ -144,7 +146,7 @@ def _parse(arguments: Sequence[str], bundles: Path) -> tuple[Namespace, dict[str
     while rest:
         name, equals, value = rest.pop(0).partition("=")
         if not name.startswith("--") or not (equals or rest):
-            raise ValueError(f"Give settings as --setting value, got {name}.")
+            raise ValueError(f"Give settings as --setting value, got {name}. --quick and --tables_only take no value.")
         value = value if equals else rest.pop(0)
         bundle, colons, setting = name[2:].partition("::")
         if not colons or not (bundles / bundle / "configs" / PLAN).is_file():
@@ -177,6 +179,10 @@ def main(arguments: Sequence[str], bundles: Path = ROOT / "bundles") -> int:
     own, settings = _parse(arguments, bundles)
     options = Options(bundles, Path(own.output_dir).resolve(), own.bundle, own.quick, settings, own.only, own.plan)
     plan = options.plan()
+    known = {**vars(own), **ConfigParser.load_config_files(plan.all_files(plan.variants))}
+    plain = [name for name, value in known.items() if not isinstance(value, dict) and name != "bundle"]
+    given = [name.split("::")[0] for name in settings[plan.bundle]]
+    check_names("setting", given, known, prefix="--", listed=plain)
     failures = {}
     if not own.tables_only:
         experiments = find_experiments(plan, options)

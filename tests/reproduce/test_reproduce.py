@@ -310,6 +310,8 @@ def test_the_papers_split_is_that_of_the_pretraining_too(tmp_path: Path) -> None
             "--labels cannot be given because the experiments of fake differ in it. Choose experiments with",
         ),
         (["--only", "spars"], "--only spars matches none of the variants sparse, dense"),
+        (["--onyl", "dense*"], "There is no setting 'onyl'. Did you mean --only?"),
+        (["--quick", "True"], "got True. --quick and --tables_only take no value"),
         (["--epochs"], "Give settings as --setting value, got --epochs"),
         (["--jobs", "0"], "--jobs must be 1 or more, got 0"),
     ],

@@ -13,7 +13,7 @@ from ...tables import read_csv, score_of, with_intervals
 from .facts import RunFiles, weights_card
 from .page import Column, Page, Row, Table
 from .unusual import RULE, far_from_others
-from .write import write_page
+from .write import NAME, write_page
 
 # The first that an evaluation has written is its table of cases
 CASES = ("scores_per_patient.csv", "scores_per_volume.csv", "scores_per_image.csv", "clips.csv", "scores_per_slice.csv")
@@ -105,10 +105,15 @@ def write_findings_page(
 
 
 def write_tables_page(
-    folder: str | Path, title: str, tables: Sequence[Table], figures: Sequence[Path], lines: Sequence[str] = ()
+    folder: str | Path,
+    title: str,
+    tables: Sequence[Table],
+    figures: Sequence[Path],
+    lines: Sequence[str] = (),
+    name: str = NAME,
 ) -> Path:
-    """Write ``report.html`` of a comparison that has no table of cases; see ``Page`` for the arguments."""
-    return write_page(folder, Page(title, lines, figures, tables))
+    """Write the page of a comparison that has no table of cases; see ``Page`` and ``write_page`` for the arguments."""
+    return write_page(folder, Page(title, lines, figures, tables), name)
 
 
 def table(path: Path) -> Table:

@@ -26,8 +26,8 @@ LISTED = 500  # lines of a list
 STATES = {"failed": "&#10005; failed", "unusual": "! unusual", "done": "&#10003; done"}
 
 
-def write_page(folder: str | Path, page: Page) -> Path:
-    """Write ``report.html`` into a folder, completely or not at all.
+def write_page(folder: str | Path, page: Page, name: str = NAME) -> Path:
+    """Write a page, by default ``report.html``, into a folder, completely or not at all.
 
     The page holds its style, its script and small copies of all pictures. It links to files of the folder by relative
     paths, so that the folder can be moved. A browser loads nothing from a network for it.
@@ -35,11 +35,12 @@ def write_page(folder: str | Path, page: Page) -> Path:
     Args:
         folder: of the page; pictures and files lie below it.
         page: what it shows.
+        name: of its file.
 
     Returns:
         Path of the page.
     """
-    path = Path(folder) / NAME
+    path = Path(folder) / name
     with complete_file(path) as part:
         part.write_text(html(page, Path(folder)), encoding="utf-8")
     return path
