@@ -81,8 +81,8 @@ def ours(error: BaseException) -> bool:
 def mistake_in_config(error: BaseException) -> str:
     """Say what MONAI could not build from a config, or nothing if the error is another one.
 
-    Told are a component that does not exist, one that does not take its arguments, a reference to nothing, and a
-    transform of data that are not there.
+    Told are a component that does not exist, one that does not take its arguments, a reference to nothing, a
+    transform of data that are not there, and slices that are too small for the network.
     """
     frames = traceback.extract_tb(error.__traceback__)
     place = Path(frames[-1].filename).parts[-2:] if frames else ()
@@ -94,6 +94,11 @@ def mistake_in_config(error: BaseException) -> str:
         return f"The config gives a transform a key that the data do not have: {error.args[0]}. Correct its keys."
     if isinstance(error, TypeError) and place == MONAI_BUILDS:  # the call itself, not something inside the component
         return f"The arguments of a component in the config are wrong: {error}. Correct them."
+    if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+        return (
+            "A single slice of this size is one pixel in the deepest layer, too little for batch normalisation. Give a "
+            "larger --size or --batch_size."
+        )
     return mistake_in_config(error.__cause__) if error.__cause__ is not None else ""
 
 

@@ -95,12 +95,22 @@ def check_overlays(files: Sequence[str]) -> None:
                 )
         if known:
             steps = {*ASKED_FOR, *NOT_RUN, *steps_of({**known, **content})}
-            check_use([name for name in content if name.lstrip("+") not in steps], known, named, file)
+            names = [name for name in content if name.lstrip("+") not in steps]
+            check_use(names, known, named, file, _purpose(file))
             check_options({name: value for name, value in content.items() if name in known}, known, [], file)
         known = ConfigParser.load_config_files(list(files[: position + 1]))
 
 
-def check_use(names: Sequence[str], known: Mapping[str, Any], named: Collection[str], where: str) -> None:
+def _purpose(file: str) -> str:
+    """Which files a config is an overlay of, if its first line says so."""
+    first = Path(file).read_text(encoding="utf-8").partition("\n")[0].strip("# ")
+    below = first.removeprefix("Overlay of ").partition(": ")[0]
+    return f" The file is an overlay of {below}: give these before it." if below != first else ""
+
+
+def check_use(
+    names: Sequence[str], known: Mapping[str, Any], named: Collection[str], where: str, hint: str = ""
+) -> None:
     """Refuse ids that a config does not have and that nothing refers to, with the nearest one that it has.
 
     The arguments of a component may be new, because the component itself refuses those that it does not take.
@@ -110,6 +120,7 @@ def check_use(names: Sequence[str], known: Mapping[str, Any], named: Collection[
         known: content of the config files.
         named: ids that anything refers to.
         where: place of the mistake for the message; empty for the command line.
+        hint: end of the message.
 
     Raises:
         ValueError: for the first id that nothing uses.
@@ -126,7 +137,10 @@ def check_use(names: Sequence[str], known: Mapping[str, Any], named: Collection[
             start = "" if where else "--"
             prefix = start + "".join(f"{part}::" for part in parts[:-1])
             listed = _plain(level) if len(parts) == 1 else list(level)
-            check_names("setting", parts[-1:], level, place, prefix=prefix, listed=listed)
+            try:
+                check_names("setting", parts[-1:], level, place, prefix=prefix, listed=listed)
+            except ValueError as error:
+                raise ValueError(f"{error}{hint}") from None
 
 
 def _references(contents: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -75,6 +75,14 @@ def test_an_overlay_may_add_what_something_uses(tmp_path: Path) -> None:
     assert list(steps_of(ConfigParser.load_config_files(files))) == ["run", "training", "profiling"]
 
 
+def test_an_overlay_without_the_files_below_it_names_them() -> None:
+    files = [TRAIN, str(Path(TRAIN).with_name("unlabelled.yaml"))]
+    with pytest.raises(
+        ValueError, match=r"'decay'.* an overlay of train\.yaml and shipped\.yaml: give these before it"
+    ):
+        check_overlays(files)
+
+
 @pytest.mark.parametrize(
     ("setting", "rule"),
     [
@@ -165,6 +173,9 @@ def test_a_key_that_the_data_lack_and_a_full_disk_are_named() -> None:
     with pytest.raises(RuntimeError) as caught:
         Compose([RandFlipd(keys=["image", "labl"], prob=1.0)])({"image": torch.zeros(1, 2, 2)})
     assert re.search("a key that the data do not have: .*labl", mistake_in_config(caught.value))
+    with pytest.raises(ValueError, match="per channel") as single:
+        torch.nn.BatchNorm2d(4)(torch.zeros(1, 4, 1, 1))
+    assert "Give a larger --size or --batch_size" in mistake_in_config(single.value)
     try:
         raise RuntimeError("saving failed") from OSError(errno.ENOSPC, "No space left on device", "out/mask.nii.gz")
     except RuntimeError as error:
