@@ -29,7 +29,7 @@ from ..inference import ScanDataset
 from .folder import inference_cases
 from .labels_table import TABLE
 
-COLUMNS = ("image", "label", "patient", "lung", "source")
+COLUMNS = ("image", "label", "patient", "lung", "source", "mask")
 KEYS = ("image", "label", "lung")
 LEAST_LUNG = 0.02  # share of a picture; less may vanish where training makes pictures small
 PATIENTS = ("scan", "folder", "unknown")
@@ -47,12 +47,14 @@ def cut(
     """Cut scans into upright 8-bit images with lung masks beside them, and list them in ``labels.csv``.
 
     A slice is taken if at least 2 % of it is lung. With lesion masks, label 0 takes slices without lesions and label 1
-    slices with lesions. An image that is already listed is written again and its row replaced.
+    slices with lesions, whose masks are kept to test on. An image that is already listed is written again and its row
+    replaced.
 
     Args:
         scans: as ``datasets.inference.ScanDataset`` yields them: ``image``, HU or grey levels 0..255, ``lung``, and
             ``label`` if there is a lesion mask; (1, X, Y, Z) in LPS order.
-        output_dir: receives ``images/<source>/``, ``lungs/<source>/`` and ``labels.csv``.
+        output_dir: receives ``images/<source>/``, ``lungs/<source>/``, ``masks/<source>/`` with values 0 and 1, and
+            ``labels.csv``.
         label: of all slices: 0 normal, 1 with lesions.
         source: name of the source of the scans.
         window: HU that become grey 0 and 255, by default the usual lung window. Images keep their grey levels, whose
@@ -89,7 +91,10 @@ def cut(
             name = f"{source}/{case}_{index:03d}.png"
             _save(root / "images" / name, image[..., index])
             _save(root / "lungs" / name, 255 * np.asarray(scan["lung"][0, ..., index]))
-            listed[f"images/{name}"] = (f"images/{name}", str(label), patient, f"lungs/{name}", source)
+            mask = f"masks/{name}" if label and "label" in scan else ""
+            if mask:
+                _save(root / mask, np.asarray(scan["label"][0, ..., index]))
+            listed[f"images/{name}"] = (f"images/{name}", str(label), patient, f"lungs/{name}", source, mask)
         count += len(taken)
     with complete_file(root / TABLE) as part, part.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([COLUMNS, *listed.values()])
@@ -127,7 +132,7 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     parser = Parser(prog="python -m common.datasets.ct.cut", description=__doc__)
     add = parser.add_argument
     add("--dataset_dir", required=True, help="folder of scans of any format, or one file")
-    add("--output_dir", required=True, help="folder for images/, lungs/ and labels.csv")
+    add("--output_dir", required=True, help="folder for images/, lungs/, masks/ and labels.csv")
     add("--label", required=True, type=int, choices=(0, 1), help="label of the slices: 0 normal, 1 with lesions")
     add("--source", required=True, help="name of the source of the scans")
     add(
@@ -136,7 +141,11 @@ def _parse(arguments: Sequence[str]) -> Namespace:
         help="folder of lung masks with the same file names (default: the lung is found in the scan)",
     )
     add("--lungs", choices=LUNGS, default=THRESHOLD, help="lung of scans without a mask (default: %(default)s)")
-    add("--lesion_masks", default="", help="folder of lesion masks with the same file names, to choose slices by")
+    add(
+        "--lesion_masks",
+        default="",
+        help="folder of lesion masks with the same file names, to choose slices and to test",
+    )
     add("--gap", type=int, default=0, help="slices beside a lesion to leave out (default: %(default)s)")
     add("--patients", choices=PATIENTS, default="scan", help="what counts as a patient (default: each %(default)s)")
     add("--include", default="*", help="scans to take, such as 'CT-0/*' (default: all)")

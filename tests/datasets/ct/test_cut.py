@@ -55,7 +55,11 @@ def test_slices_are_upright_windowed_and_chosen_by_their_lesions(tmp_path: Path)
         np.testing.assert_allclose(np.asarray(Image.open(out / row["image"])), grey, atol=0.51)
         lung = volumes[number, "lung_msk"][index] > 0
         np.testing.assert_array_equal(np.asarray(Image.open(out / row["lung"])), 255 * lung)
-    assert len(image_labels(out, "table")) == len(rows)
+        if row["label"] == "1":
+            mask = volumes[number, "msk"][index] > 0
+            np.testing.assert_array_equal(np.asarray(Image.open(out / row["mask"])), mask)
+    cases = image_labels(out, "table")
+    assert len(cases) == len(rows) and all(("truth" in case) == bool(case["label"]) for case in cases)
 
 
 def test_rotated_images_become_upright_and_keep_their_grey_levels(tmp_path: Path) -> None:
@@ -77,5 +81,7 @@ def test_volumes_that_cannot_be_cut_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Each scan needs its mask in .*rp_msk, 1 have none: 2\."):
         cut_phantoms(root, tmp_path, "--label", "0", "--source", "s")
     write_table(tmp_path, [])
-    with pytest.raises(ValueError, match=r"labels\.csv: the columns are image,label,patient,lung,source, got image,"):
+    with pytest.raises(
+        ValueError, match=r"labels\.csv: the columns are image,label,patient,lung,source,mask, got image,"
+    ):
         cut_phantoms(root, tmp_path, "--label", "0", "--source", "s", "--include", "1")
