@@ -69,7 +69,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("lesion_weight", "margin", "smallest", "line_length", "frames_per_second"), WEIGHT),
     **dict.fromkeys(("threshold", "lesion_threshold", "held_out", "starting", "plateau_factor", "min_lung"), SHARE),
     **dict.fromkeys(("reject_below", "decay", "confidence", "encoder_rate"), SHARE),
-    **dict.fromkeys(("unlabelled_step", "saved_slices"), COUNT),
+    **dict.fromkeys(("unlabelled_step", "healthy_step", "saved_slices"), COUNT),
     "smallest_regions": Range(0, whole=True, count=2),
     "crop_margin": Range(0, whole=True, count=3),
     "elastic": Range(0, count=2),

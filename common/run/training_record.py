@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 SHOWN = 5  # patients in a message
 # What a resumed training may have otherwise: places, processors, how long it goes on, and what decides only its end
 FREE = (
-    *("bundle_root", "dataset_dir", "datalist", "target_dir", "unlabelled", "ckpt_dir", "output_dir"),
+    *("bundle_root", "dataset_dir", "datalist", "target_dir", "unlabelled", "healthy", "ckpt_dir", "output_dir"),
     *("device", "is_main", "amp", "resume"),
     *("epochs", "patience", "isolated", "val_interval", "encoder_weights", "pretrained"),
 )

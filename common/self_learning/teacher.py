@@ -2,7 +2,8 @@
 
 In each step the network, the student, learns from labelled slices and from as many without label. The teacher, the
 average of the student's weights over the last steps, says what it sees in the slices without label, undisturbed. The
-student sees the same slices with disturbed grey levels, and learns the teacher's answer where that is confident.
+student sees the same slices with disturbed grey levels, and learns the teacher's answer where that is confident. Slices
+that show no lesion can join the labelled ones: they need no annotation.
 """
 
 from __future__ import annotations
@@ -25,36 +26,42 @@ logger = logging.getLogger(__name__)
 
 
 def every_nth(
-    root: str | Path, step: int, picture_axes: str, labelled: Mapping[str, Sequence[Mapping[str, Any]]]
+    roots: str | Path | Sequence[str | Path],
+    step: int,
+    picture_axes: str,
+    labelled: Mapping[str, Sequence[Mapping[str, Any]]],
+    option: str = "unlabelled",
 ) -> list[dict[str, Any]]:
-    """List every ``step``-th scan or picture of a folder: neighbouring slices of a patient teach little.
+    """List every ``step``-th scan or picture of folders: neighbouring slices of a patient teach little.
 
     The window of pictures is estimated one by one (``common.transforms.ct.window_by_modes``).
 
     Args:
-        root: folder; names are in the order of numbers.
+        roots: a folder, or several; names are in the order of numbers. Empty for none.
         step: 1 takes all.
         picture_axes: see ``common.readers.scan.picture_affine``.
         labelled: the cases of training, validation and test.
+        option: which gives the folders, for messages.
 
     Raises:
-        FileNotFoundError: without a folder, or if it does not exist or holds no scan.
-        ValueError: if files of the folder are held out, by their content.
+        FileNotFoundError: if a folder does not exist or holds no scan.
+        ValueError: if files of a folder are held out, by their content.
     """
-    if not str(root) or not Path(root).exists():
-        raise FileNotFoundError(
-            f"--unlabelled must be a folder of scans or pictures, got {str(root) or 'none'}. Give the folder, or leave "
-            "out the overlay that learns from them."
-        )
-    cases = inference_cases(root, picture_axes=picture_axes)[::step]
+    folders = [roots] if isinstance(roots, (str, Path)) else list(roots)
     apart = {_content(case) for name, each in labelled.items() if name != "training" for case in each}
-    shared = [case["case"] for case in cases if _content(case) in apart]
-    if shared:
-        raise ValueError(
-            f"--unlabelled {root}: {len(shared)} of its files are held out to be scored, such as {shared[0]}. Remove "
-            "them, or train on everything with --folds 0."
-        )
-    logger.info("Slices without label: %d files of %s, every %d.", len(cases), root, step)
+    cases = []
+    for root in folders if any(map(str, folders)) else []:
+        if not Path(root).exists():
+            raise FileNotFoundError(f"--{option} {root}: there is no such folder. Give folders of scans or pictures.")
+        found = inference_cases(root, picture_axes=picture_axes)[::step]
+        shared = [case["case"] for case in found if _content(case) in apart]
+        if shared:
+            raise ValueError(
+                f"--{option} {root}: {len(shared)} of its files are held out to be scored, such as {shared[0]}. Remove "
+                "them, or train on everything with --folds 0."
+            )
+        logger.info("--%s: %d files of %s, every %d.", option, len(found), root, step)
+        cases += found
     return [{**case, "grey_window": BY_MODES} for case in cases]
 
 
@@ -64,17 +71,31 @@ def _content(case: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 class WithUnlabelled(Dataset):
-    """Labelled slices, each with a random slice without label.
+    """Labelled slices, each with a random slice without label, and with one that shows no lesion.
 
     Args:
         labelled: gives dicts with ``image`` and ``label``.
         unlabelled: gives dicts with ``image`` and ``clean``, the same slice with its grey levels undisturbed.
+        healthy: gives dicts with ``image``; empty for none.
 
-    Items are those of ``labelled`` with ``unlabelled`` and ``clean``.
+    Items are those of ``labelled`` with ``unlabelled``, ``clean`` and, where there are any, ``healthy``.
+
+    Raises:
+        ValueError: without slices without label.
     """
 
-    def __init__(self, labelled: Sequence[Mapping[str, Any]], unlabelled: Sequence[Mapping[str, Any]]) -> None:
-        self.labelled, self.unlabelled = labelled, unlabelled
+    def __init__(
+        self,
+        labelled: Sequence[Mapping[str, Any]],
+        unlabelled: Sequence[Mapping[str, Any]],
+        healthy: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        if not len(unlabelled):
+            raise ValueError(
+                "--unlabelled must be a folder of scans or pictures, got none. Give the folder, or leave out the "
+                "overlay that learns from them."
+            )
+        self.labelled, self.unlabelled, self.healthy = labelled, unlabelled, healthy
 
     @property
     def data(self) -> Any:
@@ -85,20 +106,27 @@ class WithUnlabelled(Dataset):
         return len(self.labelled)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        other = self.unlabelled[int(torch.randint(len(self.unlabelled), ()))]
-        return {**self.labelled[index], "unlabelled": other["image"], "clean": other["clean"]}
+        other = _any_of(self.unlabelled)
+        item = {**self.labelled[index], "unlabelled": other["image"], "clean": other["clean"]}
+        return {**item, "healthy": _any_of(self.healthy)["image"]} if len(self.healthy) else item
+
+
+def _any_of(slices: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Draw a slice."""
+    return slices[int(torch.randint(len(slices), ()))]
 
 
 class TeacherBatch:
-    """MONAI's ``prepare_batch``: labelled and unlabelled slices together, with labels and the teacher's probabilities.
+    """MONAI's ``prepare_batch``: all slices together, with labels and the teacher's probabilities.
 
     Args:
         teacher: from slices (B, 1, H, W) to logits (B, classes, H, W).
+        background: class of every pixel of the slices that show no lesion.
         amp: see ``common.inferers.FastCall``.
     """
 
-    def __init__(self, teacher: nn.Module, amp: bool = False) -> None:
-        self.teacher, self.call = teacher, FastCall(amp)
+    def __init__(self, teacher: nn.Module, background: int, amp: bool = False) -> None:
+        self.teacher, self.background, self.call = teacher, background, FastCall(amp)
 
     def __call__(
         self,
@@ -107,14 +135,20 @@ class TeacherBatch:
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """Return slices (2B, 1, H, W), and labels (B, 1, H, W) with probabilities (B, classes, H, W)."""
-        image, label, unlabelled, clean = (
-            batch[key].to(device, non_blocking=non_blocking) for key in ("image", "label", "unlabelled", "clean")
-        )
+        """Return slices (N + B, 1, H, W), and labels (N, 1, H, W) with probabilities (B, classes, H, W).
+
+        The N are the labelled slices and those without lesion, the B those without label.
+        """
+        keys = [key for key in ("image", "label", "unlabelled", "clean", "healthy") if key in batch]
+        slices = {key: batch[key].to(device, non_blocking=non_blocking) for key in keys}
         self.teacher.eval()
         with torch.no_grad():
-            probability = self.call(self.teacher, clean).softmax(1)
-        return torch.cat([image, unlabelled]), (label, probability)
+            probability = self.call(self.teacher, slices["clean"]).softmax(1)
+        image, label = slices["image"], slices["label"]
+        if "healthy" in slices:
+            none = torch.full_like(slices["healthy"], self.background).to(label.dtype)
+            image, label = torch.cat([image, slices["healthy"]]), torch.cat([label, none])
+        return torch.cat([image, slices["unlabelled"]]), (label, probability)
 
 
 class TeacherLoss(nn.Module):
@@ -131,7 +165,7 @@ class TeacherLoss(nn.Module):
         self.loss, self.weight, self.confidence = loss, weight, confidence
 
     def forward(self, logits: torch.Tensor, target: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """Return the loss of logits (2B, classes, H, W) for the targets of ``TeacherBatch``."""
+        """Return the loss of logits (N + B, classes, H, W) for the targets of ``TeacherBatch``."""
         label, probability = target
         count = len(label)
         entropy = -(probability * logits[count:].log_softmax(1)).sum(1)
