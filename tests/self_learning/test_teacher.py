@@ -41,10 +41,14 @@ def test_the_teacher_sees_what_is_undisturbed_and_is_not_trained() -> None:
         name: torch.full((1, 1, 2, 2), value)
         for name, value in (("image", 1.0), ("label", 0.0), ("unlabelled", 9.0), ("clean", 1.5))
     }
-    slices, (label, probability) = TeacherBatch(teacher)(images, "cpu")
+    slices, (label, probability) = TeacherBatch(teacher, background=1)(images, "cpu")
     assert slices[:, 0, 0, 0].tolist() == [1.0, 9.0]
     assert probability[0, 0, 0, 0].item() == pytest.approx(1 / (1 + math.exp(-3)))
     assert not probability.requires_grad and not teacher.training and torch.equal(label, images["label"])
+    images["healthy"] = torch.full((2, 1, 2, 2), 7.0)
+    slices, (label, probability) = TeacherBatch(teacher, background=1)(images, "cpu")
+    assert slices[:, 0, 0, 0].tolist() == [1.0, 7.0, 7.0, 9.0], "labelled, healthy, without label"
+    assert label[:, 0, 0, 0].tolist() == [0.0, 1.0, 1.0] and len(probability) == 1
 
 
 def test_each_labelled_slice_comes_with_a_random_one_without_label() -> None:
@@ -56,6 +60,11 @@ def test_each_labelled_slice_comes_with_a_random_one_without_label() -> None:
     assert [item["label"] for item in seen] == [0, 1, 2] * 20
     assert {item["unlabelled"] for item in seen} == set(range(10, 15))
     assert all(item["clean"] == item["unlabelled"] + 10 for item in seen)
+    assert not any("healthy" in item for item in seen)
+    both = WithUnlabelled(labelled, unlabelled, [{"image": 30}, {"image": 31}])
+    assert {both[0]["healthy"] for _ in range(20)} == {30, 31}
+    with pytest.raises(ValueError, match="--unlabelled must be a folder of scans or pictures, got none"):
+        WithUnlabelled(labelled, [])
 
 
 def test_held_out_pictures_are_not_learned_from_without_label(tmp_path: Path) -> None:
@@ -71,6 +80,7 @@ def test_held_out_pictures_are_not_learned_from_without_label(tmp_path: Path) ->
     held_out["validation"] = [{"image": elsewhere / "other_b.png"}]
     with pytest.raises(ValueError, match=r"of its files are held out to be scored, such as"):
         every_nth(tmp_path, 1, "LP", held_out)
-    for folder in ("", tmp_path / "missing"):
-        with pytest.raises(FileNotFoundError, match=r"--unlabelled must be a folder of scans or pictures, got"):
-            every_nth(folder, 1, "LP", held_out)
+    with pytest.raises(FileNotFoundError, match=r"--healthy .*missing: there is no such folder"):
+        every_nth([tmp_path, tmp_path / "missing"], 1, "LP", {}, option="healthy")
+    assert every_nth("", 1, "LP", held_out) == []
+    assert len(every_nth([tmp_path, elsewhere], 2, "LP", {})) == 4, "every second of five, and of two"
