@@ -47,9 +47,9 @@ def lesion_masks(onehot: torch.Tensor, groups: Mapping[str, Sequence[int]]) -> t
 class LesionScores(SliceTable):
     """Dice of each kind of lesion and of infection, mean over all slices: ``lesion_scores.csv``, which is printed too.
 
-    Unlike ``scores.csv``, this counts slices whose ground truth lacks the class: they score 1 if none is predicted
-    either, else 0. Fan et al., *Inf-Net*, 2020, compare networks by this mean. The table says so in the column
-    ``absent_scores``.
+    ``lesion_scores_per_slice.csv`` has each slice. Unlike ``scores.csv``, this counts slices whose ground truth lacks
+    the class: they score 1 if none is predicted either, else 0. Fan et al., *Inf-Net*, 2020, compare networks by this
+    mean. The table says so in the column ``absent_scores``.
 
     Args:
         output_dir: folder of the file.
@@ -97,5 +97,7 @@ class LesionScores(SliceTable):
         ]
         columns = ["class", "dice", "slices", "absent", "false_alarms", "absent_scores", "interval_over", "set"]
         write_csv(self.output_dir / "lesion_scores.csv", columns, rows, form=".6f")
+        each_slice = ["case", "patient", "slice", *(f"dice_{name}" for name in names)]
+        write_csv(self.output_dir / "lesion_scores_per_slice.csv", each_slice, self.named_rows(dice.tolist()))
         heading = ["mean over all", "Dice", *(column.replace("_", " ") for column in columns[2:])]
-        print_table(aligned(heading, rows), self.output_dir, "lesion_scores.csv")
+        print_table(aligned(heading, rows), self.output_dir, "lesion_scores.csv", "lesion_scores_per_slice.csv")

@@ -15,6 +15,7 @@ from PIL import Image
 
 from common.handlers.largest_slices import LargestSlices
 from common.handlers.probability_histogram import ProbabilityHistogram
+from common.handlers.threshold_scores import ThresholdScores
 
 CLASSES = ["ground-glass", "lung", "background"]
 
@@ -38,6 +39,21 @@ def sample(probabilities: list[list[float]], labels: list[int], case: str = "a",
     """A slice of 1 pixel per column of ``probabilities`` (classes, pixels)."""
     logits = torch.tensor(probabilities).log()[:, None]  # (classes, 1, pixels)
     return {"image": logits, "label": torch.tensor(labels)[None, None], "case": case, "slice": number}
+
+
+def test_each_threshold_has_its_dice_and_each_probability_its_share_of_lesions(tmp_path: Path) -> None:
+    first = sample([[0.72, 0.32, 0.08], [0.1, 0.3, 0.02], [0.18, 0.38, 0.9]], [0, 2, 0])  # lesion: 0.82, 0.62, 0.10
+    second = sample([[0.01, 0.1, 0.3], [0.01, 0.1, 0.22], [0.98, 0.8, 0.48]], [2, 2, 2], number=1)
+    evaluate([first, second], ThresholdScores(tmp_path, lesions=[0, 1]))
+    table = rows(tmp_path / "thresholds_per_slice.csv")
+    assert len(table) == 2 and len(table[0]) == 3 + 19
+    found = [[float(row[f"dice_{threshold}"]) for threshold in ("0.05", "0.50", "0.70", "0.90")] for row in table]
+    # Two of three pixels are lesion in the first slice: all three, two, one, or none found; none in the second slice
+    assert found == [pytest.approx([4 / 5, 2 / 4, 2 / 3, 0], abs=1e-4), [0, 0, 1, 1]]
+    bins = [[float(cell) for cell in row.values()] for row in rows(tmp_path / "reliability.csv")]
+    held = {logit: (pixels, lesion) for logit, pixels, lesion in bins if pixels}
+    logits = {p: round(np.log(p / (1 - p)) // 0.1 * 0.1 + 0.05, 3) for p in (0.82, 0.62, 0.1, 0.02, 0.2, 0.52)}
+    assert held == {logits[p]: (1, int(p in (0.82, 0.1))) for p in sorted(logits)}
 
 
 def test_probabilities_are_counted_before_and_after_the_decision(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""The folds of a cross-validation, and what is best on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_expit
+
+from ..handlers.threshold_scores import FILES, THRESHOLDS
+from ..tables import read_csv
+
+TEMPERATURES = (0.2, 5.0)  # between which the best is looked for
+BINS = 10  # of the calibration error
+
+
+class Fold(NamedTuple):
+    """The held-out slices of one fold.
+
+    Args:
+        name: of the fold.
+        owners: the patient of each slice, or its case where none is named.
+        word: what the owners are.
+        dice: (slices, thresholds).
+        logits: of the probability of lesion, (bins,).
+        pixels: of each bin, all and those that are lesion, (2, bins).
+    """
+
+    name: str
+    owners: list[str]
+    word: str
+    dice: np.ndarray
+    logits: np.ndarray
+    pixels: np.ndarray
+
+
+def read_folds(folder: Path) -> list[Fold]:
+    """Read the folds of a variant of ``common.reproduce``.
+
+    Raises:
+        FileNotFoundError: if there are fewer than two evaluations with these tables.
+    """
+    places = [path.parent for path in sorted(folder.glob(f"*/eval/{FILES[0]}"))]
+    if len(places) < 2:
+        raise FileNotFoundError(
+            f"{folder}: cross-validation needs two folds or more with eval/{FILES[0]}, found {len(places)}. "
+            "Give the folder of a variant of python -m common.reproduce ct_drsegunet."
+        )
+    return [_fold(place) for place in places]
+
+
+def _fold(place: Path) -> Fold:
+    rows, bins = (read_csv(place / name) for name in FILES)
+    patients = [row["patient"] for row in rows]
+    owners, word = (patients, "patients") if all(patients) else ([row["case"] for row in rows], "cases")
+    dice = np.array([[float(row[f"dice_{threshold:.2f}"]) for threshold in THRESHOLDS] for row in rows])
+    pixels = np.array([[float(row[name]) for row in bins] for name in ("pixels", "lesion_pixels")])
+    return Fold(place.parent.name, owners, word, dice, np.array([float(row["logit"]) for row in bins]), pixels)
+
+
+def best_threshold(folds: Sequence[Fold]) -> int:
+    """Position of the threshold with the highest mean Dice over the slices of folds; the middle one of several."""
+    mean = np.concatenate([fold.dice for fold in folds]).mean(0)
+    best = np.flatnonzero(np.isclose(mean, mean.max()))
+    return int(best[len(best) // 2])
+
+
+def best_temperature(folds: Sequence[Fold]) -> float:
+    """The temperature with the least cross-entropy: logits are divided by it (Guo et al., 2017, section 4.2)."""
+    found = minimize_scalar(lambda t: cross_entropy(folds, t), bounds=TEMPERATURES, method="bounded")
+    return float(found.x)
+
+
+def cross_entropy(folds: Sequence[Fold], temperature: float = 1.0) -> float:
+    """Mean over all pixels of folds, in nats."""
+    logits, (pixels, lesion) = folds[0].logits / temperature, np.sum([fold.pixels for fold in folds], axis=0)
+    total = -(lesion * log_expit(logits) + (pixels - lesion) * log_expit(-logits)).sum()
+    return float(total / pixels.sum())
+
+
+def reliability(folds: Sequence[Fold], temperature: float = 1.0) -> np.ndarray:
+    """Mean probability, share of lesion and number of pixels in ten bins of probability, (3, bins)."""
+    probability = expit(folds[0].logits / temperature)
+    pixels, lesion = np.sum([fold.pixels for fold in folds], axis=0)
+    place = np.minimum((probability * BINS).astype(int), BINS - 1)
+    sums = [np.bincount(place, weight, BINS) for weight in (pixels * probability, lesion, pixels)]
+    number = np.maximum(sums[2], 1)
+    return np.stack([sums[0] / number, sums[1] / number, sums[2]])
+
+
+def calibration_error(folds: Sequence[Fold], temperature: float = 1.0) -> float:
+    """Expected calibration error: mean distance of probability and share of lesion, weighted by pixels."""
+    probability, share, pixels = reliability(folds, temperature)
+    return float((np.abs(probability - share) * pixels).sum() / pixels.sum())

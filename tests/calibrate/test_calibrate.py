@@ -1,0 +1,60 @@
+"""Threshold and temperature, chosen on the other folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from csv_rows import rows_by_name
+from PIL import Image
+from scipy.special import expit
+
+from common.calibrate.command import main
+from common.calibrate.folds import best_temperature, calibration_error, read_folds
+from common.handlers.threshold_scores import LOGITS, THRESHOLDS
+from common.tables import write_csv
+
+MIDDLES = (LOGITS[1:] + LOGITS[:-1]) / 2
+
+
+def write_fold(folder: Path, best: float, stretch: float, slices: int = 6) -> None:
+    """Dice 0.8 at the best threshold, less by the distance from it; logits that are too large by a factor."""
+    dice = 0.8 - np.abs(np.array(THRESHOLDS) - best)
+    names = [f"dice_{threshold:.2f}" for threshold in THRESHOLDS]
+    scores = [[f"{folder.name}_{number}", "", 0, *dice.round(6)] for number in range(slices)]
+    write_csv(folder / "eval" / "thresholds_per_slice.csv", ["case", "patient", "slice", *names], scores, form="g")
+    pixels = np.full(len(MIDDLES), 100000)
+    lesion = (pixels * expit(MIDDLES / stretch)).round().astype(int)
+    table = zip(MIDDLES.round(3).tolist(), pixels.tolist(), lesion.tolist(), strict=True)
+    write_csv(folder / "eval" / "reliability.csv", ["logit", "pixels", "lesion_pixels"], table)
+
+
+def test_a_fold_is_scored_at_the_threshold_that_is_best_on_the_others(tmp_path: Path) -> None:
+    for name, best in (("fold0", 0.3), ("fold1", 0.3), ("fold2", 0.6)):
+        write_fold(tmp_path / "v" / name, best, stretch=2.0)
+    assert main([str(tmp_path / "v"), "--output_dir", str(tmp_path / "out")]) == 0
+    found = rows_by_name(tmp_path / "out" / "calibration.csv")
+    # On folds 0 and 2 any threshold from 0.3 to 0.6 has the mean 0.65; the middle of the seven is 0.45
+    assert [float(found[f"fold{n}"]["threshold"]) for n in range(3)] == [0.45, 0.45, 0.3]
+    assert [float(found[f"fold{n}"]["dice"]) for n in range(3)] == pytest.approx([0.65, 0.65, 0.5], abs=1e-4)
+    assert float(found["nested"]["dice"]) == pytest.approx((0.65 + 0.65 + 0.5) / 3, abs=1e-4)
+    assert float(found["nested"]["dice_before"]) == pytest.approx((0.6 + 0.6 + 0.7) / 3, abs=1e-4)
+    assert float(found["all"]["threshold"]) == 0.3 and float(found["all"]["dice"]) == pytest.approx(0.7, abs=1e-4)
+    assert found["nested"]["slices"] == "18" and "over 18 cases" in (tmp_path / "out" / "report.html").read_text()
+    with Image.open(tmp_path / "out" / "calibration.png") as picture:
+        assert picture.width == 1200
+
+
+def test_the_temperature_is_that_by_which_logits_are_too_large(tmp_path: Path) -> None:
+    for name, stretch in (("fold0", 1.6), ("fold1", 1.6)):
+        write_fold(tmp_path / name, 0.5, stretch)
+    folds = read_folds(tmp_path)
+    assert best_temperature(folds) == pytest.approx(1.6, abs=0.01)
+    assert calibration_error(folds, 1.6) < 0.001 < 0.05 < calibration_error(folds)
+
+
+def test_a_single_fold_is_refused(tmp_path: Path) -> None:
+    write_fold(tmp_path / "fold0", 0.5, 1.0)
+    with pytest.raises(FileNotFoundError, match=r"two folds or more with eval/thresholds_per_slice\.csv, found 1"):
+        main([str(tmp_path), "--output_dir", str(tmp_path / "out")])
