@@ -121,12 +121,11 @@ class TeacherBatch:
 
     Args:
         teacher: from slices (B, 1, H, W) to logits (B, classes, H, W).
-        background: class of every pixel of the slices that show no lesion.
         amp: see ``common.inferers.FastCall``.
     """
 
-    def __init__(self, teacher: nn.Module, background: int, amp: bool = False) -> None:
-        self.teacher, self.background, self.call = teacher, background, FastCall(amp)
+    def __init__(self, teacher: nn.Module, amp: bool = False) -> None:
+        self.teacher, self.call = teacher, FastCall(amp)
 
     def __call__(
         self,
@@ -135,40 +134,45 @@ class TeacherBatch:
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """Return slices (N + B, 1, H, W), and labels (N, 1, H, W) with probabilities (B, classes, H, W).
+        """Return slices (N, 1, H, W), and labels (B, 1, H, W) with probabilities (B, classes, H, W).
 
-        The N are the labelled slices and those without lesion, the B those without label.
+        The N are B labelled slices, those without lesion if there are any, and B without label.
         """
         keys = [key for key in ("image", "label", "unlabelled", "clean", "healthy") if key in batch]
         slices = {key: batch[key].to(device, non_blocking=non_blocking) for key in keys}
         self.teacher.eval()
         with torch.no_grad():
             probability = self.call(self.teacher, slices["clean"]).softmax(1)
-        image, label = slices["image"], slices["label"]
-        if "healthy" in slices:
-            none = torch.full_like(slices["healthy"], self.background).to(label.dtype)
-            image, label = torch.cat([image, slices["healthy"]]), torch.cat([label, none])
-        return torch.cat([image, slices["unlabelled"]]), (label, probability)
+        together = [slices[key] for key in ("image", "healthy", "unlabelled") if key in slices]
+        return torch.cat(together), (slices["label"], probability)
 
 
 class TeacherLoss(nn.Module):
     """A loss on labels, and cross-entropy with the teacher's answers where it is confident.
 
+    Slices that show no lesion add their cross-entropy with background. They are no part of ``loss``: in its Dice they
+    would teach the network to mark less of faint lesions, too.
+
     Args:
         loss: of logits and labels.
         weight: of the teacher's part.
         confidence: probability that the teacher's answer for a pixel must exceed; other pixels count 0 in the mean.
+        background: class of every pixel of the slices that show no lesion.
     """
 
-    def __init__(self, loss: Callable[..., torch.Tensor], weight: float, confidence: float) -> None:
+    def __init__(
+        self, loss: Callable[..., torch.Tensor], weight: float, confidence: float, background: int = 0
+    ) -> None:
         super().__init__()
-        self.loss, self.weight, self.confidence = loss, weight, confidence
+        self.loss, self.weight, self.confidence, self.background = loss, weight, confidence, background
 
     def forward(self, logits: torch.Tensor, target: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """Return the loss of logits (N + B, classes, H, W) for the targets of ``TeacherBatch``."""
+        """Return the loss of logits (N, classes, H, W) for the targets of ``TeacherBatch``."""
         label, probability = target
-        count = len(label)
-        entropy = -(probability * logits[count:].log_softmax(1)).sum(1)
+        labelled, healthy, unlabelled = logits.tensor_split((len(label), len(logits) - len(probability)))
+        entropy = -(probability * unlabelled.log_softmax(1)).sum(1)
         confident = probability.amax(1) > self.confidence
-        taught: torch.Tensor = self.loss(logits[:count], label)
+        taught: torch.Tensor = self.loss(labelled, label)
+        if len(healthy):
+            taught = taught - healthy.log_softmax(1)[:, self.background].mean()
         return taught + self.weight * (entropy * confident).mean()
