@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from monai.transforms import Compose, Orientationd
-from nibabel.affines import voxel_sizes
 
 from ..datasets.ct.folder import inference_cases
 from ..phantoms.ct.chest_ct import chest_ct
 from ..phantoms.folders import SEED_BLOCK
 from ..run.command import Parser
 from ..transforms.ct import LoadScand
+from ..transforms.grids import voxel_size
 from ..transforms.masks import check_lesion_values
 from .phantoms import various_slices
 
@@ -84,13 +84,11 @@ def cases(dataset_dir: str, own: Namespace, patients: int = 0, slices: int = 24)
         image = item["image"]
         if "label" in item:
             check_lesion_values(item["label"])
-        x, y, z = map(float, voxel_sizes(np.asarray(image.affine)))
-        known = found["intensity"] == "HU" and image.meta.get("spacing_known", True)
         arrays = {key: item[key].as_tensor()[0].numpy() for key in KEYS if key in item}
         yield Case(
             str(found["case"]),
             arrays["image"],
-            (x, y, z) if known else None,
+            voxel_size(image, found["intensity"]),
             found["intensity"],
             arrays["lung"] > 0 if "lung" in arrays else None,
             arrays["label"].astype(np.uint8) if "label" in arrays else None,

@@ -53,7 +53,7 @@ def package(
         output_dir: receives the zip and ``model_info.json``.
         models_dir: holds a folder with the bundle's name, which was both ``--ckpt_dir`` and ``--output_dir`` of the
             training. By default the bundle's own ``models`` and ``eval``.
-        data: what the weights were trained on; required unless it was phantoms.
+        data: what the weights were trained on; required unless it was phantoms, or their record has a card.
         allow_dirty: package files that are not committed; the metadata record it.
 
     Returns:
@@ -100,10 +100,11 @@ def _files(
 ) -> dict[str, bytes]:
     """Return the content of each file by name."""
     root = ROOT / "bundles" / bundle
-    record, trained = training_run(records, weights)
-    sentence = origin(record, trained, data)
-    sources = read_configs(root / "configs")
     own = weights_record(weights)
+    record, trained = training_run(records, weights, own)
+    card = own.get("card", {})
+    sentence = origin(record, trained, data or card.get("data", ""))
+    sources = read_configs(root / "configs")
     settings = trained_settings(sources["inference"], own)
     configs = packaged(bundle, sources, settings)
     named = ", ".join(f"{key} {value}" for key, value in settings.items())
@@ -112,7 +113,7 @@ def _files(
     _tell_origin(configs["inference"], sentence, sha256(weights), on_phantoms(trained))
 
     metadata = packaged_metadata(metadata, sources["inference"], settings, record)
-    if "card" not in own:  # the metrics are those of the weights that come with the bundle
+    if not card:  # the metrics are those of the weights that come with the bundle
         metadata["eval_metrics"] = {}
     data_format = metadata["network_data_format"]
     image, pred = data_format["inputs"]["image"], data_format["outputs"]["pred"]
@@ -120,6 +121,7 @@ def _files(
     metadata["weights"] = {
         **{"origin": sentence, "command": command(record), "settings": settings},
         **{"trained_at": record["commit"] or "unknown", "commit": commit, "sha256": sha256(weights)},
+        **({"licence": card["licence"]} if card else {}),
     }
     made = {"configs/metadata.json": metadata, "models/model.json": published_record(own)}
     made |= {f"configs/{name}.json": config for name, config in configs.items()}

@@ -24,7 +24,8 @@ def readme(bundle: str, names: str, page: str, metadata: Mapping[str, Any]) -> s
         metadata: the packaged metadata.
     """
     modality = metadata["network_data_format"]["inputs"]["image"]["modality"]
-    front = ["---", "license: apache-2.0", "library_name: monai", "tags:"]
+    licence = "other" if "licence" in metadata["weights"] else "apache-2.0"  # of code and weights together
+    front = ["---", f"license: {licence}", "library_name: monai", "tags:"]
     front += [f"- {tag}" for tag in ["monai", "medical", "covid-19", *TAGS[modality]]]
     front += ["---", ""]
     page = LINK.sub(r"\1", PICTURE.sub("", page)).replace(IN_REPOSITORY, "In this folder")
@@ -35,7 +36,7 @@ def readme(bundle: str, names: str, page: str, metadata: Mapping[str, Any]) -> s
 
 
 def _weights(weights: Mapping[str, Any]) -> list[str]:
-    lines = [f"> **Weights:** {weights['origin']}"]
+    lines = [f"> **Weights:** {weights['origin']}", *([f"> {weights['licence']}"] if "licence" in weights else [])]
     if weights["settings"]:
         settings = ", ".join(f"`{name}` {value}" for name, value in weights["settings"].items())
         lines.append(f"> The configs hold the settings that they were trained with: {settings}.")

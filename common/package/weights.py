@@ -24,12 +24,22 @@ CLOSE = 1e-3  # tolerance between the logits of TorchScript and of eager mode
 WRITTEN_BY_TORCH = ("version", ".data/serialization_id")
 
 
-def training_run(folder: Path, weights: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def training_run(folder: Path, weights: Path, own: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read ``run_training.json`` and ``config_training.json`` of the run that wrote weights.
+
+    Weights that come with a bundle have a card instead, which says what is needed of both.
+
+    Args:
+        folder: of both files.
+        weights: that the run wrote.
+        own: their record, from ``weights_record``.
 
     Raises:
         FileNotFoundError: if one of them is missing.
     """
+    if card := own.get("card"):
+        run = {"started": card["trained"], "versions": card["versions"], "command": card["commands"][-1]}
+        return {**run, "commit": own["commit"]}, {"dataset_dir": card["data"]}
     found = []
     for name in ("run_training.json", "config_training.json"):
         if not (folder / name).is_file():

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
-from nibabel.affines import voxel_sizes
 
 from ..lung_mask import TISSUE_FROM, lung_mask
 from ..lung_network.methods import BY_NETWORK
 from .ct import check_intensity
+from .grids import voxel_size
 
 SLICES = 24  # slices in which lung is looked for if no lung mask is at hand
 
@@ -55,8 +55,7 @@ class CheckChestd(MapTransform):
             if lung is not None:
                 inside = np.asarray(lung[0]) > 0
             else:
-                x, y, z = map(float, voxel_sizes(np.asarray(scan.affine)))
-                inside = lung_mask(image, (x, y, z) if scan.meta.get("spacing_known", True) else None)
+                inside = lung_mask(image, voxel_size(scan))
             share = float(inside.sum() / max(1, np.count_nonzero(inside | (image > TISSUE_FROM))))
             if share < self.least:
                 raise ValueError(

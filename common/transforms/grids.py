@@ -114,6 +114,19 @@ def pixel_size(scan: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(voxel_sizes(_affine(scan))[:2]).float()
 
 
+def voxel_size(scan: MetaTensor, intensity: str = "HU") -> tuple[float, float, float] | None:
+    """Size of a voxel in mm; None for pictures in grey levels, and for files that state none.
+
+    Args:
+        scan: (1, X, Y, Z).
+        intensity: ``HU`` or ``8bit``.
+    """
+    if intensity != "HU" or not scan.meta.get("spacing_known", True):
+        return None
+    x, y, z = map(float, voxel_sizes(_affine(scan)))
+    return x, y, z
+
+
 def _affine(scan: MetaTensor) -> np.ndarray:
     return np.asarray(scan.affine, float)
 

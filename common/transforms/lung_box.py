@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import CropForegroundd
-from nibabel.affines import voxel_sizes
 
 from ..lung_mask import lung_mask
+from .grids import voxel_size
 from .masks import mask_like
 
 CROPS = ("none", "lungs")
@@ -76,11 +75,8 @@ class CropToLungsd(CropForegroundd):
     def lungs(self, item: Mapping[Hashable, Any]) -> MetaTensor:
         """Find the lungs in the image."""
         image: MetaTensor = item[self.image_key]
-        spacing = None  # of pictures it is unknown
-        if item.get("intensity", "HU") == "HU" and image.meta.get("spacing_known", True):
-            x, y, z = map(float, voxel_sizes(np.asarray(image.affine)))
-            spacing = (x, y, z)
-        return mask_like(torch.from_numpy(lung_mask(image.as_tensor()[0].cpu().numpy(), spacing))[None], image)
+        size = voxel_size(image, item.get("intensity", "HU"))
+        return mask_like(torch.from_numpy(lung_mask(image.as_tensor()[0].cpu().numpy(), size))[None], image)
 
 
 def _foreground(mask: torch.Tensor) -> torch.Tensor:

@@ -6,17 +6,15 @@ import logging
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
-from nibabel.affines import voxel_sizes
 
 from ..inferers import lesions_first
 from ..lung_network.methods import FROM, GIVEN, THRESHOLD, check_lungs, find_lung
 from .ct import check_intensity
-from .grids import check_same_grid
+from .grids import check_same_grid, voxel_size
 from .mask_values import snap_to_integers
 
 logger = logging.getLogger(__name__)
@@ -224,11 +222,8 @@ class LungMaskd(MapTransform):
     def segment(self, image: MetaTensor, intensity: str, name: str) -> MetaTensor:
         """Make the lung mask."""
         check_intensity(image, intensity, name)
-        spacing = None  # for images in grey levels, whose window and pixel size are unknown
-        if intensity == "HU" and image.meta.get("spacing_known", True):
-            x, y, z = map(float, voxel_sizes(np.asarray(image.affine)))
-            spacing = (x, y, z)
-        lung = find_lung(image.as_tensor()[0].cpu().numpy(), spacing, self.lungs, intensity, name)
+        size = voxel_size(image, intensity)
+        lung = find_lung(image.as_tensor()[0].cpu().numpy(), size, self.lungs, intensity, name)
         if not lung.any():
             raise ValueError(
                 f"{name}: lungs are needed, got none by {self.lungs}. Is it a chest CT in HU? If so, give a lung mask."

@@ -64,7 +64,7 @@ def test_a_package_needs_a_known_bundle_weights_and_the_record_of_their_training
         error=FileNotFoundError,
     )
     (tmp_path / "us_dense_seg").mkdir()
-    names = ["model.pt", "run_training.json", "config_training.json", "model.json"]
+    names = ["model.pt", "model.json", "run_training.json", "config_training.json"]
     for name, missing in itertools.pairwise(names):
         shutil.copy(packages.models / "us_dense_seg" / name, tmp_path / "us_dense_seg")
         refused(tmp_path, f"are packaged with the.* record.*, but .* has no {missing}", error=FileNotFoundError)
