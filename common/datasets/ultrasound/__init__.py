@@ -22,7 +22,9 @@ PIXEL_LABELS = {
     "CVAT frames": Layout(pixel_label_sources.cvat_frames, "frames/fNNN.png, masks/fNNN.png, annotations.json"),
 }
 DIAGNOSES = {
-    "Manifest": Layout(diagnosis_sources.manifest, "manifest.csv with columns file, label, patient"),
+    "Manifest": Layout(
+        diagnosis_sources.manifest, "manifest.csv with columns file, label, patient; or sub-folders with one each"
+    ),
     "POCUS": Layout(
         diagnosis_sources.pocus, "pocus_videos/{convex,linear}, pocus_images/{convex,linear}, dataset_metadata.csv"
     ),

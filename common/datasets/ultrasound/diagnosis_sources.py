@@ -22,6 +22,7 @@ LABELS = {  # in manifests and metadata; the paper's pneumonia is bacterial or v
 NAMED = 5  # files in a message
 FOLDERS = ("pocus_videos", "pocus_images", "videos", "images")
 METADATA = "dataset_metadata.csv"
+MANIFEST = "manifest.csv"
 
 
 def _files(folder: Path) -> list[Path]:
@@ -41,21 +42,25 @@ def _case(root: Path, path: Path, diagnosis: str, patient: str | None, source: s
 
 
 def manifest(root: Path) -> list[dict[str, Any]]:
-    """List a table of files: manifest.csv with columns file, label, patient.
+    """List a table of files: manifest.csv with columns file, label, patient; or the tables of several sub-folders.
 
-    ``file`` is a path below the folder. ``label`` is one of POCUS's labels (covid, regular, pneumonia_bacterial, ...)
-    or of the three diagnoses. ``patient`` may be blank.
+    ``file`` is a path below the table's folder. ``label`` is one of POCUS's labels (covid, regular,
+    pneumonia_bacterial, ...) or of the three diagnoses. ``patient`` may be blank. Tables of sub-folders are parts of
+    one collection: a patient of the same name is one patient.
 
     Raises:
         FileNotFoundError: naming every file that is not there.
         ValueError: for an unknown label.
     """
-    table = root / "manifest.csv"
-    if not table.is_file():
-        return []
+    tables = [root / MANIFEST] if (root / MANIFEST).is_file() else sorted(root.glob(f"*/{MANIFEST}"))
+    return [case for table in tables for case in _listed(root, table)]
+
+
+def _listed(root: Path, table: Path) -> list[dict[str, Any]]:
+    """Cases of one table."""
     cases, missing, unknown = [], [], []
     for line, row in read_table(table, ("file", "label", "patient")):
-        path = file_below(root, row["file"])
+        path = file_below(table.parent, row["file"])
         if not path.is_file():
             missing.append(row["file"] or f"line {line} names none")
         elif row["label"].lower() not in LABELS:

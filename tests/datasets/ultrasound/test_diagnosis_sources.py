@@ -126,9 +126,16 @@ def test_an_unknown_layout_is_refused_with_the_known_ones(tmp_path: Path) -> Non
             dataset(tmp_path)
 
 
-def test_real_pocus_splits_by_the_patients_of_its_manifest(real_data: Callable[[str], Path]) -> None:
-    cases = diagnoses(real_data("lus_pocus_ccby"))
-    assert Counter(case["label"] for case in cases) == {"normal": 32, "COVID-19": 14, "pneumonia": 6}
+def test_real_pocus_splits_by_the_patients_of_both_manifests(tmp_path: Path, real_data: Callable[[str], Path]) -> None:
+    """The two folders are one collection: a patient that is in both lies on one side."""
+    for name in ("lus_pocus_ccby", "lus_pocus_nc"):
+        (tmp_path / name).symlink_to(real_data(name))
+    cases = diagnoses(tmp_path)
+    assert Counter(case["label"] for case in cases) == {"normal": 69, "COVID-19": 29, "pneumonia": 57}
+    folders: dict[str, set[str]] = {}
+    for case in cases:
+        folders.setdefault(case["patient"], set()).add(Path(case["case"]).parts[0])
+    assert len(folders) == 105 and {len(each) for each in folders.values()} == {1}
     held_out = []
     for fold in range(3):
         sides = split(cases, "patient", fold=fold, folds=3, stratify="label")
@@ -136,7 +143,20 @@ def test_real_pocus_splits_by_the_patients_of_its_manifest(real_data: Callable[[
         assert not patients[0] & patients[1]
         assert Counter(case["label"] for case in sides["validation"]).keys() == {"normal", "COVID-19", "pneumonia"}
         held_out += sorted(patients[1])
-    assert len(held_out) == len(set(held_out)) == 18
+    assert len(held_out) == len(set(held_out)) == 105
+
+
+def test_a_patient_of_two_manifests_is_one_patient(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        for patient in "123":
+            save_image(tmp_path / folder / f"{patient}.png", np.zeros((4, 4)))
+        rows = "".join(f"{patient}.png,regular,{patient}\n" for patient in "123")
+        (tmp_path / folder / "manifest.csv").write_text(f"file,label,patient\n{rows}")
+    cases = diagnoses(tmp_path)
+    assert [case["case"] for case in cases] == [f"{folder}/{patient}.png" for folder in "ab" for patient in "123"]
+    for fold in range(3):
+        sides = split(cases, "patient", fold=fold, folds=3)
+        assert len({case["patient"] for case in sides["validation"]}) == 1 and len(sides["validation"]) == 2
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16"])
