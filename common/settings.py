@@ -63,6 +63,18 @@ def chosen(setting: str, value: Any, choices: Mapping[str, Any]) -> Any:
     return choices[value]
 
 
+def as_list(value: Any) -> list[Any]:
+    """One value or several, as a list; ``[a,b]`` is a list as a command line without inner quotes gives it.
+
+    Example:
+        >>> as_list("[fold0/model.pt, fold1/model.pt]"), as_list("model.pt"), as_list(["a.pt"])
+        (['fold0/model.pt', 'fold1/model.pt'], ['model.pt'], ['a.pt'])
+    """
+    if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
+        return [name.strip(" '\"") for name in value[1:-1].split(",")]
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def check_mapping(value: Any, where: str) -> dict[Any, Any]:
     """The value itself if it is a mapping.
 

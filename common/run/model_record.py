@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..files import complete_file, sha256
+from ..settings import as_list
 
 HELD = "record"  # of a training checkpoint such as last.pt, which holds its record itself
 
@@ -123,10 +124,7 @@ def weights_files(weights: Any, option: str = "--weights", several: bool = False
         >>> weights_files(["fold0/model.pt", "fold1/model.pt"], several=True)
         [PosixPath('fold0/model.pt'), PosixPath('fold1/model.pt')]
     """
-    if isinstance(weights, str) and weights.startswith("[") and weights.endswith("]"):
-        weights = [name.strip() for name in weights[1:-1].split(",")]
-    listed = isinstance(weights, (list, tuple))
-    names = list(weights) if listed else [weights]
+    names = as_list(weights)
     if not names or any(not isinstance(name, (str, Path)) or not str(name).strip() for name in names):
         raise ValueError(f"{option} must be the path of a file such as models/model.pt, got {weights!r}.")
     if len(names) > 1 and not several:

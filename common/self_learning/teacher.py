@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from ..datasets.ct.folder import inference_cases
 from ..files import image_files, sha256
 from ..inferers import FastCall
+from ..settings import as_list
 from ..transforms.ct import BY_MODES
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def every_nth(
         FileNotFoundError: if a folder does not exist or holds no scan.
         ValueError: if files of a folder are held out, by their content.
     """
-    folders = [roots] if isinstance(roots, (str, Path)) else list(roots)
+    folders = as_list(roots)
     apart = {_content(case) for name, each in labelled.items() if name != "training" for case in each}
     cases = []
     for root in folders if any(map(str, folders)) else []:

@@ -87,4 +87,5 @@ def test_held_out_pictures_are_not_learned_from_without_label(tmp_path: Path) ->
     with pytest.raises(FileNotFoundError, match=r"--healthy .*missing: there is no such folder"):
         every_nth([tmp_path, tmp_path / "missing"], 1, "LP", {}, option="healthy")
     assert every_nth("", 1, "LP", held_out) == []
+    assert len(every_nth(f"[{tmp_path},{elsewhere}]", 1, "LP", {})) == 7, "as a command line gives it"
     assert len(every_nth([tmp_path, elsewhere], 2, "LP", {})) == 4, "every second of five, and of two"
