@@ -107,6 +107,27 @@ def score_of(column: str) -> str:
     return "" if column.endswith(BOUNDS) else found
 
 
+def score_value(text: str, where: str, highest: float = 1.0) -> float:
+    """A score of a table; NaN for an empty cell. A comma is the decimal comma of tables from spreadsheet programs.
+
+    Args:
+        text: of the cell.
+        where: table, case and column, for the message.
+        highest: possible score; 0 for numbers of any size.
+
+    Raises:
+        ValueError: for a cell that is no number, or out of range.
+    """
+    try:
+        number = float(text.replace(",", ".")) if text else float("nan")
+    except ValueError:
+        raise ValueError(f"{where}: a score must be a number or an empty cell, got {text!r}. Correct it.") from None
+    if highest and not np.isnan(number) and not 0 <= number <= highest:
+        advice = "Divide percentages by 100." if number > highest else "Correct it."
+        raise ValueError(f"{where}: a score must be between 0 and 1, got {text}. {advice}")
+    return number
+
+
 class GrowingTable:
     """A CSV file that receives rows as cases finish, so that an interrupted run keeps them.
 

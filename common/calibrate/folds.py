@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +11,13 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit
 
-from ..handlers.threshold_scores import FILES, THRESHOLDS
-from ..tables import read_csv
+from ..handlers.threshold_scores import FILES, LOGITS, THRESHOLDS
+from ..spreadsheets import Row, read_table
+from ..tables import score_value
 
+logger = logging.getLogger(__name__)
+
+COLUMNS = [f"dice_{threshold:.2f}" for threshold in THRESHOLDS]
 TEMPERATURES = (0.2, 5.0)  # between which the best is looked for
 BINS = 10  # of the calibration error
 
@@ -38,10 +43,11 @@ class Fold(NamedTuple):
 
 
 def read_folds(folder: Path) -> list[Fold]:
-    """Read the folds of a variant of ``common.reproduce``.
+    """Read the folds of a variant of ``common.reproduce``. Folds that are not evaluated are named in the log.
 
     Raises:
-        FileNotFoundError: if there are fewer than two evaluations with these tables.
+        FileNotFoundError: if there are fewer than two evaluations with these tables, or one lacks a table.
+        ValueError: for tables that cannot be used, or slices that are in several folds.
     """
     places = [path.parent for path in sorted(folder.glob(f"*/eval/{FILES[0]}"))]
     if len(places) < 2:
@@ -49,16 +55,39 @@ def read_folds(folder: Path) -> list[Fold]:
             f"{folder}: cross-validation needs two folds or more with eval/{FILES[0]}, found {len(places)}. "
             "Give the folder of a variant of python -m common.reproduce ct_drsegunet."
         )
-    return [_fold(place) for place in places]
+    unfinished = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and path / "eval" not in places]
+    if unfinished:
+        logger.warning("Left out, as they have no eval/%s: %s.", FILES[0], ", ".join(unfinished))
+    rows = {place: read_table(place / FILES[0], ("case", "patient", "slice", *COLUMNS)) for place in places}
+    seen: dict[tuple[str, str], Path] = {}
+    for place, lines in rows.items():
+        if not lines:
+            raise ValueError(f"{place / FILES[0]} holds no slice. Evaluate this fold again.")
+        for _, cells in lines:
+            if (earlier := seen.setdefault((cells["case"], cells["slice"]), place)) != place:
+                raise ValueError(
+                    f"Folds hold out different slices, but {cells['case']} is in {earlier.parent.name} and in "
+                    f"{place.parent.name}. Give the folds of one cross-validation."
+                )
+    named = all(cells["patient"] for lines in rows.values() for _, cells in lines)
+    return [_fold(place, lines, "patient" if named else "case") for place, lines in rows.items()]
 
 
-def _fold(place: Path) -> Fold:
-    rows, bins = (read_csv(place / name) for name in FILES)
-    patients = [row["patient"] for row in rows]
-    owners, word = (patients, "patients") if all(patients) else ([row["case"] for row in rows], "cases")
-    dice = np.array([[float(row[f"dice_{threshold:.2f}"]) for threshold in THRESHOLDS] for row in rows])
-    pixels = np.array([[float(row[name]) for row in bins] for name in ("pixels", "lesion_pixels")])
-    return Fold(place.parent.name, owners, word, dice, np.array([float(row["logit"]) for row in bins]), pixels)
+def _fold(place: Path, lines: Sequence[Row], owner: str) -> Fold:
+    table, bins = place / FILES[0], place / FILES[1]
+    dice = np.array([
+        [score_value(cells[name] or "none", f"{table}, line {line}, {name}") for name in COLUMNS]
+        for line, cells in lines
+    ])  # fmt: skip
+    if not bins.is_file():
+        raise FileNotFoundError(f"No {bins}, which each evaluation writes. Evaluate this fold again.")
+    names = ("logit", "pixels", "lesion_pixels")
+    cells = [[score_value(row[name] or "none", str(bins), 0) for name in names] for _, row in read_table(bins, names)]
+    if len(cells) != len(LOGITS) - 1:
+        raise ValueError(f"{bins} must have {len(LOGITS) - 1} rows, got {len(cells)}. Evaluate this fold again.")
+    logits, *pixels = np.array(cells).T
+    owners = [each[owner] for _, each in lines]
+    return Fold(place.parent.name, owners, f"{owner}s", dice, logits, np.array(pixels))
 
 
 def best_threshold(folds: Sequence[Fold]) -> int:

@@ -13,7 +13,7 @@ from ..report.html.scores import CASES
 from ..run.errors import NothingToDo
 from ..settings import check_names
 from ..spreadsheets import read_rows
-from ..tables import score_of
+from ..tables import score_of, score_value
 
 KEYS = ("run", "case", "patient", "image", "slice", "frame")  # columns that name a row
 COUNTS = ("true_positive", "false_negative", "false_positive", "true_negative")  # pixels, in some tables
@@ -61,9 +61,10 @@ def read_scores(first: Path, second: Path, table: str = "", chosen: Sequence[str
         ValueError: for tables of another kind, with other cases or other ground truth, or a score that they lack.
     """
     paths = (first, second)
-    if first.resolve() == second.resolve():
-        raise ValueError(f"Both runs are {first}: a run has no difference from itself. Give the folders of two runs.")
     name = _table_name(paths, table)
+    same = [[file.resolve() for file in _files(path, name).values()] for path in paths]
+    if same[0] == same[1]:
+        raise ValueError(f"Both runs are {first}: a run has no difference from itself. Give the folders of two runs.")
     lines = [_rows(path, name) for path in paths]
     kinds = [
         _key_names(each[0], path / name if path.is_dir() else path) for each, path in zip(lines, paths, strict=True)
@@ -88,7 +89,7 @@ def read_scores(first: Path, second: Path, table: str = "", chosen: Sequence[str
         values = {
             score: np.array(
                 [
-                    [_number(side[key][score], f"{path}, {'/'.join(key)}, {score}") for key in keys]
+                    [score_value(side[key][score], f"{path}, {'/'.join(key)}, {score}") for key in keys]
                     for path, side in zip(paths, sides, strict=True)
                 ]
             )
@@ -112,7 +113,10 @@ def _table_name(paths: Sequence[Path], table: str) -> str:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"No such file or folder: {path}. Give the output folders of two evaluations.")
-    wanted = table or next((path.name for path in paths if path.is_file()), "")
+    files = [path.name for path in paths if path.is_file()]
+    if table and files:
+        raise ValueError(f"--table chooses a table in folders, but {files[0]} is a file. Leave one of them out.")
+    wanted = table or (files[0] if files else "")
     held = [[name for name in CASES if _files(path, name)] for path in paths]
     found = wanted or next((name for name in CASES if all(name in each for each in held)), "")
     if not found:
@@ -147,7 +151,8 @@ def _rows(path: Path, name: str) -> list[dict[str, str]]:
 def _table(path: Path) -> list[dict[str, str]]:
     """Rows of a table by column, also as a spreadsheet program has saved it."""
     rows = read_rows(path, KEYS)
-    heading = [cell.casefold() if cell.casefold() in KEYS else cell for cell in rows[0][1]] if rows else []
+    named = (*KEYS, "truth", "prediction")
+    heading = [cell.casefold() if cell.casefold() in named else cell for cell in rows[0][1]] if rows else []
     return [dict(zip(heading, [*cells, *[""] * len(heading)], strict=False)) for _, cells in rows[1:]]
 
 
@@ -185,7 +190,7 @@ def _check_same_truth(paths: Sequence[Path], sides: Sequence[Rows], values: Mapp
     keys = np.array(["/".join(key) for key in sides[0]])
     differ = np.zeros(len(keys), bool)
     if all(count in row for side in sides for row in side.values() for count in COUNTS):
-        numbers = [[[_number(side[key][name], "", 0) for name in COUNTS] for key in sides[0]] for side in sides]
+        numbers = [[[score_value(side[key][name], "", 0) for name in COUNTS] for key in sides[0]] for side in sides]
         pixels = np.array(numbers)  # (2, cases, 4)
         lesion, size = pixels[..., :2].sum(-1), pixels.sum(-1)
         differ |= (lesion[0] != lesion[1]) & (size[0] == size[1])
@@ -206,26 +211,12 @@ def _named(keys: Sequence[tuple[str, ...]]) -> str:
     return shown if len(keys) <= SHOWN else f"{shown} and {len(keys) - SHOWN} more"
 
 
-def _number(text: str, where: str, highest: float = 1.0) -> float:
-    """A score; NaN for an empty cell. A comma is the decimal comma of tables that a spreadsheet program saved.
-
-    Args:
-        text: of the cell.
-        where: table, case and column, for the message.
-        highest: possible score; 0 for numbers of any size.
-    """
-    try:
-        number = float(text.replace(",", ".")) if text else math.nan
-    except ValueError:
-        raise ValueError(f"{where}: a score must be a number or an empty cell, got {text!r}. Correct it.") from None
-    if highest and not math.isnan(number) and not 0 <= number <= highest:
-        raise ValueError(f"{where}: a score must be between 0 and 1, got {text}. Divide percentages by 100.")
-    return number
-
-
 def _decisions(paths: Sequence[Path], sides: Sequence[Rows]) -> dict[str, np.ndarray]:
     """Whether each clip or frame has the right diagnosis, 1 or 0: of all, and of each diagnosis alone."""
     keys = [*sides[0]]
+    for path, run in zip(paths, sides, strict=True):
+        if missing := {"truth", "prediction"} - run[keys[0]].keys():
+            raise ValueError(f"{path} must have the columns truth and prediction; {', '.join(missing)} is missing.")
     truths = [[run[key]["truth"] for key in keys] for run in sides]
     if truths[0] != truths[1]:
         other = next(key for key, one, two in zip(keys, *truths, strict=True) if one != two)

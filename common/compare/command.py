@@ -138,5 +138,7 @@ def main(arguments: Sequence[str]) -> int:
     own = _parse(arguments)
     paths = (Path(own.first), Path(own.second))
     writable(own.output_dir)
+    if Path(own.output_dir).resolve() in [path.resolve() for path in paths]:
+        raise ValueError(f"--output_dir {own.output_dir} is the folder of a run, whose report it would replace.")
     compare(*paths, Path(own.output_dir), names=own.names, table=own.table, chosen=own.scores)
     return 0

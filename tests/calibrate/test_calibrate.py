@@ -58,3 +58,25 @@ def test_a_single_fold_is_refused(tmp_path: Path) -> None:
     write_fold(tmp_path / "fold0", 0.5, 1.0)
     with pytest.raises(FileNotFoundError, match=r"two folds or more with eval/thresholds_per_slice\.csv, found 1"):
         main([str(tmp_path), "--output_dir", str(tmp_path / "out")])
+
+
+def test_tables_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    for name in ("fold0", "fold1"):
+        write_fold(tmp_path / name, 0.5, 1.0)
+    table = tmp_path / "fold1" / "eval" / "thresholds_per_slice.csv"
+    text = table.read_text()
+
+    def refused(content: str, message: str) -> None:
+        table.write_text(content)
+        with pytest.raises(ValueError, match=message):
+            read_folds(tmp_path)
+
+    refused(text.replace(",0.35,", ",72.9,", 1), r"line 2, dice_0\.\d+: a score must be between 0 and 1, got 72\.9")
+    refused(text.replace(",0.35,", ",,", 1), r"a score must be a number or an empty cell, got 'none'")
+    refused(text.splitlines()[0], "fold1.* holds no slice")
+    refused(text.replace("fold1_0", "fold0_0"), "Folds hold out different slices, but fold0_0 is in fold0 and in fold1")
+    table.write_text(text.replace(",", ";"))
+    assert len(read_folds(tmp_path)) == 2, "as a spreadsheet program saves it"
+    (table.parent / "reliability.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"reliability\.csv, which each evaluation writes"):
+        read_folds(tmp_path)

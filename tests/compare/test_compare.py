@@ -103,7 +103,13 @@ def test_what_cannot_be_compared_is_refused_by_name(tmp_path: Path) -> None:
         main([str(first), str(tmp_path / "c")])
     write_csv(tmp_path / "d" / "scores_per_patient.csv", ["patient", "dice"], [["a", 0.5], ["a", 0.6]])
     with pytest.raises(ValueError, match="more than once"):
-        main([str(tmp_path / "d"), str(tmp_path / "d" / "scores_per_patient.csv")])
+        main([str(tmp_path / "d"), str(first)])
+    with pytest.raises(ValueError, match="a run has no difference from itself"):
+        main([str(first), str(first / "scores_per_patient.csv")])
+    with pytest.raises(ValueError, match=r"--table chooses a table in folders, but scores_per_patient\.csv is a file"):
+        main([str(first), str(third / "scores_per_patient.csv"), "--table", "scores_per_volume.csv"])
+    with pytest.raises(ValueError, match=r"b is the folder of a run, whose report it would replace"):
+        main([str(first), str(second), "--output_dir", str(second)])
 
 
 def test_the_folds_of_a_variant_are_compared_together(tmp_path: Path) -> None:
