@@ -159,6 +159,8 @@ def own_inputs(root: Path) -> dict[Path, Case]:
     for where, cells in _json_rows(root) if root.suffix.lower() == ".json" else _csv_rows(root):
         read = {column: "" for column in COLUMNS} | {column: cells[column] for column in ("image", *OWN_INPUTS)}
         case, wrong = _case(root, read, "either", {})
+        if not wrong and case["image"].resolve() in given:
+            wrong = [f"image {cells['image']} is listed twice"]
         problems += [f"{where}: {each}" for each in wrong]
         if not wrong:
             given[case["image"].resolve()] = {column: case[column] for column in OWN_INPUTS if column in case}

@@ -46,10 +46,12 @@ def every_nth(
 
     Raises:
         FileNotFoundError: if a folder does not exist or holds no scan.
-        ValueError: if files of a folder are held out, by their content.
+        ValueError: if files of a folder are held out, by their bytes: a copy in another format is not recognised. For
+            ``healthy`` also if they are among the labelled slices.
     """
     folders = as_list(roots)
-    apart = {_content(case) for name, each in labelled.items() if name != "training" for case in each}
+    sets = [each for name, each in labelled.items() if name != "training" or option == "healthy"]
+    apart = {_content(case) for each in sets for case in each}
     cases = []
     for root in folders if any(map(str, folders)) else []:
         if not Path(root).exists():
@@ -58,8 +60,8 @@ def every_nth(
         shared = [case["case"] for case in found if _content(case) in apart]
         if shared:
             raise ValueError(
-                f"--{option} {root}: {len(shared)} of its files are held out to be scored, such as {shared[0]}. Remove "
-                "them, or train on everything with --folds 0."
+                f"--{option} {root}: {len(shared)} of its files are held out to be scored, or have labels, such as "
+                f"{shared[0]}. Remove them, or, if they are held out, train on everything with --folds 0."
             )
         logger.info("--%s: %d files of %s, every %d.", option, len(found), root, step)
         cases += found

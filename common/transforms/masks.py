@@ -209,6 +209,11 @@ class LungMaskd(MapTransform):
                 if isinstance(item.get(reference), torch.Tensor):  # the label may be a number for the image
                     check_same_grid("lung", item[key], item[reference], reference)
             given, image = item[key], item.get(self.image_key)
+            if float(given.min()) < 0:
+                raise ValueError(
+                    f"{name}: a lung mask is 0 outside the lungs and positive in them, got {float(given.min()):g} in "
+                    f"{given.meta.get('filename_or_obj', key)}. Is it a scan? Give the mask."
+                )
             # Of the image, so that Invertd takes both back to one order of axes: the mask's file may have another
             item[key] = mask_like(given.as_tensor() > 0, image if isinstance(image, MetaTensor) else given)
             if not item[key].any():

@@ -142,6 +142,10 @@ def test_inference_on_ct_reads_what_a_table_says_of_its_scans(tmp_path: Path) ->
     assert [case["picture_axes"] for case in found.values()] == ["PL", "LP", "PL"]
     given = {case["case"]: case for case in inference_cases(path, partners={"lung": str(tmp_path / "other")})}
     assert given["i/c"]["lung"] == tmp_path / "other/c.nii.gz", "--lung_masks wins over the table"
+    with pytest.raises(ValueError, match=r"line 3: image i/a\.nii\.gz is listed twice"):
+        inference_cases(table(tmp_path, "image,lung\ni/a.nii.gz,lungs/of_a.nii.gz\ni/a.nii.gz,other/c.nii.gz\n"))
+    with pytest.raises(ValueError, match=r"holds several scans, .* but has one lung mask"):
+        inference_cases(table(tmp_path, "image,lung\ni,lungs/of_a.nii.gz\n"))
     for text, wrong in (
         ("lungs/none.nii,", "lung lungs/none.nii: no such file"),
         (",hu", "must be HU or 8bit, got 'hu'"),

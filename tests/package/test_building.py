@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import re
@@ -68,6 +69,19 @@ def test_a_package_needs_a_known_bundle_weights_and_the_record_of_their_training
     for name, missing in itertools.pairwise(names):
         shutil.copy(packages.models / "us_dense_seg" / name, tmp_path / "us_dense_seg")
         refused(tmp_path, f"are packaged with the.* record.*, but .* has no {missing}", error=FileNotFoundError)
+
+
+def test_the_weights_that_come_with_a_bundle_are_packaged_with_their_card(tmp_path: Path) -> None:
+    card = json.loads((ROOT / "bundles" / "ct_drsegunet" / "models" / "model.json").read_text())["card"]
+    files = files_of(package("ct_drsegunet", tmp_path, allow_dirty=True))
+    metadata = json.loads(files["configs/metadata.json"])
+    assert card["data"] in metadata["weights"]["origin"] and metadata["weights"]["licence"] == card["licence"]
+    image = metadata["network_data_format"]["inputs"]["image"]
+    assert image["spatial_shape"] == [352, 352] and len(metadata["eval_metrics"]) == 3
+    page = files["docs/README.md"].decode()
+    assert page.startswith("---\nlicense: other\n") and card["licence"] in page
+    network = torch.jit.load(io.BytesIO(files["models/model.ts"]))
+    assert network(torch.zeros(1, 1, 352, 352)).shape == (1, 3, 352, 352)
 
 
 def test_a_package_needs_weights_that_fit_their_record(packages: Packages, tmp_path: Path) -> None:

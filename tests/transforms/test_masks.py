@@ -7,7 +7,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
-from common.transforms.masks import ClassIndexd, LesionMaskd, OutsideLungd
+from common.transforms.masks import ClassIndexd, LesionMaskd, LungMaskd, OutsideLungd
 
 MEDSEG = ["ground-glass", "consolidation", "lung", "background"]
 
@@ -72,6 +72,12 @@ def test_an_image_of_a_normal_slice_needs_no_mask_of_lesions() -> None:
     assert known({**several, "label": 0})["truth"].any(), "the label of a slice says nothing of its volume"
     with pytest.raises(KeyError, match="truth"):
         known({"image": image, "label": 1})
+
+
+def test_a_scan_is_no_lung_mask() -> None:
+    image = MetaTensor(torch.full((1, 4, 4, 2), -800.0))
+    with pytest.raises(ValueError, match=r"x: a lung mask is 0 outside the lungs and positive in them, got -800 in"):
+        LungMaskd("lung")({"case": "x", "image": image, "lung": image.clone()})
 
 
 def test_a_slice_without_lung_has_no_heat_where_that_is_allowed() -> None:

@@ -47,8 +47,8 @@ def cut(
     """Cut scans into upright 8-bit images with lung masks beside them, and list them in ``labels.csv``.
 
     A slice is taken if at least 2 % of it is lung. With lesion masks, label 0 takes slices without lesions and label 1
-    slices with lesions, whose masks are kept to test on. An image that is already listed is written again and its row
-    replaced.
+    slices with lesions, whose masks are kept to test on. Slices of these scans that are already listed
+    with this label are replaced.
 
     Args:
         scans: as ``datasets.inference.ScanDataset`` yields them: ``image``, HU or grey levels 0..255, ``lung``, and
@@ -73,6 +73,8 @@ def cut(
             f"The label is 0 or 1, the gap 0 slices or more, patients one of {', '.join(PATIENTS)}, the window from "
             f"low to high; got {label}, {gap}, {patients!r}, {tuple(window)}."
         )
+    if not source.strip() or PurePosixPath(source.replace("\\", "/")).name != source:
+        raise ValueError(f"--source is a name, from which a folder is made, got {source!r}. Give one without / and \\.")
     root = Path(output_dir)
     listed = _listed(root / TABLE)
     grey = Compose(
@@ -86,6 +88,12 @@ def cut(
         case, folder = scan["case"], PurePosixPath(scan["case"]).parent
         patient = {"scan": f"{source}/{case}", "folder": f"{source}/{folder}"}.get(patients, "")
         taken = _taken(scan, label, gap)
+        start = f"images/{source}/{case}_"  # of slices that an earlier run took with this label, and this one may not
+        listed = {
+            name: row
+            for name, row in listed.items()
+            if not (row[1] == str(label) and name.startswith(start) and name[len(start) : -4].isdigit())
+        }
         image = np.rint(np.asarray(grey(scan)["image"][0]))
         for index in taken:
             name = f"{source}/{case}_{index:03d}.png"

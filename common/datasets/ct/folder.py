@@ -83,9 +83,18 @@ def inference_cases(
     add_partners(wanted, partners or {})
     declared = {"intensity": intensity, "picture_axes": picture_axes, "gaps": gaps, "orientation": orientation}
     rows = own_inputs(root)
+    taken: dict[Path, str] = {}  # rows whose lung mask a case has
     for case in wanted:
         file = image_files(case)[0].resolve()
-        row = next((rows[place] for place in (file, *file.parents) if place in rows), {})
+        place = next((place for place in (file, *file.parents) if place in rows), None)
+        row = {} if place is None else rows[place]
+        if place is not None and "lung" in row and place in taken:
+            raise ValueError(
+                f"{root}: {place} holds several scans, {taken[place]} and {case['case']}, but has one lung mask. "
+                "Give each scan a row of its own."
+            )
+        if place is not None:
+            taken[place] = str(case["case"])
         grey = {"intensity": "8bit"} if case["kind"] == "picture" else {}
         case |= {key: value for key, value in (declared | row | grey).items() if key not in case}
     return wanted

@@ -62,6 +62,18 @@ def test_slices_are_upright_windowed_and_chosen_by_their_lesions(tmp_path: Path)
     assert len(cases) == len(rows) and all(("truth" in case) == bool(case["label"]) for case in cases)
 
 
+def test_slices_that_are_no_longer_taken_leave_the_table(tmp_path: Path) -> None:
+    root, out = write_radiopaedia(tmp_path / "data", patients=1, size=(64, 48), slices=12), tmp_path / "mix"
+    all_slices = ["--dataset_dir", str(root / "rp_im"), "--lung_masks", str(root / "rp_lung_msk")]
+    main([*all_slices, "--output_dir", str(out), "--label", "0", "--source", "h"])
+    before = len((out / "labels.csv").read_text().splitlines())
+    rows = cut_phantoms(root, out, "--label", "0", "--source", "h")
+    assert 0 < len(rows) < before - 1, "with masks, slices with lesions are no longer normal"
+    for source in ("../h", "", "a/b"):
+        with pytest.raises(ValueError, match="--source is a name, from which a folder is made"):
+            cut_phantoms(root, out, "--label", "0", "--source", source)
+
+
 def test_rotated_images_become_upright_and_keep_their_grey_levels(tmp_path: Path) -> None:
     root = write_medseg_pictures(tmp_path / "data", slices=3, size=(64, 64))
     words = ["--picture_axes", "LP", "--label", "1", "--source", "s", "--patients", "unknown"]
