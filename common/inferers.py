@@ -70,13 +70,27 @@ def lesions_first(
     """
     chosen = torch.zeros(probabilities.shape[1], dtype=torch.bool, device=probabilities.device)
     chosen[list(lesions)] = True
-    lesion = probabilities[:, chosen].sum(1, keepdim=True) > threshold
-    lesion = lesion & ~_small(lesion, smallest[0])
+    lesion = lesion_area(probabilities[:, chosen].sum(1, keepdim=True), threshold, smallest[0])
     allowed = lesion == chosen[None, :, None, None]  # (B, classes, H, W)
     channel = probabilities.masked_fill(~allowed, -1.0).argmax(1, keepdim=True)
     for kind in lesions[1:]:
         channel[_small(channel == kind, smallest[1])] = lesions[0]
     return channel
+
+
+def lesion_area(probability: torch.Tensor, threshold: float, smallest: int = 0) -> torch.Tensor:
+    """Where a slice has a lesion of any kind, as ``lesions_first`` decides it.
+
+    Args:
+        probability: of all kinds together, (B, 1, H, W).
+        threshold: that it must exceed.
+        smallest: pixels that a connected region must have.
+
+    Returns:
+        bool, (B, 1, H, W).
+    """
+    found = probability > threshold
+    return found & ~_small(found, smallest)
 
 
 def _small(found: torch.Tensor, smallest: int) -> torch.Tensor:

@@ -73,7 +73,7 @@ def own_cases(path: str | Path, label: str, classes: Mapping[str, Any] | None = 
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No such table: {path}. Give a CSV or JSON file with --datalist. {ADVICE}")
-    rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
+    rows = _rows(path)
     problems: list[str] = []
     cases: list[Case] = []
     bare: list[str] = []
@@ -122,7 +122,7 @@ def list_inputs(root: Path) -> tuple[Found, dict[Path, Path]]:
     found = Found()
     places: dict[Path, Path] = {}
     problems: list[str] = []
-    for where, cells in _json_rows(root) if root.suffix.lower() == ".json" else _csv_rows(root):
+    for where, cells in _rows(root):
         name = cells["image"]
         place = file_below(root.parent, name)
         if not name or not place.exists():
@@ -156,7 +156,7 @@ def own_inputs(root: Path) -> dict[Path, Case]:
         return {}
     given: dict[Path, Case] = {}
     problems: list[str] = []
-    for where, cells in _json_rows(root) if root.suffix.lower() == ".json" else _csv_rows(root):
+    for where, cells in _rows(root, told=True):
         read = {column: "" for column in COLUMNS} | {column: cells[column] for column in ("image", *OWN_INPUTS)}
         case, wrong = _case(root, read, "either", {})
         if not wrong and case["image"].resolve() in given:
@@ -278,8 +278,13 @@ def _wrong_sets(cases: Sequence[Case]) -> list[str]:
     return wrong
 
 
-def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    """Log columns that are not read; ValueError for one that is probably mistyped."""
+def _rows(path: Path, told: bool = False) -> list[Row]:
+    """Rows of a table; ``told``: its columns that are not read have been logged before."""
+    return _json_rows(path, told) if path.suffix.lower() == ".json" else _csv_rows(path, told)
+
+
+def _check_columns(path: Path, columns: Sequence[str], told: bool) -> None:
+    """Log columns that are not read, unless told; ValueError for one that is probably mistyped."""
     other = [name for name in columns if name and name.strip().lower() not in COLUMNS]
     for name in other:
         near = difflib.get_close_matches(name.strip().lower(), COLUMNS, n=1, cutoff=ALIKE)
@@ -289,17 +294,17 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
                 f"{path}: there is no column {name!r}. Did you mean {near[0]}? Rename it, or remove it. Columns: "
                 f"{', '.join(COLUMNS)}."
             )
-    if other:
+    if other and not told:
         logger.info("%s: columns that are not read: %s.", path, ", ".join(other))
 
 
-def _csv_rows(path: Path) -> list[Row]:
+def _csv_rows(path: Path, told: bool) -> list[Row]:
     heading = read_rows(path, COLUMNS)[:1]
-    _check_columns(path, heading[0][1] if heading else [])
+    _check_columns(path, heading[0][1] if heading else [], told)
     return [Row(f"line {line}", cells) for line, cells in read_table(path, ("image",), COLUMNS[1:])]
 
 
-def _json_rows(path: Path) -> list[Row]:
+def _json_rows(path: Path, told: bool) -> list[Row]:
     """Rows of MONAI's datalist: lists of cases under training, validation and test, or one list."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -322,7 +327,7 @@ def _json_rows(path: Path) -> list[Row]:
             section, fold = SETS.get(name.lower(), ""), given.pop("fold", "")
             side = section if section == "test" or (divided and fold == "") else str(fold)
             if position == 0:
-                _check_columns(path, list(given))
+                _check_columns(path, list(given), told)
             cells = {key.strip().lower(): "" if value is None else str(value) for key, value in given.items()}
             rows.append(Row(where, {**dict.fromkeys(COLUMNS, ""), "set": str(side), **cells}))
     return rows

@@ -12,7 +12,7 @@ from ignite.engine import Engine
 from monai.engines import IterationEvents
 from monai.metrics import compute_dice
 
-from ..inferers import lesions_first
+from ..inferers import lesion_area
 from ..run.distributed import gathered
 from ..tables import write_csv
 from .slice_table import SliceTable
@@ -53,16 +53,12 @@ class ThresholdScores(SliceTable):
     def before_decision(self, engine: Engine) -> None:
         """Score a batch of logits at each threshold."""
         output: Any = engine.state.output
-        probabilities, label = output["pred"].detach().float().softmax(1), output["label"]
-        channels = torch.tensor(self.lesions, device=label.device)
-        truth = torch.isin(label.long(), channels)
-        found = [
-            torch.isin(lesions_first(probabilities, self.lesions, threshold, self.smallest), channels)
-            for threshold in THRESHOLDS
-        ]
+        probability = output["pred"].detach().float().softmax(1)[:, self.lesions].sum(1, keepdim=True)
+        truth = torch.isin(output["label"].long(), torch.tensor(self.lesions, device=probability.device))
+        found = [lesion_area(probability, threshold, self.smallest[0]) for threshold in THRESHOLDS]
         dice = [compute_dice(each.float(), truth.float(), ignore_empty=False)[:, 0] for each in found]
         self.values.append(torch.stack(dice, 1).cpu())  # (B, thresholds)
-        logits = probabilities[:, self.lesions].sum(1, keepdim=True).logit(1e-6).clamp(LOGITS[0], LOGITS[-1]).cpu()
+        logits = probability.logit(1e-6).clamp(LOGITS[0], LOGITS[-1]).cpu()
         for row, values in zip(self.counts, (logits, logits[truth.cpu()]), strict=True):
             row += np.histogram(values.numpy(), LOGITS)[0]
 

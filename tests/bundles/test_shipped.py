@@ -18,6 +18,7 @@ from torch import nn
 from common.lung_mask import lung_mask
 from common.phantoms.ct.layouts import write_radiopaedia
 from common.phantoms.ct.medseg_layouts import write_medseg_pictures
+from common.run.errors import origin
 
 CONFIGS = "bundles/ct_drsegunet/configs"
 TRAIN, SHIPPED, UNLABELLED, EVALUATE, INFERENCE = (
@@ -41,9 +42,12 @@ def run(step: str, files: list[str], folder: Path, **settings: Any) -> ConfigWor
 
 
 def test_a_resumed_training_ends_bitwise_as_one_that_was_not_cut_off(pictures: Path, tmp_path: Path) -> None:
-    """Average, schedule, elastic deformation and the choice of unlabelled slices included."""
-    others = write_medseg_pictures(tmp_path / "others", slices=4, size=(96, 96), seed=7) / "Imgs"
-    files, more = [TRAIN, SHIPPED, UNLABELLED], {"unlabelled": str(others), "unlabelled_step": 2}
+    """Average, schedule, elastic deformation and the choice of unlabelled and of healthy slices included."""
+    others, healthy = (
+        str(write_medseg_pictures(tmp_path / str(seed), slices=4, size=(96, 96), seed=seed) / "Imgs") for seed in (7, 8)
+    )
+    files = [TRAIN, SHIPPED, UNLABELLED]
+    more = {"unlabelled": others, "unlabelled_step": 2, "healthy": healthy, "healthy_step": 2}
     settings = {"dataset_dir": str(pictures), "epochs": 3, **SMALL, **more}
     run("training", files, tmp_path / "whole", **settings)
     limit: dict[str, Any] = {"train::trainer::max_epochs": 1}
@@ -56,6 +60,12 @@ def test_a_resumed_training_ends_bitwise_as_one_that_was_not_cut_off(pictures: P
     kernel = "encoder._conv_stem.weight"
     assert torch.equal(saved[kernel], ends[0]["average"][kernel].half())
     assert not torch.equal(ends[0]["average"][kernel], ends[0]["network"][kernel])
+
+
+def test_what_the_overlay_for_unlabelled_slices_needs_is_said(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        run("training", [TRAIN, SHIPPED, UNLABELLED], tmp_path, dataset_dir=str(pictures), **SMALL)
+    assert "--unlabelled must be a folder of scans or pictures, got none" in str(origin(caught.value))
 
 
 @pytest.fixture(scope="module")

@@ -125,14 +125,16 @@ def test_inference_takes_the_files_of_a_table_and_no_others(tmp_path: Path) -> N
         inference_cases(table(tmp_path, "image\ni/a.nii.gz\ni/d.nii\n"))
 
 
-def test_inference_on_ct_reads_what_a_table_says_of_its_scans(tmp_path: Path) -> None:
+def test_inference_on_ct_reads_what_a_table_says_of_its_scans(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     files(tmp_path, "i/a.nii.gz", "i/b.png", "i/c.nii.gz", "lungs/of_a.nii.gz", "other/c.nii.gz")
     path = table(
         tmp_path,
-        "image,lung,intensity,picture_axes\n"
-        "i/a.nii.gz,lungs/of_a.nii.gz,,\ni/b.png,,,LP\ni/c.nii.gz,lungs/of_a.nii.gz,8bit,\n",
+        "image,lung,intensity,picture_axes,age\n"
+        "i/a.nii.gz,lungs/of_a.nii.gz,,,\ni/b.png,,,LP,\ni/c.nii.gz,lungs/of_a.nii.gz,8bit,,\n",
     )
     found = {case["case"]: case for case in inference_cases(path, picture_axes="PL", partners={"lung": ""})}
+    assert caplog.text.count("columns that are not read: age.") == 1, "the table is read twice, and tells it once"
     assert [case.get("lung") for case in found.values()] == [
         tmp_path / "lungs/of_a.nii.gz",
         None,
