@@ -64,7 +64,7 @@ def calibrate(folder: Path, output: Path, threshold: float = 0.5) -> list[list[o
     errors = calibration_error(folds, temperature), calibration_error(folds)
     rows.append(["all", len(owners), THRESHOLDS[place], score, float(same.mean()), temperature, *errors])
     write_csv(output / FILES[0], COLUMNS, rows)
-    _draw(output / FILES[1], folds, temperature)
+    _draw(output / FILES[1], folds, THRESHOLDS[place], temperature, str(folder))
     over = interval_over({"difference": nested.difference}, folds[0].word)
     change = nested.difference
     lines = [
@@ -79,16 +79,17 @@ def calibrate(folder: Path, output: Path, threshold: float = 0.5) -> list[list[o
     return rows
 
 
-def _draw(path: Path, folds: Sequence[Fold], temperature: float) -> None:
-    """Draw the Dice against the threshold, and the share of lesion against the probability."""
+def _draw(path: Path, folds: Sequence[Fold], threshold: float, temperature: float, data: str) -> None:
+    """Draw the Dice against the threshold with the best one, and the share of lesion against the probability."""
     figure = canvas.new_figure(1200, 520)
-    canvas.write_heading(figure, "The decision for lesions, by cross-validation", "held-out slices of all folds")
+    canvas.write_heading(figure, "The decision for lesions, by cross-validation", f"held-out slices: {data}")
     axes = canvas.add_plot(figure, 70, 92, 500, 350, "Dice, mean over slices", "threshold")
     for fold in folds:
         axes.plot(THRESHOLDS, fold.dice.mean(0), color=canvas.FAINT, lw=1)
     mean = np.concatenate([fold.dice for fold in folds]).mean(0)
     axes.plot(THRESHOLDS, mean, color=canvas.line_colour(0), lw=2.5, label="all folds")
     axes.plot([], [], color=canvas.FAINT, lw=1, label="one fold")
+    axes.axvline(threshold, color=canvas.line_colour(1), lw=1, ls="--", label=f"highest of all folds, {threshold:g}")
     axes.legend(loc="lower center", **canvas.LEGEND_IN_PLOT)
     axes = canvas.add_plot(figure, 670, 92, 500, 350, "Share of pixels that are lesion", "probability of lesion")
     axes.plot([0, 1], [0, 1], color=canvas.FAINT, lw=1, ls="--")

@@ -102,7 +102,8 @@ def read_scores(first: Path, second: Path, table: str = "", chosen: Sequence[str
     values = {score: each for score, each in values.items() if not chosen or score in chosen}
     if not any(np.isfinite(each).all(0).any() for each in values.values()):
         raise NothingToDo(f"No case has {' or '.join(values)} in both {first} and {second}. Choose other scores.")
-    patients = [side.get("patient", "") for side in sides[0].values()]
+    people = [[side[key].get("patient", "") for key in keys] for side in sides]
+    patients = next((each for each in people if all(each)), [""])  # of either run: old tables name none
     cases = [side[next(key for key in kinds[0] if key != "run")] for side in sides[0].values()]
     named = all(patients)
     return Scores(name, kinds[0], keys, patients if named else cases, "patients" if named else "cases", values, alone)

@@ -33,7 +33,8 @@ def list_files(root: Path) -> tuple[Found, dict[Path, Path]]:
         FileNotFoundError: when there is no such folder.
     """
     if not root.exists():
-        raise FileNotFoundError(f"No such folder: {root}. Give the folder of scans with --dataset_dir.")
+        what = "file" if root.suffix else "folder"
+        raise FileNotFoundError(f"No such {what}: {root}. Give the folder of scans with --dataset_dir.")
     found = walk(root)
     top = root.parent if root.is_file() else root
     files = (*found.files, *found.broken, *(path for path, _ in found.omitted))

@@ -90,9 +90,7 @@ def own_cases(path: str | Path, label: str, classes: Mapping[str, Any] | None = 
     problems += _wrong_sets(cases)
     if problems:
         place = path.parent or "."
-        raise ValueError(
-            f"{path}: {len(problems)} mistakes; paths are relative to {place}:{listed(problems)}\n{ADVICE}"
-        )
+        raise ValueError(f"{path}: {_mistakes(problems)}; paths are relative to {place}:{listed(problems)}\n{ADVICE}")
     if bare:
         what = {"mask": "mask", "class": "label", "either": "label and no mask"}[label]
         logger.info("%s: %d rows have no %s and are left out: %s.", path, len(bare), what, ", ".join(bare))
@@ -135,7 +133,7 @@ def list_inputs(root: Path) -> tuple[Found, dict[Path, Path]]:
             getattr(found, kind).extend(more)
         places |= {path: above / name for path, name in inside.items()}
     if problems:
-        raise ValueError(f"{root}: {len(problems)} mistakes:{listed(problems)}\n{ADVICE}")
+        raise ValueError(f"{root}: {_mistakes(problems)}:{listed(problems)}\n{ADVICE}")
     logger.info("%s: %d files.", root, len(found.files))
     return found, places
 
@@ -165,8 +163,12 @@ def own_inputs(root: Path) -> dict[Path, Case]:
         if not wrong:
             given[case["image"].resolve()] = {column: case[column] for column in OWN_INPUTS if column in case}
     if problems:
-        raise ValueError(f"{root}: {len(problems)} mistakes:{listed(problems)}\n{ADVICE}")
+        raise ValueError(f"{root}: {_mistakes(problems)}:{listed(problems)}\n{ADVICE}")
     return given
+
+
+def _mistakes(problems: Sequence[str]) -> str:
+    return f"{len(problems)} mistake{'s' if len(problems) > 1 else ''}"
 
 
 def given_table(datalist: str | Path, root: str | Path) -> bool:

@@ -14,23 +14,17 @@ FROM = {NETWORK: BY_NETWORK, THRESHOLD: THRESHOLD}  # lung_from of a lung that w
 GREY = (0.0, 255.0)  # of images in grey levels
 
 
-def check_lungs(lungs: str, lung_masks: str | None = None) -> str:
+def check_lungs(lungs: str) -> str:
     """Return the value of ``--lungs``.
 
     Args:
         lungs: ``network``, ``threshold`` or ``given``.
-        lung_masks: value of ``--lung_masks``; None where there is no such option.
 
     Raises:
-        ValueError: for another value, or for ``given`` without masks.
+        ValueError: for another value.
     """
     if lungs not in LUNGS:
         raise ValueError(f"--lungs must be one of {', '.join(LUNGS)}, got {lungs!r}.")
-    if lungs == GIVEN and lung_masks == "":
-        raise ValueError(
-            "--lungs given takes every lung from a mask, but --lung_masks is empty. Give their folder, or --lungs "
-            "network. A mask in the column lung of a table is taken in any case."
-        )
     return lungs
 
 
@@ -58,8 +52,8 @@ def find_lung(
     """
     if check_lungs(lungs) == GIVEN:
         raise ValueError(
-            f"{name}: --lungs given needs a lung mask of every case, got none for this one. Give its mask, or --lungs "
-            "network."
+            f"{name}: --lungs given needs a lung mask of every case, got none for this one. Give its mask (the column "
+            "lung of a table, or --lung_masks with their folder), or --lungs network."
         )
     if lungs == THRESHOLD:
         return lung_mask(image, spacing)

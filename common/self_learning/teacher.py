@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from ..datasets.ct.folder import inference_cases
 from ..files import image_files, sha256
 from ..inferers import FastCall
+from ..run.errors import NothingToDo
 from ..settings import as_list
 from ..transforms.ct import BY_MODES
 
@@ -55,8 +56,14 @@ def every_nth(
     cases = []
     for root in folders if any(map(str, folders)) else []:
         if not Path(root).exists():
-            raise FileNotFoundError(f"--{option} {root}: there is no such folder. Give folders of scans or pictures.")
-        found = inference_cases(root, picture_axes=picture_axes)[::step]
+            several = " Several are written as \"['a','b']\"." if "," in str(root) else ""
+            raise FileNotFoundError(
+                f"--{option} {root}: there is no such folder. Give folders of scans or pictures.{several}"
+            )
+        try:
+            found = inference_cases(root, picture_axes=picture_axes)[::step]
+        except NothingToDo as error:
+            raise NothingToDo(f"--{option} {root}: {error}") from error
         shared = [case["case"] for case in found if _content(case) in apart]
         if shared:
             raise ValueError(
@@ -84,7 +91,7 @@ class WithUnlabelled(Dataset):
     Items are those of ``labelled`` with ``unlabelled``, ``clean`` and, where there are any, ``healthy``.
 
     Raises:
-        ValueError: without slices without label.
+        ValueError: without slices without label, or for files that are said to show no lesion as well.
     """
 
     def __init__(
@@ -98,12 +105,18 @@ class WithUnlabelled(Dataset):
                 "--unlabelled must be a folder of scans or pictures, got none. Give the folder, or leave out the "
                 "overlay that learns from them."
             )
+        both = {case["image"] for case in _cases(unlabelled)} & {case["image"] for case in _cases(healthy)}
+        if both:
+            raise ValueError(
+                f"{len(both)} files are given as --unlabelled and as --healthy, such as {min(map(str, both))}. A slice "
+                "shows no lesion, or it is not known: name each folder once."
+            )
         self.labelled, self.unlabelled, self.healthy = labelled, unlabelled, healthy
 
     @property
     def data(self) -> Any:
         """The labelled cases, which the record of the weights names."""
-        return getattr(self.labelled, "data", [])
+        return _cases(self.labelled)
 
     def __len__(self) -> int:
         return len(self.labelled)
@@ -112,6 +125,11 @@ class WithUnlabelled(Dataset):
         other = _any_of(self.unlabelled)
         item = {**self.labelled[index], "unlabelled": other["image"], "clean": other["clean"]}
         return {**item, "healthy": _any_of(self.healthy)["image"]} if len(self.healthy) else item
+
+
+def _cases(slices: Any) -> Sequence[Mapping[str, Any]]:
+    """The cases of a dataset, if it names them."""
+    return getattr(slices, "data", [])
 
 
 def _any_of(slices: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

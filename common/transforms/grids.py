@@ -14,7 +14,10 @@ from scipy.ndimage import affine_transform
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 0.5  # voxels of the image: up to here the nearest voxel is the same
-ADVICE = "Give the mask of this {}. If its header is right, train and evaluate with --resample_masks True."
+ADVICE = (
+    "Give the mask of this {}. If its header is right: training and evaluation take --resample_masks True; for "
+    "inference save it on the grid of the {}."
+)
 LOST = 0.1  # share of a mask's volume outside its image that is worth a warning
 
 
@@ -41,7 +44,7 @@ def check_same_grid(name: str, mask: torch.Tensor, image: torch.Tensor, referenc
             grids = f" ({grid_in_words(mask)}; the {reference} has {grid_in_words(image)})"
         raise ValueError(
             f"{file}: the {name} mask must have the {reference}'s shape {tuple(image.shape[1:])}, got "
-            f"{tuple(mask.shape[1:])}{grids}. {ADVICE.format(reference)}"
+            f"{tuple(mask.shape[1:])}{grids}. {ADVICE.format(reference, reference)}"
         )
     if not (isinstance(mask, MetaTensor) and isinstance(image, MetaTensor)):
         return
@@ -58,7 +61,7 @@ def check_same_grid(name: str, mask: torch.Tensor, image: torch.Tensor, referenc
     if _places(mask) and _places(image):
         raise ValueError(
             f"{file}: the {name} mask lies on another grid than the {reference}, up to {apart:.1f} voxels apart: "
-            f"{grid_in_words(mask)}; the {reference} has {grid_in_words(image)}. {ADVICE.format(reference)}"
+            f"{grid_in_words(mask)}; the {reference} has {grid_in_words(image)}. {ADVICE.format(reference, reference)}"
         )
 
 

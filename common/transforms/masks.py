@@ -174,7 +174,6 @@ class LungMaskd(MapTransform):
         image_key: image that the mask is made from if it is missing: HU or 8-bit grey levels as the item's
             ``intensity`` declares (HU by default), neither clipped nor resampled, in LPS order.
         lungs: how a missing mask is made: ``network`` or ``threshold``; ``given`` refuses cases without one.
-        lung_masks: where inference looks for masks, which ``given`` needs; None in training.
         only_given: leave cases without a mask as they are, unless ``lungs`` is ``given``.
 
     Raises:
@@ -187,11 +186,10 @@ class LungMaskd(MapTransform):
         keys: KeysCollection,
         image_key: str = "image",
         lungs: str = THRESHOLD,
-        lung_masks: str | None = None,
         only_given: bool = False,
     ) -> None:
         super().__init__(keys)
-        self.image_key, self.lungs = image_key, check_lungs(lungs, lung_masks)
+        self.image_key, self.lungs = image_key, check_lungs(lungs)
         self.only_given = only_given and lungs != GIVEN
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

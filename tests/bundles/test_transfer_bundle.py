@@ -23,7 +23,6 @@ from common.phantoms.ct.chest_ct import chest_ct
 from common.phantoms.ct.layouts import write_coronacases, write_radiopaedia
 from common.phantoms.ct.nifti_files import save_nifti
 from common.phantoms.ct.scanner import SECOND
-from common.run.errors import origin
 
 CONFIGS = "bundles/ct_transfer_unet/configs"
 TRAIN, RETRAIN, EVALUATE, INFER, AUDIT = (
@@ -126,7 +125,11 @@ def test_bad_masks_and_scans_are_named_and_affect_no_other_case(tmp_path: Path) 
     assert [path.name for path in (tmp_path / "out").glob("*_mask.nii.gz")] == ["good_mask.nii.gz"]
     with pytest.raises(Exception) as error:
         infer(tmp_path / "scans", tmp_path / "out", lungs="given")
-    assert "--lungs given takes every lung from a mask, but --lung_masks is empty" in str(origin(error.value))
+    assert "good: --lungs given needs a lung mask of every case, got none" in str(error.value.__cause__ or error.value)
+    table = tmp_path / "scans" / "cases.csv"
+    table.write_text("image,lung\ngood.nii.gz,../lungs/good.nii.gz\n")
+    infer(table, tmp_path / "by_table", lungs="given")  # the column lung is a mask, too
+    assert rows(tmp_path / "by_table" / "lesions.csv")[0]["lung_from"] == "given"
     with pytest.raises(Exception) as error:
         infer(tmp_path / "scans", tmp_path / "out", lung_masks=str(tmp_path / "nowhere"))
     assert "No lung mask for any of 7 cases" in str(error.value.__cause__ or error.value)

@@ -68,6 +68,12 @@ def test_slices_are_paired_and_tested_by_patient(tmp_path: Path) -> None:
     assert row["pairs"] == "23" and row["interval_over"] == "6 patients", "no infection in one slice"
     assert float(row["difference"]) == pytest.approx(np.nanmean(gain), abs=1e-5)
     assert float(row["p"]) == pytest.approx(wilcoxon(np.nanmean(gain, axis=1)).pvalue, rel=1e-4)
+    (folder := tmp_path / "old").mkdir()  # a table of before, which names no patient
+    lines = (tmp_path / "a" / "scores_per_slice.csv").read_text().splitlines()
+    unnamed = ("".join(f"{line.split(',', 2)[0]},{line.split(',', 2)[2]}\n") for line in lines)
+    (folder / "scores_per_slice.csv").write_text("".join(unnamed))
+    for pair in ((folder, tmp_path / "b"), (tmp_path / "b", folder)):
+        assert compare(*pair, folder=tmp_path / "named")["f1"]["interval_over"] == "6 patients", "one run names them"
 
 
 def test_clips_are_compared_by_their_right_diagnoses(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_inference_takes_the_files_of_a_table_and_no_others(tmp_path: Path) -> N
         ("c/c", [tmp_path / "c" / "c.nii.gz"]),
         ("i/b", [tmp_path / "i" / "b.nii.gz"]),
     ]
-    with pytest.raises(ValueError, match=r"cases\.csv: 1 mistakes:\n.*line 3: image i/d\.nii: no such file"):
+    with pytest.raises(ValueError, match=r"cases\.csv: 1 mistake:\n.*line 3: image i/d\.nii: no such file"):
         inference_cases(table(tmp_path, "image\ni/a.nii.gz\ni/d.nii\n"))
 
 
@@ -151,9 +151,12 @@ def test_inference_on_ct_reads_what_a_table_says_of_its_scans(tmp_path: Path, ca
     for text, wrong in (
         ("lungs/none.nii,", "lung lungs/none.nii: no such file"),
         (",hu", "must be HU or 8bit, got 'hu'"),
+        ("lungs/none.nii,", "cases.csv: 1 mistake:"),
     ):
         with pytest.raises(ValueError, match=wrong):
             inference_cases(table(tmp_path, f"image,lung,intensity\ni/a.nii.gz,{text}\n"))
+    with pytest.raises(ValueError, match=r"b\.png is a picture, whose grey levels are 8bit, but its row says HU"):
+        inference_cases(table(tmp_path, "image,intensity\ni/b.png,HU\n"))
 
 
 def cases(*sets: Any) -> list[dict[str, Any]]:

@@ -103,8 +103,6 @@ def test_which_lung_a_case_gets(sick: ChestCT, found: np.ndarray) -> None:
 def test_a_case_without_mask_and_contradictions_are_refused(sick: ChestCT) -> None:
     with pytest.raises(ValueError, match=r"p1: --lungs given needs a lung mask of every case.*--lungs network"):
         LungMaskd("lung", lungs="given")(item_of(sick))
-    with pytest.raises(ValueError, match="--lungs given takes every lung from a mask, but --lung_masks is empty"):
-        LungMaskd("lung", lungs="given", lung_masks="")
     with pytest.raises(ValueError, match="--lungs must be one of network, threshold, given, got 'otsu'"):
         LungMaskd("lung", lungs="otsu")
 

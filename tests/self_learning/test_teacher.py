@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from common.run.errors import NothingToDo
 from common.self_learning.teacher import TeacherBatch, TeacherLoss, WithUnlabelled, every_nth
 
 
@@ -71,6 +72,15 @@ def test_each_labelled_slice_comes_with_a_random_one_without_label() -> None:
         WithUnlabelled(labelled, [])
 
 
+def test_a_slice_is_either_healthy_or_unknown(tmp_path: Path) -> None:
+    class Slices(list[dict[str, Any]]):
+        data = property(lambda self: self)
+
+    unlabelled, healthy = (Slices({"image": tmp_path / name} for name in names) for names in ("ab", "bc"))
+    with pytest.raises(ValueError, match=r"1 files are given as --unlabelled and as --healthy, such as .*b\."):
+        WithUnlabelled([{}], unlabelled, healthy)
+
+
 def test_held_out_pictures_are_not_learned_from_without_label(tmp_path: Path) -> None:
     for name, grey in (("a", 10), ("b", 90), ("c", 200)):
         Image.fromarray(np.full((16, 16), grey, np.uint8)).save(tmp_path / f"{name}.png")
@@ -88,6 +98,11 @@ def test_held_out_pictures_are_not_learned_from_without_label(tmp_path: Path) ->
         every_nth(elsewhere, 1, "LP", held_out, option="healthy")
     with pytest.raises(FileNotFoundError, match=r"--healthy .*missing: there is no such folder"):
         every_nth([tmp_path, tmp_path / "missing"], 1, "LP", {}, option="healthy")
+    with pytest.raises(FileNotFoundError, match=r"Several are written as \"\['a','b'\]\""):
+        every_nth(f"{tmp_path},{elsewhere}", 1, "LP", {})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NothingToDo, match=r"--unlabelled .*empty: No scan in"):
+        every_nth(tmp_path / "empty", 1, "LP", {})
     assert every_nth("", 1, "LP", held_out) == []
     assert len(every_nth(f"[{tmp_path},{elsewhere}]", 1, "LP", {})) == 7, "as a command line gives it"
     assert len(every_nth([tmp_path, elsewhere], 2, "LP", {})) == 4, "every second of five, and of two"

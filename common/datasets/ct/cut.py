@@ -187,7 +187,7 @@ def main(arguments: Sequence[str]) -> int:
             LoadScand(KEYS),
             Orientationd(KEYS, axcodes="LPS", labels=None, allow_missing_keys=True),
             LesionMaskd("label", allow_missing_keys=True),
-            LungMaskd("lung", lungs=own.lungs, lung_masks=own.lung_masks),
+            LungMaskd("lung", lungs=own.lungs),
         ]
     )
     dataset = ScanDataset(scans, upright)

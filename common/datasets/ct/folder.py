@@ -96,6 +96,8 @@ def inference_cases(
         if place is not None:
             taken[place] = str(case["case"])
         grey = {"intensity": "8bit"} if case["kind"] == "picture" else {}
+        if grey and row.get("intensity", "8bit") != "8bit":
+            raise ValueError(f"{root}: {place} is a picture, whose grey levels are 8bit, but its row says HU.")
         case |= {key: value for key, value in (declared | row | grey).items() if key not in case}
     return wanted
 

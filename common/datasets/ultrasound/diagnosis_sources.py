@@ -49,11 +49,24 @@ def manifest(root: Path) -> list[dict[str, Any]]:
     one collection: a patient of the same name is one patient.
 
     Raises:
-        FileNotFoundError: naming every file that is not there.
+        FileNotFoundError: naming every file that is not there, and a sub-folder of images or clips without a table
+            beside others that have one.
         ValueError: for an unknown label.
     """
-    tables = [root / MANIFEST] if (root / MANIFEST).is_file() else sorted(root.glob(f"*/{MANIFEST}"))
-    return [case for table in tables for case in _listed(root, table)]
+    below = sorted(root.glob(f"*/{MANIFEST}"))
+    if (root / MANIFEST).is_file():
+        if below:
+            names = ", ".join(table.parent.name for table in below)
+            logger.warning("%s is read; the tables in its sub-folders are not: %s.", root / MANIFEST, names)
+        return _listed(root, root / MANIFEST)
+    with_table = {table.parent for table in below}
+    for folder in sorted(path for path in root.iterdir() if below and path.is_dir() and path not in with_table):
+        if files := _files(folder):
+            raise FileNotFoundError(
+                f"{folder} holds {len(files)} images or clips but no {MANIFEST}, which {below[0].parent.name} beside "
+                "it has. Add the table, or move the folder elsewhere."
+            )
+    return [case for table in below for case in _listed(root, table)]
 
 
 def _listed(root: Path, table: Path) -> list[dict[str, Any]]:

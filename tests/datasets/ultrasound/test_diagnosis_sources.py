@@ -159,6 +159,20 @@ def test_a_patient_of_two_manifests_is_one_patient(tmp_path: Path) -> None:
         assert len({case["patient"] for case in sides["validation"]}) == 1 and len(sides["validation"]) == 2
 
 
+def test_no_folder_beside_manifests_is_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for folder in ("a", "b"):
+        save_image(tmp_path / folder / "1.png", np.zeros((4, 4)))
+    (tmp_path / "a" / "manifest.csv").write_text("file,label,patient\n1.png,regular,1\n")
+    (tmp_path / "notes").mkdir()  # holds no image
+    with pytest.raises(
+        FileNotFoundError, match=r"b holds 1 images or clips but no manifest\.csv, which a"
+    ):
+        diagnoses(tmp_path)
+    (tmp_path / "manifest.csv").write_text("file,label,patient\nb/1.png,covid,2\n")
+    assert [case["case"] for case in diagnoses(tmp_path)] == ["b/1.png"]
+    assert "the tables in its sub-folders are not: a." in caplog.text
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16"])
 def test_tables_of_a_spreadsheet_program_are_read(tmp_path: Path, encoding: str) -> None:
     save_image(tmp_path / "a" / "müller.png", np.zeros((4, 4)))
