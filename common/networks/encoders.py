@@ -9,6 +9,7 @@ its blocks); see ``common.networks.imagenet``. MONAI itself registers a ``resnet
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from monai.networks.blocks import BaseEncoder
@@ -16,7 +17,7 @@ from monai.networks.nets import EfficientNet, ResNet
 from monai.networks.nets.basic_unet import TwoConv
 from torch import nn
 
-from .blocks import initialise_for_relu
+from .blocks import DepthwiseConv2d, initialise_for_relu
 
 VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)  # section 7.1 of the thesis
 MOBILENET_V2 = (  # table 9.2: expansion, channels, repetitions, stride of the first repetition
@@ -214,8 +215,11 @@ def _convolution_norm_relu6(
     in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
     """Return convolution, batch norm and ReLU6."""
+    padding = kernel_size // 2
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False),
+        DepthwiseConv2d(in_channels, kernel_size, stride, padding)
+        if groups == in_channels == out_channels
+        else nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.ReLU6(inplace=True),
     )
@@ -309,6 +313,8 @@ class EfficientNetLite0Encoder(EfficientNet, Encoder):
         for stage in self._blocks:
             for block in stage.children():
                 block._swish = nn.ReLU6(inplace=True)
+                given: Any = block._depthwise_conv
+                block._depthwise_conv = DepthwiseConv2d(given.in_channels, given.kernel_size[0], given.stride[0])
                 for name in SQUEEZE_AND_EXCITATION:  # TorchScript looks them up in MONAI's block even if unused
                     setattr(block, name, nn.Identity())
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+OWN_MAP = 4.0  # logit by which an image that is one map all over is that diagnosis rather than another
+
 
 class ReverseTransfer(nn.Module):
     """Classify images by the softmax maps of a segmentation network: averaged over the image, then one linear layer.
@@ -16,6 +18,8 @@ class ReverseTransfer(nn.Module):
         segmentation: any network that maps (B, C, H, W) to logits (B, ``classes``, H, W).
         classes: number of segmentation classes.
         diagnoses: number of diagnoses.
+        own_maps: there is one map for each diagnosis, and in the beginning each speaks for its own: the share of the
+            image that looks like a diagnosis decides on it. Training goes on from there.
 
     Shapes:
         (B, C, H, W) to logits (B, ``diagnoses``).
@@ -26,11 +30,15 @@ class ReverseTransfer(nn.Module):
         torch.Size([1, 3])
     """
 
-    def __init__(self, segmentation: nn.Module, classes: int, diagnoses: int = 3) -> None:
+    def __init__(self, segmentation: nn.Module, classes: int, diagnoses: int = 3, own_maps: bool = False) -> None:
         super().__init__()
         self.segmentation = segmentation
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(classes, diagnoses)
+        if own_maps:
+            nn.init.zeros_(self.classifier.bias)
+            with torch.no_grad():
+                self.classifier.weight.copy_(OWN_MAP * (torch.eye(diagnoses) - 1 / diagnoses))
 
     def shares(self, maps: torch.Tensor) -> torch.Tensor:
         """Average probabilities (B, classes, H, W) to shares of the image (B, classes), which sum to 1."""

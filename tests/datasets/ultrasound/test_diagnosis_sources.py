@@ -164,9 +164,7 @@ def test_no_folder_beside_manifests_is_lost(tmp_path: Path, caplog: pytest.LogCa
         save_image(tmp_path / folder / "1.png", np.zeros((4, 4)))
     (tmp_path / "a" / "manifest.csv").write_text("file,label,patient\n1.png,regular,1\n")
     (tmp_path / "notes").mkdir()  # holds no image
-    with pytest.raises(
-        FileNotFoundError, match=r"b holds 1 images or clips but no manifest\.csv, which a"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"b holds 1 images or clips but no manifest\.csv, which a"):
         diagnoses(tmp_path)
     (tmp_path / "manifest.csv").write_text("file,label,patient\nb/1.png,covid,2\n")
     assert [case["case"] for case in diagnoses(tmp_path)] == ["b/1.png"]

@@ -1,0 +1,57 @@
+"""Maps of an encoder with ImageNet weights, for diagnosis by ``common.networks.reverse_transfer.ReverseTransfer``."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .encoder_unet import MEAN, STD
+from .encoders import ENCODERS
+
+
+class EncoderMaps(nn.Module):
+    """Class maps by one 1x1 convolution on an encoder's last features: coarse, and learned from few images.
+
+    Args:
+        encoder: a name of ``common.networks.encoders.ENCODERS``, such as ``efficientnet_lite0``.
+        in_channels: channels of the input.
+        out_channels: number of maps.
+        dropout: probability that a feature is dropped before the convolution, in training.
+        frozen: the encoder's weights do not learn. The statistics of its batch norms never change: few frames would
+            change them for the worse.
+
+    Shapes:
+        (B, in_channels, H, W), grey levels 0..1, to logits (B, out_channels, H, W), enlarged from 1/32 of the size.
+
+    Example:
+        >>> network = EncoderMaps("efficientnet_lite0", out_channels=7)
+        >>> network(torch.zeros(1, 1, 224, 224)).shape
+        torch.Size([1, 7, 224, 224])
+    """
+
+    def __init__(
+        self,
+        encoder: str,
+        in_channels: int = 1,
+        out_channels: int = 7,
+        dropout: float = 0.0,
+        frozen: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder = ENCODERS[encoder](in_channels)
+        self.encoder.requires_grad_(not frozen)
+        self.mean, self.std = MEAN, STD  # TorchScript cannot read module variables
+        self.dropout = nn.Dropout2d(dropout)
+        self.maps = nn.Conv2d(self.encoder.channels[-1], out_channels, 1)
+
+    def train(self, mode: bool = True) -> EncoderMaps:
+        """Switch to training, the batch norms of the encoder excepted."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map grey levels to logits of the maps."""
+        features = self.encoder((x - self.mean) / self.std)[-1]
+        maps = self.maps(self.dropout(features))
+        return nn.functional.interpolate(maps, x.shape[-2:], mode="bilinear")

@@ -1,0 +1,66 @@
+"""Shortcuts are found where pictures have them, and only there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from csv_rows import rows_by_name
+from PIL import Image
+
+from common.shortcuts.clues import clues
+from common.shortcuts.command import main
+
+SIZE = 48
+
+
+def write(folder: Path, told_by: str) -> Path:
+    """Two classes of 12 patients, two images each: noise, except for what tells the class."""
+    rng = np.random.default_rng(0)
+    rows = ["file,label,patient"]
+    for patient in range(24):
+        sick = patient % 2
+        for number in range(2):
+            size = SIZE + 16 * sick if told_by == "size" else SIZE
+            pixels = rng.integers(100, 140, (size, size), dtype=np.uint8)
+            if told_by == "border":
+                pixels[:6] = (150, 90)[sick]
+            place = (
+                Path(("a", "b")[sick] if told_by == "folder" else "ab"[patient // 2 % 2]) / f"{patient}_{number}.png"
+            )
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / place)
+            rows.append(f"{place},{('normal', 'covid')[sick]},{patient}")
+    (folder / "manifest.csv").write_text("\n".join(rows))
+    return folder
+
+
+@pytest.mark.parametrize("told_by", ["border", "size", "folder"])
+def test_the_clue_that_tells_the_class_is_found_and_no_other(tmp_path: Path, told_by: str) -> None:
+    data = write(tmp_path / "data", told_by)
+    assert main(["us_reverse_transfer", str(data), "--output_dir", str(tmp_path / "out")]) == 0
+    found = rows_by_name(tmp_path / "out" / "shortcuts.csv")
+    scores = {name: float(row["balanced_accuracy"]) for name, row in found.items()}
+    assert scores[told_by] == 1.0
+    others = {"border", "size", "folder"} - {told_by}
+    assert all(scores[name] < 0.75 for name in others), "chance is 0.5, and its interval over 24 patients is wide"
+    assert found[told_by]["interval_over"] == "24 patients"
+    assert (tmp_path / "out" / "shortcuts.png").stat().st_size > 1000
+    assert "chance is 0.500" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_what_the_clues_are() -> None:
+    picture = np.full((80, 160), 200, np.uint8)
+    picture[:, :80] = 0
+    found = clues(picture)
+    assert found["size"].tolist() == pytest.approx(np.log([80, 160]).tolist())
+    assert found["outline"].mean() == pytest.approx(0.5, abs=0.02), "the left half is black"
+    assert found["grey levels"][[0, 25]].tolist() == pytest.approx([np.sqrt(0.5)] * 2)
+    assert found["border"].size == 64 * 64 - 48 * 48
+
+
+def test_data_without_labelled_images_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no images with labels that ct_weak_gan reads"):
+        main(["ct_weak_gan", str(tmp_path / "empty"), "--output_dir", str(tmp_path / "out")])
