@@ -42,6 +42,7 @@ class EncoderMaps(nn.Module):
         self.encoder.requires_grad_(not frozen)
         self.mean, self.std = MEAN, STD  # TorchScript cannot read module variables
         self.dropout = nn.Dropout2d(dropout)
+        self.norm = nn.BatchNorm2d(self.encoder.channels[-1], affine=False)  # features differ in size by far
         self.maps = nn.Conv2d(self.encoder.channels[-1], out_channels, 1)
 
     def train(self, mode: bool = True) -> EncoderMaps:
@@ -53,5 +54,5 @@ class EncoderMaps(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map grey levels to logits of the maps."""
         features = self.encoder((x - self.mean) / self.std)[-1]
-        maps = self.maps(self.dropout(features))
+        maps = self.maps(self.dropout(self.norm(features)))
         return nn.functional.interpolate(maps, x.shape[-2:], mode="bilinear")
