@@ -38,7 +38,7 @@ class EncoderMaps(nn.Module):
         frozen: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder = ENCODERS[encoder](in_channels)
+        self.encoder, self.frozen = ENCODERS[encoder](in_channels), frozen
         self.encoder.requires_grad_(not frozen)
         self.mean, self.std = MEAN, STD  # TorchScript cannot read module variables
         self.dropout = nn.Dropout2d(dropout)
@@ -53,6 +53,11 @@ class EncoderMaps(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map grey levels to logits of the maps."""
-        features = self.encoder((x - self.mean) / self.std)[-1]
+        x, size = (x - self.mean) / self.std, x.shape[-2:]
+        if self.frozen:
+            with torch.no_grad():
+                features = self.encoder(x)[-1]
+        else:
+            features = self.encoder(x)[-1]
         maps = self.maps(self.dropout(self.norm(features)))
-        return nn.functional.interpolate(maps, x.shape[-2:], mode="bilinear")
+        return nn.functional.interpolate(maps, size, mode="bilinear")

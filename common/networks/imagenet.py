@@ -13,7 +13,6 @@ from torch import nn
 
 from ..files import sha256
 from ..transfer import load_all, read_state_dict
-from .encoder_unet import EncoderUNet
 from .encoders import ENCODERS, PUBLISHED, Encoder
 
 logger = logging.getLogger(__name__)
@@ -22,7 +21,7 @@ SOURCE = "https://download.pytorch.org/models/"
 COUNTER = "num_batches_tracked"
 
 
-def start_encoder(network: EncoderUNet, weights: str | Path) -> EncoderUNet:
+def start_encoder(network: nn.Module, weights: str | Path) -> nn.Module:
     """Load the encoder's initial weights; the decoder keeps its random weights.
 
     The checkpoint's first convolution takes three channels, the encoder's takes one. Its weights are therefore summed
@@ -30,7 +29,7 @@ def start_encoder(network: EncoderUNet, weights: str | Path) -> EncoderUNet:
     trained on inputs that the network has with ``normalise="imagenet"``; the thesis names no such normalisation.
 
     Args:
-        network: network that receives the weights.
+        network: network whose ``encoder`` receives the weights; one without such an encoder takes only ``none``.
         weights: ``imagenet`` downloads the published file once into torch's cache (``TORCH_HOME``), or takes it from
             the Python package that brings it, and checks its SHA-256. A path reads such a file, and checks the digest
             that its name ends in, if any. ``none`` keeps the random weights. The U-Net encoder has no published
@@ -44,10 +43,16 @@ def start_encoder(network: EncoderUNet, weights: str | Path) -> EncoderUNet:
         ValueError: if the file is damaged, holds code or belongs to another encoder, or if the encoder takes no such
             weights.
     """
-    encoder: Encoder = network.encoder  # type: ignore[assignment]
+    encoder = getattr(network, "encoder", None)
     if str(weights) == "none":
-        logger.info("Encoder %s: random weights, as requested.", encoder.backbone)
+        if isinstance(encoder, Encoder):
+            logger.info("Encoder %s: no ImageNet weights, as requested.", encoder.backbone)
         return network
+    if not isinstance(encoder, Encoder):
+        raise ValueError(
+            f"{type(network).__name__} takes no ImageNet weights, got {weights}. Leave out --encoder_weights, or "
+            f"choose a network with one of the encoders {', '.join(PUBLISHED)}."
+        )
     if not encoder.checkpoint:
         if str(weights) != "imagenet":
             raise ValueError(

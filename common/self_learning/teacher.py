@@ -105,7 +105,10 @@ class WithUnlabelled(Dataset):
                 "--unlabelled must be a folder of scans or pictures, got none. Give the folder, or leave out the "
                 "overlay that learns from them."
             )
-        both = {case["image"] for case in _cases(unlabelled)} & {case["image"] for case in _cases(healthy)}
+        unknown, without = (
+            {path for case in _cases(each) for path in image_files(case)} for each in (unlabelled, healthy)
+        )
+        both = unknown & without
         if both:
             raise ValueError(
                 f"{len(both)} files are given as --unlabelled and as --healthy, such as {min(map(str, both))}. A slice "

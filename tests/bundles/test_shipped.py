@@ -68,6 +68,14 @@ def test_what_the_overlay_for_unlabelled_slices_needs_is_said(pictures: Path, tm
     assert "--unlabelled must be a folder of scans or pictures, got none" in str(origin(caught.value))
 
 
+def test_the_network_of_the_thesis_learns_by_the_same_recipe(pictures: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"dataset_dir": str(pictures), "network": "drsegunet", "epochs": 1, **SMALL}
+    run("training", [TRAIN, SHIPPED], tmp_path / "first", **settings)
+    pretrained = str(tmp_path / "first" / "model.pt")
+    run("training", [TRAIN, SHIPPED], tmp_path / "second", **settings, pretrained=pretrained)
+    assert (tmp_path / "second" / "model.pt").is_file()
+
+
 @pytest.fixture(scope="module")
 def trained(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")

@@ -9,7 +9,7 @@ from common.datasets.balanced_sampling import balanced_sampler, balanced_weights
 
 
 def test_weights_by_hand() -> None:
-    """Class 0: patient a with two clips, of three frames and of one; patient b with one frame. Class 1: a file alone."""
+    """Class 0: patient a with two clips, of three frames and of one; patient b with one frame. Class 1: one file."""
     items = [{"label": torch.tensor(0), "patient": "a", "case": "a/1"}] * 3
     items += [{"label": torch.tensor(0), "patient": "a", "case": "a/2"}]
     items += [{"label": torch.tensor(0), "patient": "b", "case": "b/1"}]

@@ -23,6 +23,7 @@ from monai.networks.nets import FlexibleUNet
 from torch import nn
 
 from common.networks import imagenet
+from common.networks.drsegunet import DRSegUNet
 from common.networks.encoder_unet import MEAN, STD, EncoderUNet
 from common.networks.encoders import ENCODERS
 from common.networks.imagenet import start_encoder
@@ -259,6 +260,10 @@ def test_random_weights_must_be_requested_except_for_the_unet(caplog: pytest.Log
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     with pytest.raises(ValueError, match=r"unet takes no ImageNet weights.*vgg19, resnet34, mobilenetv2"):
         start_encoder(network, "vgg19-dcbb9e9d.pth")
+    other = DRSegUNet(out_channels=3)
+    assert start_encoder(other, "none") is other
+    with pytest.raises(ValueError, match=r"DRSegUNet takes no ImageNet weights, got imagenet\. Leave out"):
+        start_encoder(other, "imagenet")
 
 
 @pytest.fixture
