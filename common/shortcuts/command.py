@@ -80,10 +80,11 @@ def shortcuts(bundle: str, dataset_dir: str, output: Path, folds: int = 3, seed:
     refuse_failed(found, len(cases), "files")
     known = [each for each in found if not isinstance(each, Failed)]
     numbers = {name: np.stack([each[name] for each in known]) for name in known[0]}
-    if cases[0]["source"] != "folders" and (places := folders(cases)).shape[1] > 1:  # else they name the class
-        numbers["folder"] = places
     names = sorted({str(case["label"]) for case in cases})
     truth = np.array([names.index(str(case["label"])) for case in cases])
+    places = folders(cases)
+    if len({*map(tuple, places)}) < len({(*place, label) for place, label in zip(places, truth, strict=True)}):
+        numbers["folder"] = places  # else each class has folders of its own, as in many collections
     grouped = [{**case, "position": position} for position, case in enumerate(cases)]
     kind = "patient" if all(case["patient"] for case in cases) else "paper"
     parts = [split(grouped, kind, fold, folds, seed, "label") for fold in range(folds)]
