@@ -1,4 +1,4 @@
-"""The recipe of the shipped weights for diagnosis trains, resumes, scores and infers; its maps decide."""
+"""Diagnosis by an encoder with ImageNet weights trains, resumes, scores and infers; its maps decide."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from common.networks.reverse_transfer import OWN_MAP, ReverseTransfer
 from common.phantoms.ultrasound.layouts import write_pocus
 
 CONFIGS = "bundles/us_reverse_transfer/configs"
-TRAIN, SHIPPED, EVALUATE, INFERENCE = (
-    f"{CONFIGS}/{name}.yaml" for name in ("train", "shipped", "evaluate", "inference")
+TRAIN, ENCODER, EVALUATE, INFERENCE = (
+    f"{CONFIGS}/{name}.yaml" for name in ("train", "encoder", "evaluate", "inference")
 )
 SMALL: dict[str, Any] = {"size": [64, 64], "epochs": 2, "samples": 24, "batch_size": 8, "frames_per_second": 2}
 MAPS = ("looks normal", "looks like pneumonia", "looks like COVID-19")
@@ -42,9 +42,9 @@ def test_a_resumed_training_ends_bitwise_as_one_that_was_not_cut_off(clips: Path
     """Average, schedule, augmentation and the balanced draw of frames included."""
     settings = {"dataset_dir": str(clips), **SMALL}
     limit: dict[str, Any] = {"train::trainer::max_epochs": 1}
-    run("training", [TRAIN, SHIPPED], tmp_path / "whole", **settings)
-    run("training", [TRAIN, SHIPPED], tmp_path / "cut", **settings, **limit)
-    run("training", [TRAIN, SHIPPED], tmp_path / "cut", **settings, resume=True)
+    run("training", [TRAIN, ENCODER], tmp_path / "whole", **settings)
+    run("training", [TRAIN, ENCODER], tmp_path / "cut", **settings, **limit)
+    run("training", [TRAIN, ENCODER], tmp_path / "cut", **settings, resume=True)
     ends = [torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "cut")]
     for part in ("network", "average"):
         torch.testing.assert_close(ends[0][part], ends[1][part], rtol=0, atol=0)
@@ -52,8 +52,8 @@ def test_a_resumed_training_ends_bitwise_as_one_that_was_not_cut_off(clips: Path
 
 def test_it_scores_and_infers_with_the_settings_of_its_record(clips: Path, tmp_path: Path) -> None:
     settings = {"dataset_dir": str(clips), **SMALL}
-    run("training", [TRAIN, SHIPPED], tmp_path, **settings)
-    run("evaluating", [TRAIN, SHIPPED, EVALUATE], tmp_path, **settings)
+    run("training", [TRAIN, ENCODER], tmp_path, **settings)
+    run("evaluating", [TRAIN, ENCODER, EVALUATE], tmp_path, **settings)
     assert [row["class"] for row in rows(tmp_path / "scores.csv")] == ["normal", "pneumonia", "COVID-19", "mean"]
     record = json.loads((tmp_path / "model.json").read_text())
     assert record["settings"]["network"] == "efficientnet_lite0" and record["settings"]["size"] == [64, 64]
