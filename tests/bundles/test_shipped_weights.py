@@ -72,6 +72,16 @@ def test_the_card_holds_the_numbers_of_the_cross_validation() -> None:
         assert f"{kind} {mean:.3f}" in page
 
 
+def test_the_page_holds_the_numbers_of_the_parts() -> None:
+    page = Path("docs/shipped-weights.md").read_text()
+    for name, row in rows_by_name(TABLE.with_name("ablation.csv")).items():
+        cells = [
+            f"{float(row[f'{kind} mean']):.3f} ({float(row[f'{kind} low']):.3f} to {float(row[f'{kind} high']):.3f})"
+            for kind in KINDS
+        ]
+        assert row["folds"] == "5 of 5" and " | ".join(cells).replace("0.000 (0.000 to 0.000)", "0.000") in page, name
+
+
 def test_lesions_of_a_scan_in_hu_are_found_and_almost_nothing_else(patient: ChestCT, mask: np.ndarray) -> None:
     lesion, lung = patient.lesion > 0, patient.lung > 0
     assert dice(mask > 0, lesion) > 0.4  # 0.48; large consolidation is missed at its middle
