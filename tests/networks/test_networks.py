@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from common.networks.blocks import fold_batch_norm, keras_parameter_count
-from common.networks.by_name import COMPARED, UNETS, segmentation_network
+from common.networks.blocks import DepthwiseConv2d, fold_batch_norm, keras_parameter_count
+from common.networks.by_name import COMPARED, UNETS, maps_network, segmentation_network
 from common.networks.drsegunet import DRSegUNet
 from common.networks.reverse_transfer import ReverseTransfer
 from common.networks.unet import UNet, classic_unet
@@ -129,7 +129,27 @@ def test_diagnosis_of_small_shares_survives_bfloat16() -> None:
         assert network.decide(maps).dtype == torch.float32
 
 
-def test_reverse_transfer_scripts() -> None:
-    network = ReverseTransfer(classic_unet(1, 4, filters=4), classes=4).eval()
+@pytest.mark.parametrize("name", ["unet", "efficientnet_lite0"])
+def test_reverse_transfer_scripts(name: str) -> None:
+    network = ReverseTransfer(maps_network(name, 4, filters=4, frozen=True), classes=4).eval()
     x = torch.randn(2, 1, 32, 48, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(torch.jit.script(network)(x), network(x), atol=1e-5, rtol=1e-5)
+
+
+def test_depthwise_convolution_is_exact_in_training_and_fast_in_inference() -> None:
+    """In bfloat16 autocast on a CPU: float32 with gradients, bfloat16 without; the same weights as a plain one."""
+    torch.manual_seed(0)
+    layer, plain = (
+        DepthwiseConv2d(8, kernel_size=5, stride=2, padding=2),
+        torch.nn.Conv2d(8, 8, 5, 2, 2, groups=8, bias=False),
+    )
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(2, 8, 9, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = layer(x.bfloat16())
+        with torch.no_grad():
+            inferred = layer(x)
+    torch.testing.assert_close(trained, plain(x.bfloat16().float()))
+    assert inferred.dtype is torch.bfloat16
+    torch.testing.assert_close(inferred.float(), plain(x), rtol=0.02, atol=0.02)
+    torch.testing.assert_close(torch.jit.script(layer)(x), plain(x))
