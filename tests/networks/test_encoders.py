@@ -249,6 +249,13 @@ def test_an_unknown_encoder_is_refused_with_the_choices() -> None:
         EncoderUNet("unet", normalise="none")
 
 
+def test_batch_norms_keep_up_with_a_short_training() -> None:
+    """With MONAI's momentum of 0.01, 0.13 of the beginning would be left after 200 steps."""
+    network = EncoderUNet("efficientnet_lite0")
+    layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert {(layer.momentum, layer.eps) for layer in layers} == {(0.1, 1e-3)}
+
+
 def test_random_weights_must_be_requested_except_for_the_unet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     network = EncoderUNet("unet")
