@@ -216,13 +216,11 @@ def _convolution_norm_relu6(
 ) -> nn.Sequential:
     """Return convolution, batch norm and ReLU6."""
     padding = kernel_size // 2
-    return nn.Sequential(
-        DepthwiseConv2d(in_channels, kernel_size, stride, padding)
-        if groups == in_channels == out_channels
-        else nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU6(inplace=True),
-    )
+    if groups == in_channels == out_channels:
+        layer: nn.Module = DepthwiseConv2d(in_channels, kernel_size, stride, padding)
+    else:
+        layer = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
+    return nn.Sequential(layer, nn.BatchNorm2d(out_channels), nn.ReLU6(inplace=True))
 
 
 class InvertedResidual(nn.Module):
@@ -306,15 +304,8 @@ class EfficientNetLite0Encoder(EfficientNet, Encoder):
     head = ("_conv_head.", "_bn1.", "_fc.")
 
     def __init__(self, in_channels: int = 1, spatial_dims: int = 2, pretrained: bool = False) -> None:
-        super().__init__(
-            list(EFFICIENTNET_B0),
-            2,
-            in_channels,
-            width_coefficient=1.0,
-            depth_coefficient=1.0,
-            drop_connect_rate=0.0,
-            norm=("batch", {"eps": 1e-3, "momentum": 0.1}),
-        )
+        norm = ("batch", {"eps": 1e-3, "momentum": 0.1})
+        super().__init__(list(EFFICIENTNET_B0), 2, in_channels, drop_connect_rate=0.0, norm=norm)
         for unused in ("_conv_head", "_conv_head_padding", "_bn1", "_avg_pooling", "_dropout", "_fc", "_swish"):
             delattr(self, unused)
         self.act = nn.ReLU6(inplace=True)

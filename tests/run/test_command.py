@@ -27,6 +27,7 @@ COMMANDS = (
     "reproduce",
     "view",
     "datasets.ct.cut",
+    "shortcuts",
     "self_learning.pseudo_labels",
 )
 
