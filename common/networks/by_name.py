@@ -9,11 +9,10 @@ from torch import nn
 
 from .deeplab import DeepLabV3Plus
 from .drsegunet import DRSegUNet
-from .encoder_maps import EncoderMaps
 from .encoder_unet import EncoderUNet
 from .encoders import PUBLISHED
 from .fcn import FCN8s
-from .unet import UNet, classic_unet
+from .unet import UNet
 
 UNETS: dict[str, Callable[..., nn.Module]] = {"drsegunet": DRSegUNet, "unet": UNet}
 COMPARED: dict[str, Callable[..., nn.Module]] = {  # with them, in table 14 of Balantrapu's thesis; one decoder each
@@ -64,28 +63,3 @@ def segmentation_network(
     if name in PUBLISHED:
         return EncoderUNet(name, in_channels, out_channels, dropout, normalise="imagenet")
     return COMPARED[name](in_channels, out_channels, filters, dropout)
-
-
-def maps_network(name: str, maps: int, filters: int = 64, dropout: float = 0.0, frozen: bool = False) -> nn.Module:
-    """Build the network whose maps decide on a diagnosis (``common.networks.reverse_transfer.ReverseTransfer``).
-
-    Args:
-        name: ``unet``, that of Gare et al.; or an encoder with ImageNet weights, such as ``efficientnet_lite0``.
-        maps: number of maps; the output holds logits of shape (B, maps, H, W). The input is (B, 1, H, W), grey levels
-            0..1; H and W multiples of 16 for ``unet``.
-        filters: channels of the U-Net's first level; an encoder has its own.
-        dropout: probability that each feature is dropped before the last convolution.
-        frozen: the encoder does not learn; without effect on the U-Net.
-
-    Raises:
-        ValueError: for an unknown name.
-
-    Example:
-        >>> maps_network("efficientnet_lite0", maps=3)(torch.zeros(1, 1, 224, 224)).shape
-        torch.Size([1, 3, 224, 224])
-    """
-    if name == "unet":
-        return classic_unet(1, maps, filters, dropout)
-    if name not in PUBLISHED:
-        raise ValueError(f"Unknown network {name!r}. Choose unet or one of: {', '.join(PUBLISHED)}.")
-    return EncoderMaps(name, 1, maps, dropout, frozen)

@@ -11,7 +11,7 @@ import torch
 from csv_rows import rows
 from monai.bundle import ConfigWorkflow
 
-from common.networks.by_name import maps_network
+from common.networks.encoder_maps import maps_network
 from common.networks.reverse_transfer import OWN_MAP, ReverseTransfer
 from common.phantoms.ultrasound.layouts import write_pocus
 

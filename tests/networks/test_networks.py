@@ -7,8 +7,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from common.networks.blocks import DepthwiseConv2d, fold_batch_norm, keras_parameter_count
-from common.networks.by_name import COMPARED, UNETS, maps_network, segmentation_network
+from common.networks.by_name import COMPARED, UNETS, segmentation_network
 from common.networks.drsegunet import DRSegUNet
+from common.networks.encoder_maps import maps_network
 from common.networks.reverse_transfer import ReverseTransfer
 from common.networks.unet import UNet, classic_unet
 
