@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ..files import make_names_unique
 from ..settings import check_names
 from ..spreadsheets import file_below, read_rows, read_table
+from ..statistics import counted
 from .guards import listed
 from .listing import list_files, stem
 from .walk import Found
@@ -90,7 +91,9 @@ def own_cases(path: str | Path, label: str, classes: Mapping[str, Any] | None = 
     problems += _wrong_sets(cases)
     if problems:
         place = path.parent or "."
-        raise ValueError(f"{path}: {_mistakes(problems)}; paths are relative to {place}:{listed(problems)}\n{ADVICE}")
+        raise ValueError(
+            f"{path}: {counted(len(problems), 'mistakes')}; paths are relative to {place}:{listed(problems)}\n{ADVICE}"
+        )
     if bare:
         what = {"mask": "mask", "class": "label", "either": "label and no mask"}[label]
         logger.info("%s: %d rows have no %s and are left out: %s.", path, len(bare), what, ", ".join(bare))
@@ -133,7 +136,7 @@ def list_inputs(root: Path) -> tuple[Found, dict[Path, Path]]:
             getattr(found, kind).extend(more)
         places |= {path: above / name for path, name in inside.items()}
     if problems:
-        raise ValueError(f"{root}: {_mistakes(problems)}:{listed(problems)}\n{ADVICE}")
+        raise ValueError(f"{root}: {counted(len(problems), 'mistakes')}:{listed(problems)}\n{ADVICE}")
     logger.info("%s: %d files.", root, len(found.files))
     return found, places
 
@@ -163,12 +166,8 @@ def own_inputs(root: Path) -> dict[Path, Case]:
         if not wrong:
             given[case["image"].resolve()] = {column: case[column] for column in OWN_INPUTS if column in case}
     if problems:
-        raise ValueError(f"{root}: {_mistakes(problems)}:{listed(problems)}\n{ADVICE}")
+        raise ValueError(f"{root}: {counted(len(problems), 'mistakes')}:{listed(problems)}\n{ADVICE}")
     return given
-
-
-def _mistakes(problems: Sequence[str]) -> str:
-    return f"{len(problems)} mistake{'s' if len(problems) > 1 else ''}"
 
 
 def given_table(datalist: str | Path, root: str | Path) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from bundle_steps import run
 from csv_rows import rows
-from monai.bundle import ConfigWorkflow
 
 from common.networks.encoder_maps import maps_network
 from common.networks.reverse_transfer import OWN_MAP, ReverseTransfer
@@ -28,14 +28,6 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pocus(
         tmp_path_factory.mktemp("clips") / "pocus", patients=9, clips=1, seconds=1.0, rate=4.0, size=(96, 128)
     )
-
-
-def run(step: str, files: list[str], folder: Path, **settings: Any) -> ConfigWorkflow:
-    paths = {"ckpt_dir": str(folder), "output_dir": str(folder)}
-    workflow = ConfigWorkflow(config_file=files, run_id=step, **{**paths, **settings})
-    workflow.initialize()
-    workflow.run()
-    return workflow
 
 
 def test_a_resumed_training_ends_bitwise_as_one_that_was_not_cut_off(clips: Path, tmp_path: Path) -> None:

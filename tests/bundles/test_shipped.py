@@ -11,8 +11,8 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from bundle_steps import run
 from csv_rows import rows
-from monai.bundle import ConfigWorkflow
 from torch import nn
 
 from common.lung_mask import lung_mask
@@ -31,14 +31,6 @@ SMALL = {"size": [64, 64], "split": "slice"}  # phantoms look alike
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """In MedSeg's packaging, without lung masks."""
     return write_medseg_pictures(tmp_path_factory.mktemp("shipped") / "data", slices=6, size=(96, 96))
-
-
-def run(step: str, files: list[str], folder: Path, **settings: Any) -> ConfigWorkflow:
-    paths = {"ckpt_dir": str(folder), "output_dir": str(folder)}
-    workflow = ConfigWorkflow(config_file=files, run_id=step, **{**paths, **settings})
-    workflow.initialize()
-    workflow.run()
-    return workflow
 
 
 def test_a_resumed_training_ends_bitwise_as_one_that_was_not_cut_off(pictures: Path, tmp_path: Path) -> None:
