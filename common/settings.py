@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
+WORDS = {"grey_window": ("modes",)}  # that a setting may be in place of a value of its type
+
 
 def check_names(
     kind: str,
@@ -150,7 +152,9 @@ def check_options(options: Mapping[str, Any], defaults: Mapping[str, Any], liste
             hint = " Give a table of cases with --dataset_dir." if top == "datalist" else ""
             raise ValueError(f"{f'{where}: ' if where else '--'}{top} is a component here, got {value!r}.{hint}")
         expected = _expected(defaults[top], value)
-        if name == top and expected:
+        words = WORDS.get(top, ())
+        if name == top and expected and value not in words:
+            expected = " or ".join((expected, *words))
             raise ValueError(f"{f'{where}: ' if where else '--'}{top} must be {expected}, got {value!r}.")
 
 

@@ -9,7 +9,14 @@ import pytest
 
 from common.settings import check_keys, check_list, check_names, check_options, check_same, is_number
 
-DEFAULTS = {"epochs": 30, "amp": False, "size": [512, 512], "device": "$cpu", "train": {"trainer": {}}}
+DEFAULTS = {
+    "epochs": 30,
+    "amp": False,
+    "size": [512, 512],
+    "grey_window": [0, 1],
+    "device": "$cpu",
+    "train": {"trainer": {}},
+}
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_and_all_others() -> None:
@@ -40,7 +47,15 @@ def test_lists_have_a_least_length() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"epochs": 3}, {"epochs": "$@fold"}, {"size": (1, 2)}, {"device": 3}, {"train::trainer::max_epochs": "x"}, {}],
+    [
+        {"grey_window": "modes"},
+        {"epochs": 3},
+        {"epochs": "$@fold"},
+        {"size": (1, 2)},
+        {"device": 3},
+        {"train::trainer::max_epochs": "x"},
+        {},
+    ],
 )
 def test_options_of_the_defaults_type_are_accepted(options: dict[str, Any]) -> None:
     check_options(options, DEFAULTS, list(DEFAULTS), where="")
@@ -52,6 +67,7 @@ def test_options_of_the_defaults_type_are_accepted(options: dict[str, Any]) -> N
         ({"epoch": 3}, r"^There is no setting 'epoch'\. Did you mean --epochs\? Settings: epochs, amp\.$"),
         ({"epochs": True}, r"^--epochs must be a number such as 30, got True\.$"),
         ({"amp": 1}, r"^--amp must be True or False, in this spelling, got 1\.$"),
+        ({"grey_window": "mode"}, r'^--grey_window must be a list such as "\[0, 1\]" or modes, got \'mode\'\.$'),
         ({"size": 3}, r'^--size must be a list such as "\[512, 512\]", got 3\.$'),
         ({"trian#trainer": 3}, r"^There is no setting 'trian'\. Did you mean --train\?"),
     ],

@@ -197,11 +197,11 @@ class WindowCTd(MapTransform):
         keys: images of any shape.
         window: lower and upper bound in HU.
         intensity: ``HU`` or ``8bit``, for items that do not declare their own under ``intensity``.
-        grey_window: HU of the grey levels 0 and 255, for items that do not declare their own under ``grey_window``; by
-            default ``window``.
+        grey_window: HU of the grey levels 0 and 255, or ``modes``, for items that do not declare their own under
+            ``grey_window``; by default ``window``.
 
     Raises:
-        ValueError: as ``check_intensity`` does.
+        ValueError: as ``check_intensity`` does, or for another word than ``modes``.
     """
 
     def __init__(
@@ -209,11 +209,15 @@ class WindowCTd(MapTransform):
         keys: KeysCollection,
         window: Sequence[float],
         intensity: str = "HU",
-        grey_window: Sequence[float] | None = None,
+        grey_window: Sequence[float] | str | None = None,
     ) -> None:
         super().__init__(keys)
         self.low, self.high = float(window[0]), float(window[1])
-        self.black, self.white = map(float, grey_window or window)
+        if isinstance(grey_window, str) and grey_window != BY_MODES:
+            raise ValueError(
+                f"--grey_window must be the HU of grey 0 and 255, or {BY_MODES}, got {grey_window!r}. Give one of both."
+            )
+        self.grey_window = grey_window or window
         self.intensity = intensity
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -226,7 +230,7 @@ class WindowCTd(MapTransform):
             check_intensity(scan, intensity, str(name))
             values = scan.as_tensor() if isinstance(scan, MetaTensor) else scan
             if intensity == "8bit":
-                declared = item.get("grey_window", (self.black, self.white))
+                declared = item.get("grey_window", self.grey_window)
                 black, white = window_by_modes(values) if declared == BY_MODES else declared
                 values.mul_((white - black) / 255.0).add_(black)
             values.clamp_(self.low, self.high)

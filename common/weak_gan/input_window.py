@@ -18,6 +18,7 @@ from ..transforms.masks import LungMaskd
 logger = logging.getLogger(__name__)
 
 Case = Mapping[str, Any]
+USUAL = (-1350.0, 150.0)  # HU of the usual lung window
 DEVIATIONS = 3.0  # from the mean to -1 and 1; not stated. Ground-glass lies 2 or 3 deviations above aerated lung
 
 
@@ -25,7 +26,7 @@ def input_window(
     cases: Sequence[Case],
     window: Sequence[float],
     normalise: str = "window",
-    grey_window: Sequence[float] = (-1350, 150),
+    grey_window: Sequence[float] | str = USUAL,
     lungs: str = THRESHOLD,
 ) -> list[float]:
     """Return the HU that become -1 and 1.
@@ -38,7 +39,8 @@ def input_window(
         cases: training slices, see ``common.datasets.ct.image_label_sets``; read only for ``training``.
         window: lower and upper bound in HU, for ``window``.
         normalise: ``window``, or ``training``: by mean and deviation of the training images.
-        grey_window: HU that grey levels 0 and 255 of images show; volumes are clipped to it as well.
+        grey_window: HU that grey levels 0 and 255 of images show, or ``modes``; volumes are clipped to it as well, with
+            ``modes`` to the usual lung window.
         lungs: of cases without a lung mask, see ``common.transforms.masks.LungMaskd``.
 
     Raises:
@@ -55,7 +57,7 @@ def input_window(
             LoadScand(["image", "lung"]),
             Orientationd(["image", "lung"], axcodes="LPS", labels=None, allow_missing_keys=True),
             LungMaskd("lung", lungs=lungs),
-            WindowCTd("image", grey_window, grey_window=grey_window),
+            WindowCTd("image", USUAL if isinstance(grey_window, str) else grey_window, grey_window=grey_window),
         ]
     )
     files: dict[str, list[Case]] = {}
