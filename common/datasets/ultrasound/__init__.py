@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...phantoms.ultrasound.folder import phantom_dir
+from ...settings import check_names
 from ..sources import Layout, find_cases
 from ..table import NONE, given_table, own_cases, read_label_map, with_options
 from . import diagnosis_sources, pixel_label_sources
@@ -21,6 +22,7 @@ PIXEL_LABELS = {
     "Semantic Lung": Layout(pixel_label_sources.semantic_lung, "images/<patient>_*.png, labels/<patient>_*.png"),
     "CVAT frames": Layout(pixel_label_sources.cvat_frames, "frames/fNNN.png, masks/fNNN.png, annotations.json"),
 }
+PHANTOMS = {"phantom": {"layout": "semantic_lung"}, "phantom_varied": {"layout": "varied"}}
 DIAGNOSES = {
     "Manifest": Layout(
         diagnosis_sources.manifest, "manifest.csv with columns file, label, patient; or sub-folders with one each"
@@ -32,7 +34,9 @@ DIAGNOSES = {
 }
 
 
-def pixel_labels(root: str | Path, datalist: str | Path = NONE, label_map: Any = None) -> list[dict[str, Any]]:
+def pixel_labels(
+    root: str | Path, datalist: str | Path = NONE, label_map: Any = None, phantoms: str = "phantom"
+) -> list[dict[str, Any]]:
     """Images whose ``label`` is the path of an index picture: Semantic Lung, or frames with masks drawn in CVAT.
 
     Args:
@@ -40,13 +44,18 @@ def pixel_labels(root: str | Path, datalist: str | Path = NONE, label_map: Any =
         datalist: see above.
         label_map: class of each value in label images, see ``common.datasets.table.read_label_map``; by default those
             that the config declares.
+        phantoms: which synthetic patients the ``root`` ``phantom`` stands for: ``phantom``, four as in the paper, or
+            ``phantom_varied``, 96 with both probes and all diagnoses.
+
+    Raises:
+        ValueError: for other ``phantoms``.
     """
+    check_names("source of synthetic patients", [phantoms], PHANTOMS)
     values = read_label_map(label_map)
     if given_table(datalist, root):
         return with_options(own_cases(datalist, "mask"), values, False)
-    return with_options(
-        find_cases(root, PIXEL_LABELS, {"phantom": {"layout": "semantic_lung"}}, phantom_dir), values, False
-    )
+    source = phantoms if str(root) == "phantom" else ""
+    return with_options(find_cases(root, PIXEL_LABELS, PHANTOMS, phantom_dir, source), values, False)
 
 
 def diagnoses(root: str | Path, datalist: str | Path = NONE) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ def phantom_dir(layout: str = "semantic_lung", **settings: Any) -> Path:
     """Return a folder of synthetic patients, generated on the first call and kept for later calls.
 
     Args:
-        layout: ``semantic_lung`` or ``pocus``.
+        layout: ``semantic_lung``, ``varied`` or ``pocus``.
         **settings: arguments of the function in ``common.phantoms.ultrasound.layouts`` that writes the layout, such as
             ``patients`` or ``seed``.
 

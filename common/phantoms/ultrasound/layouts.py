@@ -72,6 +72,51 @@ def write_semantic_lung(
     return root
 
 
+def write_varied(
+    root: str | Path,
+    patients: int = 96,
+    images: int = 6,
+    size: tuple[int, int] = (232, 312),
+    seed: int = 7000,
+) -> Path:
+    """Write images of many patients in the layout of the Semantic Lung data set: both probes, all three diagnoses.
+
+    Two of three images are of the convex probe, and diagnoses take turns, so that neither tells the other.
+
+    Args:
+        root: folder to create.
+        patients: number of patients, 1 to 1,000.
+        images: images per patient, 1 to 100.
+        size: rows and columns.
+        seed: seed of the patients; different seeds share no patient.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: if a number is out of range.
+        FileExistsError: if ``root`` exists and is not empty.
+    """
+    for name, value, most in (("patients", patients, 1000), ("images", images, 100)):
+        check_count(name, value)
+        if value > most:
+            raise ValueError(f"{name} must be at most {most}, got {value}. Use several seeds instead.")
+    check_seed(seed)
+    root = Path(root)
+    with finished_folder(root) as folder:
+        for name in ("images", "labels"):
+            (folder / name).mkdir()
+        for number in progress(range(patients), desc="Generating ultrasound phantoms"):
+            diagnosis = DIAGNOSES[number % len(DIAGNOSES)]
+            for view in range(images):
+                probe = "linear" if (number // len(DIAGNOSES) + view) % 3 == 2 else "convex"
+                frame = lung_ultrasound(seed * SEED_BLOCK + number, view, diagnosis, probe, size)
+                name = f"{number:03}_{view:02}.png"
+                Image.fromarray(frame.image).save(folder / "images" / name)
+                Image.fromarray(frame.label).save(folder / "labels" / name)
+    return root
+
+
 @dataclass(frozen=True)
 class Recording:
     """One clip or still of the POCUS layout.
@@ -193,4 +238,8 @@ def write_metadata(path: Path, recordings: list[Recording], rate: float) -> None
             )
 
 
-LAYOUTS: dict[str, Callable[..., Path]] = {"semantic_lung": write_semantic_lung, "pocus": write_pocus}
+LAYOUTS: dict[str, Callable[..., Path]] = {
+    "semantic_lung": write_semantic_lung,
+    "varied": write_varied,
+    "pocus": write_pocus,
+}
