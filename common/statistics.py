@@ -57,7 +57,11 @@ def tail(units: int) -> float:
 
 
 def bootstrap_estimates(
-    sums: np.ndarray, score: Callable[[np.ndarray], np.ndarray], resamples: int = RESAMPLES, seed: int = 0
+    sums: np.ndarray,
+    score: Callable[[np.ndarray], np.ndarray],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    only_together: bool = False,
 ) -> list[Estimate]:
     """Scores of all patients together, with their intervals.
 
@@ -66,14 +70,16 @@ def bootstrap_estimates(
         score: takes sums over patients (samples, ...) and gives scores (samples, K), NaN where one is not defined.
         resamples: number of samples of patients that are drawn with replacement.
         seed: of the draw.
+        only_together: whether a single patient has no score, as with the area under a curve over patients.
 
     Returns:
-        K estimates. Only patients that have a score of their own count as units.
+        K estimates. Only patients that have a score of their own count as units, or all with ``only_together``.
     """
     sums = np.asarray(sums, float)
     count, flat = len(sums), sums.reshape(len(sums), math.prod(sums.shape[1:]))
     values = score(sums.sum(0, keepdims=True))[0]
-    units = np.isfinite(score(sums)).sum(0) if count else np.zeros(len(values), int)
+    own = np.ones((count, len(values)), bool) if only_together or not count else np.isfinite(score(sums))
+    units = own.sum(0)
     bounds = np.full((2, len(values)), np.nan)
     if units.max(initial=0) >= FEWEST:
 

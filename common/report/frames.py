@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 SHOWN = 6  # frames in the figure of a clip
 FRAME = ("frame", "seconds")  # columns of a frame in its record, before its measures
+VISIBLE = 1e-3  # share of the image that a class must take in a frame to count as seen in it
+WITH = "frames_with_"  # columns of cases.csv: share of the frames in which a class is seen
 SHARP = 600  # pixels; wider frames are drawn smaller in the figure anyway
 
 
@@ -133,8 +135,9 @@ class ReportFramesd(CaseReport):
 
     For an image, ``<case>_mask.png`` and ``<case>_overlay.png`` are written; for a clip ``<case>_masks/<frame>.png``,
     ``<case>_overlay.mp4`` and a figure of six frames, ``<case>_overlay.png``. ``frames.csv`` has one row per frame.
-    ``cases.csv`` has one row per file: the means over its frames and, for networks that diagnose, the diagnosis from
-    the mean shares and what drove it (``common.report.decision``). The case is then recorded in the ledger. Nothing is
+    ``cases.csv`` has one row per file: the means over its frames; the share of frames in which a class is seen, taking
+    0.1 % of the image or more; and, for networks that diagnose, the diagnosis from the mean shares and what drove it
+    (``common.report.decision``). The case is then recorded in the ledger. Nothing is
     written for a clip that cannot be read to its end. The first case of a run brings the colour tables of the masks
     (``common.report.colour_tables``) and, of networks that diagnose, ``weights.csv``.
 
@@ -163,7 +166,8 @@ class ReportFramesd(CaseReport):
         shares = [f"share_{name}" for name in classes]
         diagnoses = [] if decision is None else decision.diagnoses
         self.columns = [*(["diagnosis"] if diagnoses else []), *(f"probability_{name}" for name in diagnoses), *shares]
-        of_cases = shares if decision is None else decision.columns
+        seen = [f"{WITH}{name}" for name in classes if name != "background"]
+        of_cases = [*shares, *seen] if decision is None else decision.columns
         self.ledger = Ledger(self.output_dir / "cases.json", settings={}) if ledger is None else ledger
         # Shares can be small, hence five decimals
         frames = ["case", *FRAME, *self.columns]
@@ -211,8 +215,14 @@ class ReportFramesd(CaseReport):
 
     def summary(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """What ``cases.csv`` holds of a case with these measures of its frames: mean shares, and what they say."""
-        means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name.startswith("share_")}
-        return means if self.decision is None else self.decision.row(means)
+        shares = {name: [row[name] for row in rows] for name in rows[0] if name.startswith("share_")}
+        means = {name: float(np.mean(values)) for name, values in shares.items()}
+        if self.decision is not None:
+            return self.decision.row(means)
+        seen = {
+            name.replace("share_", WITH): float(np.mean(np.array(each) >= VISIBLE)) for name, each in shares.items()
+        }
+        return means | {name: share for name, share in seen.items() if name != f"{WITH}background"}
 
     def finish(self) -> None:
         """Write the case whose last frame came in."""

@@ -58,7 +58,10 @@ def test_a_clip_gives_masks_of_its_frames_an_overlay_clip_and_a_figure(tmp_path:
         rows = list(csv.DictReader(file))
     assert [row["frame"] for row in rows] == [str(number) for number in range(20)]
     with (tmp_path / "cases.csv").open() as file:
-        assert [row["frames"] for row in csv.DictReader(file)] == ["20"]
+        (row,) = csv.DictReader(file)
+    seen = {name: float(row[f"frames_with_{name}"]) for name in NAMES if name != "background"}
+    assert row["frames"] == "20" and "frames_with_background" not in row
+    assert seen == {name: float(float(row[f"share_{name}"]) > 0) for name in seen}, "a class is in all frames or none"
 
 
 def test_a_clip_that_breaks_off_leaves_no_file_and_the_next_one_is_complete(tmp_path: Path) -> None:

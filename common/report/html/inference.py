@@ -70,7 +70,8 @@ def _measures(record: Record) -> dict[str, Any]:
     """What the table shows of a case."""
     found = {**record.get("volumes", {}), **record.get("means", {})}
     found |= {"lung_from": record["lung_from"]} if "lung_from" in record else {}
-    shown = [name for name in found if not name.startswith(("logit_", "contribution_"))]  # in cases.csv and overlay
+    # The others are in cases.csv and, of a diagnosis, on the overlay
+    shown = [name for name in found if not name.startswith(("logit_", "contribution_", "frames_with_"))]
     return {name: found[name] for name in sorted(shown, key=lambda name: name not in FIRST)}
 
 
