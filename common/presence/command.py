@@ -1,7 +1,8 @@
 """How well what ``us_dense_seg`` finds in clips tells those that show a finding from those that do not.
 
 ``python -m common.presence out labels.csv`` takes the tables of an inference, and a table that says of each file
-whether it shows A-lines or B-lines. It writes ``presence.csv``, ``presence.png`` and ``report.html``. No clip needs a mask.
+whether it shows A-lines or B-lines. It writes ``presence.csv``, ``presence.png`` and ``report.html``. No clip needs a
+mask.
 """
 
 from __future__ import annotations

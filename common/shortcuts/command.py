@@ -24,8 +24,6 @@ from ..datasets.guards import Failed, refuse_failed, try_each
 from ..datasets.splits import split
 from ..datasets.ultrasound import diagnoses
 from ..handlers.score_table import sums_over
-from ..readers.images import luminance, read_image
-from ..readers.ultrasound.frames import frames
 from ..report import canvas
 from ..report.html.scores import table, write_tables_page
 from ..run.command import Parser
@@ -34,24 +32,24 @@ from ..run.start import writable
 from ..statistics import Estimate, interval_over
 from ..tables import aligned, print_table, write_csv
 from .clues import clues, folders
+from .pictures import first_frame, lungs_alone, whole_picture
 
 Case = Mapping[str, Any]
 FILES = ("shortcuts.csv", "shortcuts.png", "report.html")
 STRENGTH = 1e-3  # inverse of the penalty on weights: there are more numbers than patients
 
 
-def first_frame(case: Case) -> np.ndarray:
-    """The first frame of a clip, or the image."""
-    return next(iter(frames(case["image"]))).pixels
-
-
-SOURCES: dict[str, tuple[Callable[[str], list[dict[str, Any]]], Callable[[Case], np.ndarray]]] = {
-    "us_reverse_transfer": (diagnoses, first_frame),
-    "ct_weak_gan": (lambda root: labelled_images(Path(root)), lambda case: luminance(read_image(case["image"]))),
+SOURCES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
+    "us_reverse_transfer": diagnoses,
+    "ct_weak_gan": lambda root: labelled_images(Path(root)),
 }
+PICTURES = {"us_reverse_transfer": first_frame, "ct_weak_gan": whole_picture}
+PREPARED = {"ct_weak_gan": lungs_alone}
 
 
-def shortcuts(bundle: str, dataset_dir: str, output: Path, folds: int = 3, seed: int = 0) -> dict[str, Estimate]:
+def shortcuts(
+    bundle: str, dataset_dir: str, output: Path, folds: int = 3, seed: int = 0, prepared: bool = False
+) -> dict[str, Estimate]:
     """Tell the classes by each clue, in cross-validation by patient, and write table, picture and page.
 
     Args:
@@ -60,6 +58,7 @@ def shortcuts(bundle: str, dataset_dir: str, output: Path, folds: int = 3, seed:
         output: folder of the results.
         folds: parts that are held out in turn.
         seed: of the draw.
+        prepared: look at what the network gets, see ``common.shortcuts.pictures.lungs_alone``.
 
     Returns:
         Balanced accuracy (mean recall of the classes) by clue.
@@ -71,14 +70,25 @@ def shortcuts(bundle: str, dataset_dir: str, output: Path, folds: int = 3, seed:
         >>> shortcuts("us_reverse_transfer", "/data/pocus", Path("shortcuts"))["border"].value
         0.45
     """
-    listed, picture = SOURCES[bundle]
-    cases = listed(dataset_dir)
+    pictures: Mapping[str, Callable[[Case], np.ndarray | None]] = PREPARED if prepared else PICTURES
+    if bundle not in pictures:
+        raise ValueError(f"--prepared is for {', '.join(PREPARED)}, got {bundle}. Leave it out.")
+    cases = SOURCES[bundle](dataset_dir)
     if not cases:
         raise FileNotFoundError(f"{dataset_dir} holds no images with labels that {bundle} reads. Give their folder.")
-    read = try_each(lambda case: clues(picture(case)), cases, lambda case: case)
+
+    def clues_of(case: Case) -> dict[str, np.ndarray]:
+        picture = pictures[bundle](case)
+        return {} if picture is None else clues(picture)
+
+    read = try_each(clues_of, cases, lambda case: case)
     found = list(progress(read, desc="Reading", total=len(cases), unit="file"))
     refuse_failed(found, len(cases), "files")
-    known = [each for each in found if not isinstance(each, Failed)]
+    looked_at = [(case, each) for case, each in zip(cases, found, strict=True) if each and not isinstance(each, Failed)]
+    without = len(cases) - len(looked_at)
+    if not looked_at:
+        raise ValueError(f"{dataset_dir}: no lung is found in any of {len(cases)} files. Leave out --prepared.")
+    cases, known = [case for case, _ in looked_at], [each for _, each in looked_at]
     numbers = {name: np.stack([each[name] for each in known]) for name in known[0]}
     names = sorted({str(case["label"]) for case in cases})
     truth = np.array([names.index(str(case["label"])) for case in cases])
@@ -104,6 +114,7 @@ def shortcuts(bundle: str, dataset_dir: str, output: Path, folds: int = 3, seed:
         f"Mean recall of {', '.join(names)}; chance is {1 / len(names):.3f}. Logistic regression, {folds} folds by "
         f"{'patient' if kind == 'patient' else 'file: no patient is named'}. Data: {dataset_dir}."
     )
+    line += f" {without} files in which no lung is found are left out." if without else ""
     write_tables_page(output, "Shortcuts", [table(output / FILES[0])], [output / FILES[1]], [line])
     print_table(aligned(["clue", "balanced accuracy", "interval over"], rows), output, *FILES, note=line)
     return scores
@@ -138,6 +149,11 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("bundle", choices=SOURCES, help="whose data are read")
     parser.add_argument("dataset_dir", help="folder of the data")
     parser.add_argument("--folds", type=int, default=3, help="parts that are held out in turn (default: %(default)s)")
+    parser.add_argument(
+        "--prepared",
+        action="store_true",
+        help="ct_weak_gan: look at the lungs alone, cropped and in one window, as its shipped.yaml trains on them",
+    )
     parser.add_argument("--output_dir", default="shortcuts", help="folder (default: %(default)s)")
     return parser.parse_args(arguments)
 
@@ -153,5 +169,5 @@ def main(arguments: Sequence[str]) -> int:
     """
     own = _parse(arguments)
     writable(own.output_dir)
-    shortcuts(own.bundle, own.dataset_dir, Path(own.output_dir), own.folds)
+    shortcuts(own.bundle, own.dataset_dir, Path(own.output_dir), own.folds, prepared=own.prepared)
     return 0

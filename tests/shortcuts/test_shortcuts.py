@@ -9,8 +9,11 @@ import pytest
 from csv_rows import rows_by_name
 from PIL import Image
 
+from common.datasets.ct.labels_table import picture_case
+from common.phantoms.ct.chest_ct import chest_ct
 from common.shortcuts.clues import clues
 from common.shortcuts.command import main
+from common.shortcuts.pictures import lungs_alone
 
 SIZE = 48
 
@@ -77,3 +80,28 @@ def test_data_without_labelled_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no images with labels that ct_weak_gan reads"):
         main(["ct_weak_gan", str(tmp_path / "empty"), "--output_dir", str(tmp_path / "out")])
+
+
+def test_lungs_alone_are_seen_in_one_window_whatever_window_the_picture_has(tmp_path: Path) -> None:
+    """Two pictures of one slice in other windows, one with a wide margin: what the network gets is the same."""
+    patient = chest_ct(3, size=(128, 128), slices=9)
+    slice_hu = patient.image[..., 4].T
+    seen = []
+    for number, (low, high) in enumerate(((-1350, 150), (-1000, 400))):
+        grey = np.clip((slice_hu - low) / (high - low) * 255, 0, 255).astype(np.uint8)
+        Image.fromarray(grey).save(tmp_path / f"{number}.png")
+        shown = lungs_alone(picture_case(tmp_path / f"{number}.png", 0, str(number), None, "table"))
+        assert shown is not None and min(shown.shape) > 40
+        seen.append(shown)
+    assert seen[0].shape == pytest.approx(seen[1].shape, abs=4)
+    inside = [each[each > 0] for each in seen]
+    assert np.median(inside[0]) == pytest.approx(np.median(inside[1]), abs=12)
+    lung_hu = np.median(patient.image[..., 4][patient.lung[..., 4] > 0])
+    assert np.median(inside[0]) == pytest.approx((lung_hu + 1350) / 1500 * 255, abs=30), "fat counts as tissue here"
+
+
+def test_a_picture_without_lung_is_left_out_and_ultrasound_has_no_lungs_alone(tmp_path: Path) -> None:
+    Image.fromarray(np.full((64, 64), 128, np.uint8)).save(tmp_path / "flat.png")
+    assert lungs_alone(picture_case(tmp_path / "flat.png", 0, "flat", None, "table")) is None
+    with pytest.raises(ValueError, match=r"--prepared is for ct_weak_gan, got us_reverse_transfer"):
+        main(["us_reverse_transfer", str(tmp_path), "--prepared", "--output_dir", str(tmp_path / "out")])
