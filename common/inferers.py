@@ -110,17 +110,28 @@ class FastCall:
         compile: ``torch.compile`` the network; the first call then takes a minute, later ones are faster.
         half: float16 may be used; training with it needs scaled losses.
         mirror: average the logits of a slice and of its left-right mirror image, in twice the time.
+        temperature: what logits are divided by, so that probabilities are as frequent as they say (Guo et al., *On
+            Calibration of Modern Neural Networks*, 2017); ``python -m common.calibrate`` finds it.
     """
 
-    def __init__(self, amp: bool = False, compile: bool = False, half: bool = True, mirror: bool = False) -> None:
-        self.amp, self.compile, self.half, self.mirror = amp, compile, half, mirror
+    def __init__(
+        self,
+        amp: bool = False,
+        compile: bool = False,
+        half: bool = True,
+        mirror: bool = False,
+        temperature: float = 1.0,
+    ) -> None:
+        self.amp, self.compile, self.half, self.mirror, self.temperature = amp, compile, half, mirror, temperature
         # By the network itself: an inferer may be called with two networks in turn, and an id could be used again
         self._prepared: dict[nn.Module, Callable[..., torch.Tensor]] = {}
 
     def __call__(self, network: Callable[..., torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         """Return float32 logits (B, classes, H, W) of slices (B, C, H, W); H is left-right, as X in LPS."""
         logits = self.forward(network, x)
-        return (logits + self.forward(network, x.flip(2)).flip(2)) / 2 if self.mirror else logits
+        if self.mirror:
+            logits = (logits + self.forward(network, x.flip(2)).flip(2)) / 2
+        return logits if self.temperature == 1 else logits / self.temperature
 
     def forward(self, network: Callable[..., torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         """One pass."""
@@ -144,12 +155,19 @@ class MixedPrecisionInferer(SimpleInferer):
     """MONAI's ``SimpleInferer`` in mixed precision on CPU and GPU; the engines' own ``amp`` works on CUDA only.
 
     Args:
-        amp, compile, half, mirror: see ``FastCall``.
+        amp, compile, half, mirror, temperature: see ``FastCall``.
     """
 
-    def __init__(self, amp: bool = False, compile: bool = False, half: bool = True, mirror: bool = False) -> None:
+    def __init__(
+        self,
+        amp: bool = False,
+        compile: bool = False,
+        half: bool = True,
+        mirror: bool = False,
+        temperature: float = 1.0,
+    ) -> None:
         super().__init__()
-        self.call = FastCall(amp, compile, half, mirror)
+        self.call = FastCall(amp, compile, half, mirror, temperature)
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> Any:
         """Return logits (B, classes, H, W) of slices (B, C, H, W)."""
@@ -164,7 +182,7 @@ class SlicesInferer(Inferer):
 
     Args:
         slices_at_once: batch size.
-        amp, compile, mirror: see ``FastCall``.
+        amp, compile, mirror, temperature: see ``FastCall``.
         needed_channel: slices that are 0 everywhere in this input channel are not segmented and stay 0; None segments
             all slices.
     """
@@ -176,10 +194,11 @@ class SlicesInferer(Inferer):
         compile: bool = False,
         needed_channel: int | None = None,
         mirror: bool = False,
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
         self.slices_at_once, self.needed_channel = slices_at_once, needed_channel
-        self.call = FastCall(amp, compile, mirror=mirror)
+        self.call = FastCall(amp, compile, mirror=mirror, temperature=temperature)
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """Turn logits (B, classes, H, W) into values of the result, (B, channels, H, W)."""
@@ -227,7 +246,7 @@ class MaskInferer(SlicesInferer):
         values: mask value of each output channel, as saved: 0 is background.
         threshold: a pixel takes its most probable class if that exceeds this probability, else 0.
         slices_at_once: batch size.
-        amp, compile, mirror: see ``FastCall``.
+        amp, compile, mirror, temperature: see ``FastCall``.
         lesions, lesion_threshold, smallest: if given, ``lesions_first`` decides, and ``threshold`` is not used.
         probabilities: give those of all classes, too, in the channels after the mask; ``SplitProbabilitiesd`` takes
             them apart.
@@ -248,8 +267,9 @@ class MaskInferer(SlicesInferer):
         lesion_threshold: float | None = None,
         probabilities: bool = False,
         smallest: Sequence[int] = (0, 0),
+        temperature: float = 1.0,
     ) -> None:
-        super().__init__(slices_at_once, amp, compile, mirror=mirror)
+        super().__init__(slices_at_once, amp, compile, mirror=mirror, temperature=temperature)
         if lesion_threshold is None and any(smallest):
             raise ValueError(
                 f"--smallest_regions {list(smallest)} needs a threshold for lesions: give --lesion_threshold, too."

@@ -113,6 +113,16 @@ def test_a_mirrored_call_averages_a_slice_and_its_left_right_mirror_image() -> N
     torch.testing.assert_close(FastCall(mirror=True)(lambda slices: slices * left, x), expected)
 
 
+def test_a_temperature_divides_logits_and_keeps_the_likeliest_class() -> None:
+    """Logits 2 and 0 give 0.881; at a temperature of 2 they are 1 and 0, which give 0.731."""
+    x = torch.tensor([2.0, 0.0]).view(1, 2, 1, 1)
+    for temperature, expected in ((1.0, 0.8808), (2.0, 0.7311)):
+        inferer = MaskInferer([1, 0], lesions=[0], lesion_threshold=0.8, probabilities=True, temperature=temperature)
+        mask, lesion, other = inferer(x, lambda slices: slices)[0, :, 0, 0].tolist()
+        assert (lesion, lesion + other) == (pytest.approx(expected, abs=1e-4), pytest.approx(1))
+        assert mask == (1 if temperature == 1 else 0), "the threshold is of the probability that is saved"
+
+
 def test_two_networks_called_in_turn_by_one_inferer_keep_their_own_outputs() -> None:
     call, x = FastCall(), torch.ones(1, 1, 2, 2)
     networks = [torch.nn.Conv2d(1, 1, 1, bias=False) for _ in range(2)]

@@ -63,7 +63,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("filters", "map_size", "slices_at_once", "frames_at_once", "validation_slices"), COUNT),
     **dict.fromkeys(("examples", "samples"), COUNT),
     **dict.fromkeys(("fold", "folds", "frozen", "disk_radius", "plateau_patience"), INDEX),
-    **dict.fromkeys(("learning_rate", "retraining_rate", "classifier_rate"), RATE),
+    **dict.fromkeys(("learning_rate", "retraining_rate", "classifier_rate", "temperature"), RATE),
     **dict.fromkeys(("weight_decay", "adversarial", "fidelity", "norm", "penalty", "reconstruction"), WEIGHT),
     "teacher_weight": WEIGHT,
     **dict.fromkeys(("lesion_weight", "margin", "smallest", "line_length", "frames_per_second"), WEIGHT),
