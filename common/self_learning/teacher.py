@@ -67,12 +67,29 @@ def every_nth(
         shared = [case["case"] for case in found if _content(case) in apart]
         if shared:
             raise ValueError(
-                f"--{option} {root}: {len(shared)} of its files are held out to be scored, or have labels, such as "
-                f"{shared[0]}. Remove them, or, if they are held out, train on everything with --folds 0."
+                f"--{option} {root}: {len(shared)} of its {len(found)} files are held out to be scored, or have labels: "
+                f"{', '.join(shared[:3])}. Remove them, or, if they are held out, train on everything with --folds 0."
             )
         logger.info("--%s: %d files of %s, every %d.", option, len(found), root, step)
         cases += found
     return [{**case, "grey_window": BY_MODES} for case in cases]
+
+
+def check_start(pretrained: str, resume: bool) -> None:
+    """Refuse a training with a teacher that has not learned from labels yet: it would teach its own errors.
+
+    Args:
+        pretrained: weights to start from.
+        resume: whether the training continues, and so has its own.
+
+    Raises:
+        ValueError: without weights.
+    """
+    if pretrained == "none" and not resume:
+        raise ValueError(
+            "--pretrained must be weights that have learned from the labelled slices, got none: the teacher would say "
+            "what untrained weights see. Train without the overlay of unlabelled slices first, then give its model.pt."
+        )
 
 
 def _content(case: Mapping[str, Any]) -> tuple[str, ...]:

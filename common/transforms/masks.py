@@ -115,8 +115,8 @@ class LesionMaskd(MapTransform):
         empty_if_normal: an item whose ``label`` is 0, for the whole image, and that lacks the mask, gets an empty one.
 
     Raises:
-        ValueError: if a mask is on another grid, has values other than 0, 1, 2, 3, or shows a lesion in an image whose
-            ``label`` is 0.
+        ValueError: if a mask is on another grid, has values other than 0, 1, 2, 3, or contradicts the ``label`` of its
+            image, if ``empty_if_normal``.
     """
 
     def __init__(
@@ -142,9 +142,15 @@ class LesionMaskd(MapTransform):
             if "image" in item:
                 check_same_grid("lesion", mask, item["image"])
             check_lesion_values(mask)
+            single = self.empty_if_normal and mask.shape[-1] == 1
+            if single and item.get("label") == 1 and not mask.as_tensor().any():
+                raise ValueError(
+                    f"{item.get('case', key)}: label 1 says that there is a lesion, but its mask is empty. Correct the "
+                    "label or the mask."
+                )
             self._tell(mask.as_tensor(), str(item.get("case", key)))
             item[key] = mask_like(_is_one_of(mask.as_tensor(), self.values), mask)
-            if self.empty_if_normal and item.get("label") == 0 and mask.shape[-1] == 1 and item[key].any():
+            if single and item.get("label") == 0 and item[key].any():
                 raise ValueError(
                     f"{item.get('case', key)}: label 0 says that there is no lesion, but {int(item[key].sum())} pixels "
                     "of its mask are one. Correct the label or the mask."

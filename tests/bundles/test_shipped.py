@@ -33,14 +33,17 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_medseg_pictures(tmp_path_factory.mktemp("shipped") / "data", slices=6, size=(96, 96))
 
 
-def test_a_resumed_training_ends_bitwise_as_one_that_was_not_cut_off(pictures: Path, tmp_path: Path) -> None:
+def test_a_resumed_training_ends_bitwise_as_one_that_was_not_cut_off(
+    pictures: Path, trained: Path, tmp_path: Path
+) -> None:
     """Average, schedule, elastic deformation and the choice of unlabelled and of healthy slices included."""
     others, healthy = (
         str(write_medseg_pictures(tmp_path / str(seed), slices=4, size=(96, 96), seed=seed) / "Imgs") for seed in (7, 8)
     )
     files = [TRAIN, SHIPPED, UNLABELLED]
     more = {"unlabelled": others, "unlabelled_step": 2, "healthy": healthy, "healthy_step": 2}
-    settings = {"dataset_dir": str(pictures), "epochs": 3, **SMALL, **more}
+    start = {"pretrained": str(trained / "model.pt")}
+    settings = {"dataset_dir": str(pictures), "epochs": 3, **start, **SMALL, **more}
     run("training", files, tmp_path / "whole", **settings)
     limit: dict[str, Any] = {"train::trainer::max_epochs": 1}
     run("training", files, tmp_path / "cut", **settings, **limit)
@@ -54,10 +57,20 @@ def test_a_resumed_training_ends_bitwise_as_one_that_was_not_cut_off(pictures: P
     assert not torch.equal(ends[0]["average"][kernel], ends[0]["network"][kernel])
 
 
-def test_what_the_overlay_for_unlabelled_slices_needs_is_said(pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("start", "rule"),
+    [
+        (False, "--pretrained must be weights that have learned from the labelled slices, got none"),
+        (True, "--unlabelled must be a folder of scans or pictures, got none"),
+    ],
+)
+def test_what_the_overlay_for_unlabelled_slices_needs_is_said(
+    pictures: Path, trained: Path, tmp_path: Path, start: bool, rule: str
+) -> None:
+    given = {"pretrained": str(trained / "model.pt")} if start else {}
     with pytest.raises(RuntimeError) as caught:
-        run("training", [TRAIN, SHIPPED, UNLABELLED], tmp_path, dataset_dir=str(pictures), **SMALL)
-    assert "--unlabelled must be a folder of scans or pictures, got none" in str(origin(caught.value))
+        run("training", [TRAIN, SHIPPED, UNLABELLED], tmp_path, dataset_dir=str(pictures), **given, **SMALL)
+    assert rule in str(origin(caught.value))
 
 
 def test_the_network_of_the_thesis_learns_by_the_same_recipe(pictures: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from common.run.errors import NothingToDo
-from common.self_learning.teacher import TeacherBatch, TeacherLoss, WithUnlabelled, every_nth
+from common.self_learning.teacher import TeacherBatch, TeacherLoss, WithUnlabelled, check_start, every_nth
 
 
 def test_only_confident_pixels_of_the_teacher_count() -> None:
@@ -92,9 +92,9 @@ def test_held_out_pictures_are_not_learned_from_without_label(tmp_path: Path) ->
     found = every_nth(tmp_path, 1, "LP", held_out)
     assert {Path(case["case"]).name for case in found} >= {"a", "b", "c"}
     held_out["validation"] = [{"image": elsewhere / "other_b.png"}]
-    with pytest.raises(ValueError, match=r"of its files are held out to be scored, or have labels, such as"):
+    with pytest.raises(ValueError, match=r"\d of its \d files are held out to be scored, or have labels: "):
         every_nth(tmp_path, 1, "LP", held_out)
-    with pytest.raises(ValueError, match=r"--healthy .*: 2 of its files are held out to be scored, or have labels"):
+    with pytest.raises(ValueError, match=r"--healthy .*: 2 of its \d files are held out to be scored, or have labels"):
         every_nth(elsewhere, 1, "LP", held_out, option="healthy")
     with pytest.raises(FileNotFoundError, match=r"--healthy .*missing: there is no such folder"):
         every_nth([tmp_path, tmp_path / "missing"], 1, "LP", {}, option="healthy")
@@ -106,3 +106,10 @@ def test_held_out_pictures_are_not_learned_from_without_label(tmp_path: Path) ->
     assert every_nth("", 1, "LP", held_out) == []
     assert len(every_nth(f"[{tmp_path},{elsewhere}]", 1, "LP", {})) == 7, "as a command line gives it"
     assert len(every_nth([tmp_path, elsewhere], 2, "LP", {})) == 4, "every second of five, and of two"
+
+
+def test_a_teacher_that_has_learned_nothing_is_refused() -> None:
+    check_start("level_1/model.pt", resume=False)
+    check_start("none", resume=True)
+    with pytest.raises(ValueError, match=r"--pretrained must be weights that have learned from the labelled slices"):
+        check_start("none", resume=False)

@@ -68,6 +68,8 @@ def test_an_image_of_a_normal_slice_needs_no_mask_of_lesions() -> None:
     assert known({"image": image, "label": 1, "truth": given})["truth"].sum() == 20
     with pytest.raises(ValueError, match="x: label 0 says that there is no lesion, but 20 pixels of its mask are one"):
         known({"case": "x", "image": image, "label": 0, "truth": given})
+    with pytest.raises(ValueError, match="x: label 1 says that there is a lesion, but its mask is empty"):
+        known({"case": "x", "image": image, "label": 1, "truth": torch.zeros_like(given)})
     several = {key: MetaTensor(torch.ones(1, 4, 5, 2)) for key in ("image", "truth")}
     assert known({**several, "label": 0})["truth"].any(), "the label of a slice says nothing of its volume"
     with pytest.raises(KeyError, match="truth"):
