@@ -67,7 +67,7 @@ def every_nth(
         shared = [case["case"] for case in found if _content(case) in apart]
         if shared:
             raise ValueError(
-                f"--{option} {root}: {len(shared)} of its {len(found)} files are held out to be scored, or have labels: "
+                f"--{option} {root}: {len(shared)} of its {len(found)} files are held out or have labels: "
                 f"{', '.join(shared[:3])}. Remove them, or, if they are held out, train on everything with --folds 0."
             )
         logger.info("--%s: %d files of %s, every %d.", option, len(found), root, step)

@@ -92,9 +92,9 @@ def test_held_out_pictures_are_not_learned_from_without_label(tmp_path: Path) ->
     found = every_nth(tmp_path, 1, "LP", held_out)
     assert {Path(case["case"]).name for case in found} >= {"a", "b", "c"}
     held_out["validation"] = [{"image": elsewhere / "other_b.png"}]
-    with pytest.raises(ValueError, match=r"\d of its \d files are held out to be scored, or have labels: "):
+    with pytest.raises(ValueError, match=r"\d of its \d files are held out or have labels: "):
         every_nth(tmp_path, 1, "LP", held_out)
-    with pytest.raises(ValueError, match=r"--healthy .*: 2 of its \d files are held out to be scored, or have labels"):
+    with pytest.raises(ValueError, match=r"--healthy .*: 2 of its \d files are held out or have labels"):
         every_nth(elsewhere, 1, "LP", held_out, option="healthy")
     with pytest.raises(FileNotFoundError, match=r"--healthy .*missing: there is no such folder"):
         every_nth([tmp_path, tmp_path / "missing"], 1, "LP", {}, option="healthy")
