@@ -14,8 +14,9 @@ from PIL import Image
 
 from ..files import complete_file
 from ..lung_network.methods import FROM, THRESHOLD
+from ..settings import as_list
 from .burden import burden_columns, burden_row, implausible, lesion_burden
-from .case_report import CaseReport, label_map, printable, source_file
+from .case_report import SEGMENTATION, CaseReport, label_map, printable, source_file
 from .ledger import Ledger
 from .mask_files import mask_palette, save_picture_mask, save_volume
 from .overlay import draw_overlay
@@ -36,18 +37,26 @@ class SaveMaskd(CaseReport):
         output_dir: folder; cases keep their sub-folders.
         metadata: path of the bundle's ``metadata.json``; its colours become the palette of PNGs.
         classes: names of the classes in the mask.
+        outputs: without ``nifti``, cases that have a DICOM segmentation get no other file.
     """
 
     def __init__(
-        self, keys: KeysCollection, output_dir: str | Path, metadata: str | Path, classes: Sequence[str]
+        self,
+        keys: KeysCollection,
+        output_dir: str | Path,
+        metadata: str | Path,
+        classes: Sequence[str],
+        outputs: Sequence[str] = ("nifti",),
     ) -> None:
         super().__init__(keys, output_dir, metadata, classes)
-        self.palette = mask_palette(self.styles)
+        self.palette, self.always = mask_palette(self.styles), "nifti" in as_list(outputs)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the file, completely or not at all."""
         item = dict(data)
         self.name_values()
+        if not self.always and any(str(path).endswith(SEGMENTATION) for path in item.get("outputs", [])):
+            return item
         for key in self.keys:
             mask = label_map(item[key])  # (X, Y, Z)
             if item["kind"] == "picture":

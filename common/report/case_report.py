@@ -16,6 +16,7 @@ from monai.transforms import MapTransform
 from .colour_tables import write_colour_tables
 from .styles import class_styles
 
+SEGMENTATION = "_mask.dcm"  # ending of DICOM segmentations
 MARK = len(".part.")  # bytes before or after the name of a file that is being written
 
 

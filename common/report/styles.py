@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+CODE = ("scheme", "value", "meaning")
+
 
 @dataclass(frozen=True)
 class ClassStyle:
@@ -16,11 +18,14 @@ class ClassStyle:
         name: ``lung`` is drawn as an outline, ``background`` not at all, all others are lesions.
         value: its value in masks.
         colour: red, green, blue, 0..255.
+        code: scheme, value and meaning of the class in DICOM, such as ``("SCT", "39607008", "Lung")``; empty if it has
+            none.
     """
 
     name: str
     value: int
     colour: tuple[int, int, int]
+    code: tuple[str, ...] = ()
 
     @property
     def rgb(self) -> tuple[float, float, float]:
@@ -37,7 +42,8 @@ def class_styles(metadata: str | Path, classes: Sequence[str]) -> list[ClassStyl
     """Look up classes of a bundle, in the given order.
 
     Args:
-        metadata: path of a bundle's ``metadata.json`` with ``labels``: a list of ``{name, value, colour}``.
+        metadata: path of a bundle's ``metadata.json`` with ``labels``: a list of ``{name, value, colour}``, with
+            ``code: {scheme, value, meaning}`` where DICOM has one.
         classes: names to look up.
 
     Raises:
@@ -51,4 +57,10 @@ def class_styles(metadata: str | Path, classes: Sequence[str]) -> list[ClassStyl
     unknown = [name for name in classes if name not in declared]
     if unknown:
         raise ValueError(f"{path} declares {', '.join(declared)}, not {', '.join(unknown)}. Use its class names.")
-    return [ClassStyle(name, declared[name]["value"], tuple(declared[name]["colour"])) for name in classes]
+    return [
+        ClassStyle(
+            *(name, declared[name]["value"], tuple(declared[name]["colour"])),
+            code=tuple(declared[name].get("code", {}).get(part, "") for part in CODE if "code" in declared[name]),
+        )
+        for name in classes
+    ]
