@@ -10,6 +10,9 @@ from pathlib import PurePath
 
 SEVERITIES = ("CT-0", "CT-1", "CT-2", "CT-3", "CT-4")
 BOUNDS = (25, 50, 75)  # percent of the lung, between CT-1, CT-2, CT-3 and CT-4
+MEANINGS = dict(
+    zip(SEVERITIES, ("no lung", "below 25 %", "25 to 50 %", "50 to 75 %", "75 % or more"), strict=True)
+)  # of the lung that is involved
 
 
 def severity_class(share: float) -> str:

@@ -13,14 +13,14 @@ LARGEST_LUNG_ML = 9000.0
 LUNG_SOURCES = ("network", "lung network", "threshold", "given")
 
 
-def _column(name: str) -> str:
+def class_column(name: str) -> str:
     """Column of a class: ``ground_glass_ml`` for ``ground-glass``."""
     return f"{name.replace('-', '_').replace(' ', '_')}_ml"
 
 
 def burden_columns(classes: Iterable[str]) -> list[str]:
     """Keys of ``lesion_burden`` in order, for these lesion classes."""
-    return [*dict.fromkeys(("lung_ml", *map(_column, classes), "lesion_ml", "share_of_lung", "severity"))]
+    return [*dict.fromkeys(("lung_ml", *map(class_column, classes), "lesion_ml", "share_of_lung", "severity"))]
 
 
 def voxel_volume(affine: np.ndarray) -> float:
@@ -68,7 +68,7 @@ def lesion_burden(
     lesion = np.isin(mask, list(values.values()))
     counts = {
         "lung_ml": int(np.count_nonzero(lesion | lung.astype(bool))),
-        **{_column(name): int(np.count_nonzero(mask == value)) for name, value in values.items()},
+        **{class_column(name): int(np.count_nonzero(mask == value)) for name, value in values.items()},
         "lesion_ml": int(np.count_nonzero(lesion)),
     }
     burden: dict[str, float | str | None] = {

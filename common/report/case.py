@@ -17,6 +17,7 @@ from ..lung_network.methods import FROM, THRESHOLD
 from ..settings import as_list
 from .burden import burden_columns, burden_row, implausible, lesion_burden
 from .case_report import SEGMENTATION, CaseReport, label_map, printable, source_file
+from .dicom.save import SaveDicomd
 from .ledger import Ledger
 from .mask_files import mask_palette, save_picture_mask, save_volume
 from .overlay import draw_overlay
@@ -166,6 +167,7 @@ class ReportCased(ScanReport):
         scan_key: windowed HU, (1, X, Y, Z) in LPS order.
         lungs: see ``ScanReport``.
         ledger: that of the run; by default ``lesions.json`` in ``output_dir``, without knowledge of the input.
+        dicom: writes report and overlay as DICOM objects.
     """
 
     def __init__(
@@ -177,8 +179,10 @@ class ReportCased(ScanReport):
         scan_key: str = "scan",
         lungs: str = THRESHOLD,
         ledger: Ledger | None = None,
+        dicom: SaveDicomd | None = None,
     ) -> None:
         super().__init__(keys, output_dir, metadata, classes, scan_key, lungs)
+        self.dicom = dicom
         self.ledger = Ledger(self.output_dir / "lesions.json", settings={}) if ledger is None else ledger
         columns = ["case", *burden_columns(self.lesions), "lung_from"]
         self.ledger.add_table(self.output_dir / "lesions.csv", columns, self._rows)
@@ -209,6 +213,8 @@ class ReportCased(ScanReport):
             path = self.path(item, "_overlay.png")
             known = textwrap.shorten("; ".join([note, *filter(None, [item.get("notes")])]), NOTE)
             draw_overlay(path, scan.hu, drawn, styles, title=printable(case), spacing=scan.spacing, note=known)
+            if self.dicom is not None:
+                self.dicom.report(item, burden, path)
             shape, affine = list(item[key].shape[1:]), np.asarray(item[key].affine).tolist()
             grid = {"shape": shape, "affine": affine, "spacing_known": scan.spacing_known}
             self.ledger.record(item, {"grid": grid, "volumes": burden, "lung_from": lung_from})

@@ -17,7 +17,9 @@ from ct_files import LPS, enhanced_ct, save_slice, write_volume
 from monai.data import MetaTensor
 
 from common.readers.ct import read
-from common.report.dicom_seg import Algorithm, SaveSegmentationd, segmentation
+from common.report.dicom.save import SaveDicomd
+from common.report.dicom.segmentation import segmentation as of_source
+from common.report.dicom.source import Algorithm, read_source
 from common.report.styles import ClassStyle
 
 pytestmark = pytest.mark.filterwarnings("ignore:The string")  # of pydicom, on the short name of the test's patient
@@ -48,6 +50,10 @@ def grids() -> dict[str, np.ndarray]:
         affines[name] = np.eye(4)
         affines[name][:3, :3], affines[name][:3, 3] = axes, (-40.0, 25.0, -110.5)
     return affines
+
+
+def segmentation(mask, affine, files, *more):  # type: ignore[no-untyped-def]
+    return of_source(mask, read_source(files, affine), *more)
 
 
 def mask_of(shape: tuple[int, ...] = SHAPE) -> np.ndarray:
@@ -170,7 +176,7 @@ def test_only_dicom_cases_get_one_and_a_series_without_positions_says_why_not(tm
         {"case": "c", "image": [tmp_path / "c.nii.gz"], "kind": "nifti"},
     ]
     metadata = ROOT / "bundles" / "ct_drsegunet" / "configs" / "metadata.json"
-    save = SaveSegmentationd("pred", tmp_path / "out", metadata, ["ground-glass", "lung", "background"], cases, weights)
+    save = SaveDicomd("pred", tmp_path / "out", metadata, ["ground-glass", "lung", "background"], cases, weights)
     notes = {}
     for case in cases:
         shape = SHAPE if case["case"] != "b" else (14, 11, 1)

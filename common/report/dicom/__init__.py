@@ -1,0 +1,1 @@
+"""What inference gives back to a PACS: segmentations, structured reports, pictures."""

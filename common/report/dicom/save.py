@@ -1,0 +1,137 @@
+"""DICOM objects of a case, beside its other files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from monai.config import KeysCollection
+
+from ...files import complete_file, sha256
+from ...readers.library_notes import collected
+from ...run.model_record import weights_files
+from ...settings import as_list, check_names
+from ..case_report import SEGMENTATION, CaseReport, label_map
+from .secondary_capture import secondary_capture
+from .segmentation import KINDS, segmentation
+from .source import Algorithm, Source, read_source
+from .structured_report import structured_report
+
+OUTPUTS = ("nifti", "seg", "sr", "overlay")
+REPORT, PICTURE = "_report.dcm", "_overlay.dcm"
+
+
+class SaveDicomd(CaseReport):
+    """Save what a PACS takes back of a DICOM case: ``<case>_mask.dcm``, ``<case>_report.dcm``, ``<case>_overlay.dcm``.
+
+    As a transform it writes the segmentation. ``common.report.case.ReportCased`` calls ``report`` when it has measured
+    and drawn the case. Cases of other formats have no such objects. Where the series does not allow one, because its
+    slices name no position, say, a note says so and the case goes on.
+
+    Args:
+        keys: integer masks (1, X, Y, Z) in the input's axis order, with its affine.
+        output_dir: folder; cases keep their sub-folders.
+        metadata: path of the bundle's ``metadata.json``, which has the codes of the classes.
+        classes: names of the classes in the mask.
+        cases: as ``common.datasets.ct.folder.inference_cases`` lists them, for the files of a series.
+        weights: whose hash the objects name.
+        outputs: some of ``OUTPUTS``: ``seg``, ``sr`` with it, ``overlay`` as a secondary capture.
+        kind: of segmentation, see ``segmentation``.
+
+    Raises:
+        ValueError: for unknown ``outputs``, another ``kind``, or a report without a binary segmentation to refer to.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | Path,
+        metadata: str | Path,
+        classes: Sequence[str],
+        cases: Sequence[Mapping[str, Any]],
+        weights: str | Path | Sequence[str | Path],
+        outputs: Sequence[str] = ("nifti", "seg"),
+        kind: str = "binary",
+    ) -> None:
+        super().__init__(keys, output_dir, metadata, classes)
+        self.outputs = as_list(outputs)
+        check_names("output", self.outputs, OUTPUTS)
+        check_names("kind of segmentation", [kind], KINDS)
+        if "sr" in self.outputs and ("seg" not in self.outputs or kind != "binary"):
+            raise ValueError(
+                "A report refers to a binary segmentation: give --outputs with seg, too, and --seg binary."
+            )
+        self.kind, self.weights = kind, weights
+        self.files = {str(case["case"]): case["image"] for case in cases if case.get("kind") == "dicom"}
+        self.name = Path(metadata).parent.parent.name
+        self.version = str(json.loads(Path(metadata).read_text(encoding="utf-8"))["version"])
+        self._algorithm: Algorithm | None = None
+        self._made: tuple[str, Source, pydicom.Dataset] | None = None  # of the case at hand
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What makes the masks; the weights are hashed once."""
+        if self._algorithm is None:
+            hashes = "+".join(sha256(path) for path in weights_files(self.weights, several=True))
+            self._algorithm = Algorithm(self.name, self.version, hashes)
+        return self._algorithm
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Write the segmentation, completely or not at all."""
+        item, self._made = dict(data), None
+        case = str(item["case"])
+        if case not in self.files or self.outputs == ["nifti"]:
+            return item
+        for key in self.keys:
+            affine, mask = np.asarray(item[key].affine, float), label_map(item[key])
+            try:
+                with collected():  # what libraries say of the source's header
+                    source = read_source(self.files[case], affine)
+                    made = segmentation(mask, source, self.styles, self.algorithm, self.kind)
+            except Exception as error:  # highdicom raises several types on headers that lack what an object needs
+                self.note(item, "SEG", error)
+                continue
+            self._made = case, source, made
+            if "seg" in self.outputs:
+                self.save(item, SEGMENTATION, made)
+        return item
+
+    def report(self, item: dict[Hashable, Any], burden: Mapping[str, Any], overlay: Path) -> None:
+        """Write report and picture of the case whose segmentation was made last.
+
+        Args:
+            item: the case; notes and outputs are added.
+            burden: from ``common.report.burden.lesion_burden``.
+            overlay: the picture.
+        """
+        if self._made is None or self._made[0] != str(item["case"]):
+            return
+        _, source, made = self._made
+        for name, ending in (("sr", REPORT), ("overlay", PICTURE)):
+            if name not in self.outputs:
+                continue
+            try:
+                with collected():
+                    if name == "sr":
+                        written = structured_report(burden, made, source, self.styles, self.algorithm)
+                    else:
+                        written = secondary_capture(overlay, source, self.algorithm, str(made.SOPInstanceUID))
+            except Exception as error:
+                self.note(item, name.upper(), error)
+                continue
+            self.save(item, ending, written)
+
+    def save(self, item: dict[Hashable, Any], ending: str, made: pydicom.Dataset) -> None:
+        """Write an object."""
+        with complete_file(self.path(item, ending)) as part:
+            made.save_as(part)
+
+    @staticmethod
+    def note(item: dict[Hashable, Any], what: str, error: Exception) -> None:
+        """Say in the case's notes why it has no such object."""
+        reason = " ".join(str(error).split())
+        item["notes"] = "; ".join(filter(None, [item.get("notes"), f"no DICOM {what}: {reason}"]))

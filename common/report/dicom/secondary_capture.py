@@ -1,0 +1,47 @@
+"""The overlay as a picture that every viewer shows (secondary capture)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from PIL import Image
+
+from .source import MAKER, Algorithm, Source
+
+COMMENT = "Colours and text are burnt in. Research, not a medical device: not for diagnosis or treatment."
+
+
+def secondary_capture(picture: Path, source: Source, algorithm: Algorithm, of: str) -> pydicom.Dataset:
+    """A picture as a DICOM object of the source's study.
+
+    Args:
+        picture: an image file.
+        source: the series.
+        algorithm: what made it.
+        of: UID of the segmentation that the picture shows, which its own UID is a function of.
+    """
+    import highdicom as hd
+
+    with Image.open(picture) as opened:
+        pixels = np.asarray(opened.convert("RGB"))
+    made: pydicom.Dataset = hd.sc.SCImage.from_ref_dataset(
+        ref_dataset=source.images[0],
+        pixel_array=pixels,
+        photometric_interpretation=hd.PhotometricInterpretationValues.RGB,
+        bits_allocated=8,
+        coordinate_system=hd.CoordinateSystemNames.PATIENT,
+        patient_orientation=("L", "P"),
+        series_instance_uid=source.uid("SC series", of),
+        series_number=source.series_number("SC"),
+        sop_instance_uid=source.uid("SC", of),
+        instance_number=1,
+        manufacturer=MAKER,
+        transfer_syntax_uid=pydicom.uid.ExplicitVRLittleEndian,
+    )
+    made.SeriesDescription = f"{algorithm.name} overlay"[:64]
+    made.ManufacturerModelName, made.SoftwareVersions = algorithm.name, algorithm.version
+    made.Laterality = ""  # both lungs
+    made.ImageComments, made.BurnedInAnnotation = COMMENT, "YES"
+    return made

@@ -1,0 +1,94 @@
+"""Masks as DICOM segmentations (SEG), on the slices of their series."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pydicom
+
+from ...settings import check_names
+from ..styles import ClassStyle
+from .source import MAKER, Algorithm, Source
+
+KINDS = ("binary", "labelmap")  # the latter is supplement 243 to DICOM, which few viewers show yet
+
+
+def segments(styles: Sequence[ClassStyle]) -> list[ClassStyle]:
+    """The classes that become segments, in the order of their numbers from 1: all but background."""
+    return [style for style in styles if style.name != "background"]
+
+
+def segmentation(
+    mask: np.ndarray, source: Source, styles: Sequence[ClassStyle], algorithm: Algorithm, kind: str = "binary"
+) -> pydicom.Dataset:
+    """A DICOM segmentation of a mask: one segment for each class, on the slices of the series itself.
+
+    Study, patient and frame of reference are the source's, and each plane refers to its source image. The UIDs are a
+    function of the source, the weights and the mask, so that the same result is the same object.
+
+    Args:
+        mask: label map (columns, rows, slices).
+        source: the series, from ``read_source``.
+        styles: classes of the mask with their codes; background is no segment.
+        algorithm: what made the mask.
+        kind: ``binary``, a plane for each segment and slice in which it is; or ``labelmap``, one for each slice.
+
+    Raises:
+        ValueError: for another kind, or a class without a code.
+
+    Example:
+        >>> files = sorted(Path("series").glob("*.dcm"))
+        >>> made = segmentation(mask, read_source(files, affine), styles, Algorithm("ct_drsegunet", "0.1.0", sha))
+        >>> made.save_as("mask.dcm")
+    """
+    import highdicom as hd  # here, because it takes a second to import and only DICOM needs it
+    from pydicom.sr.codedict import codes
+
+    check_names("kind of segmentation", [kind], KINDS)
+    shown = segments(styles)
+    without = [style.name for style in shown if len(style.code) != 3]
+    if without:
+        raise ValueError(f"metadata.json has no code for {', '.join(without)}, which a DICOM segmentation needs.")
+    made_by = algorithm.identification()
+    described = []
+    for number, style in enumerate(shown, start=1):
+        scheme, value, meaning = style.code
+        described.append(
+            hd.seg.SegmentDescription(
+                segment_number=number,
+                segment_label=style.name,
+                segmented_property_category=(
+                    codes.SCT.MorphologicallyAbnormalStructure if style.is_lesion else codes.SCT.AnatomicalStructure
+                ),
+                segmented_property_type=hd.sr.CodedConcept(value, scheme, meaning),
+                algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+                algorithm_identification=made_by,
+                tracking_id=style.name,
+                tracking_uid=source.uid("tracking", style.name, algorithm.weights),
+                display_color=hd.color.CIELabColor.from_rgb(*style.colour),
+            )
+        )
+    numbers = np.zeros(256, np.uint8)
+    numbers[[style.value for style in shown]] = range(1, len(shown) + 1)
+    pixels = np.stack([numbers[mask[..., plane]].T for plane in source.planes])
+    content = hashlib.sha256(pixels.tobytes()).hexdigest()
+    parts = (algorithm.name, algorithm.version, algorithm.weights, kind, content)
+    made: pydicom.Dataset = hd.seg.Segmentation(
+        source_images=source.images,
+        pixel_array=pixels,
+        segmentation_type=kind.upper(),
+        segment_descriptions=described,
+        series_instance_uid=source.uid("SEG series", *parts),
+        series_number=source.series_number("SEG"),
+        sop_instance_uid=source.uid("SEG", *parts),
+        instance_number=1,
+        manufacturer=MAKER,
+        manufacturer_model_name=algorithm.name,
+        software_versions=algorithm.version,
+        device_serial_number=algorithm.weights[:16],
+        content_description=f"{algorithm.name}: {', '.join(style.name for style in shown)}"[:64],
+        series_description=f"{algorithm.name} segmentation"[:64],
+    )
+    return made

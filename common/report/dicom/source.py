@@ -1,0 +1,115 @@
+"""What every object that goes back to a PACS takes from its source series, and what made it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.uid import generate_uid
+
+from ...readers.volume import LPS_TO_RAS
+
+NEAREST = 0.5  # slices, by which a slice may be off the mask's grid, as unevenly spaced ones are
+MAKER = "COVID lung bundles"
+SCHEME = "99COVIDLUNG"  # of codes that no public scheme has
+MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "ReferringPhysicianName"),
+    *("StudyID", "StudyDate", "StudyTime", "PositionReferenceIndicator"),
+)
+SERIES = {"SEG": 90, "SR": 91, "SC": 92}  # added to a hundred times the source's number
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What made a result, as the objects say it.
+
+    Args:
+        name: of the bundle.
+        version: of the bundle.
+        weights: SHA-256 of the weights, several in one.
+    """
+
+    name: str
+    version: str
+    weights: str
+
+    def identification(self) -> Any:
+        """As a segmentation or a report names it."""
+        import highdicom  # here, because it takes a second to import and only DICOM needs it
+        from pydicom.sr.codedict import codes
+
+        return highdicom.AlgorithmIdentificationSequence(
+            name=self.name,
+            family=codes.DCM.ArtificialIntelligence,
+            version=self.version,
+            source=MAKER,
+            parameters={"weights SHA-256": self.weights},
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """The series that a result belongs to.
+
+    Args:
+        images: its slices without pixels, in the order of the mask's planes; or one enhanced image.
+        planes: index of the mask's plane that lies on each slice, or on each frame.
+    """
+
+    images: list[pydicom.Dataset]
+    planes: list[int]
+
+    def uid(self, *parts: str) -> str:
+        """A UID that is a function of the source and of what is given."""
+        return str(generate_uid(entropy_srcs=[*parts, *(str(image.SOPInstanceUID) for image in self.images)]))
+
+    def series_number(self, kind: str) -> int:
+        """Number of a new series of the study, which viewers list after the source."""
+        try:
+            return int(self.images[0].get("SeriesNumber") or 0) * 100 + SERIES[kind]
+        except (TypeError, ValueError):
+            return SERIES[kind]
+
+
+def read_source(paths: Sequence[Path], affine: np.ndarray) -> Source:
+    """The slices of a series, and the index of the mask's plane that lies on each.
+
+    Args:
+        paths: files of one series; of slices at one position, the first counts.
+        affine: of the mask, voxel index (column, row, slice) to mm, RAS.
+
+    Raises:
+        ValueError: if slices name no position, or lie off the mask's grid.
+    """
+    slices = [_complete(pydicom.dcmread(path, stop_before_pixels=True, force=True)) for path in paths]
+    to_index = np.linalg.inv(LPS_TO_RAS @ affine)
+    if len(slices) == 1 and "PerFrameFunctionalGroupsSequence" in slices[0]:
+        frames = slices[0].PerFrameFunctionalGroupsSequence
+        positions = [frame.PlanePositionSequence[0].get("ImagePositionPatient") for frame in frames]
+        return Source(slices, [_plane(position, to_index, str(paths[0])) for position in positions])
+    found: dict[int, pydicom.Dataset] = {}
+    for path, each in zip(paths, slices, strict=True):
+        found.setdefault(_plane(each.get("ImagePositionPatient"), to_index, str(path)), each)
+    planes = sorted(found)
+    return Source([found[plane] for plane in planes], planes)
+
+
+def _complete(source: pydicom.Dataset) -> pydicom.Dataset:
+    """Add elements that DICOM requires, possibly empty (type 2), and that anonymisers remove."""
+    for keyword in MAY_BE_EMPTY:
+        if keyword not in source:
+            setattr(source, keyword, None)
+    return source
+
+
+def _plane(position: Any, to_index: np.ndarray, name: str) -> int:
+    if position is None or len(position) != 3:
+        raise ValueError(f"{name}: a segmentation needs the position of each slice, got none.")
+    *inside, plane = to_index[:3] @ [*map(float, position), 1.0]
+    if max(map(abs, inside)) > NEAREST or abs(plane - round(plane)) > NEAREST:
+        raise ValueError(f"{name}: the slice lies off the mask's grid by {max(map(abs, inside)):.1f} pixels.")
+    return round(plane)

@@ -1,0 +1,129 @@
+"""Volumes of lesions as a DICOM structured report (SR, template TID 1500), tied to their segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pydicom
+
+from ...severity import MEANINGS
+from ..burden import class_column
+from ..styles import ClassStyle
+from .segmentation import segments
+from .source import MAKER, SCHEME, Algorithm, Source
+
+SHARE = ("share-of-lung", SCHEME, "Share of lung volume")
+ALL_LESIONS = "all lesions"
+NOT_CLINICAL = "Research. Not a medical device: not for diagnosis or treatment."
+
+
+def structured_report(
+    burden: Mapping[str, Any],
+    made: pydicom.Dataset,
+    source: Source,
+    styles: Sequence[ClassStyle],
+    algorithm: Algorithm,
+) -> pydicom.Dataset:
+    """A report of the volume and the share of the lung of each lesion class, and of all together with their severity.
+
+    Each class refers to its segment, and so to the slices that it was found in. Volumes are in ml, shares in percent
+    (UCUM). What was not measured, because the pixel size or the lung is not known, is left out.
+
+    Args:
+        burden: from ``common.report.burden.lesion_burden``.
+        made: the segmentation, from ``segmentation``.
+        source: the series.
+        styles: classes of the mask; lung and background are no findings.
+        algorithm: what made the mask.
+    """
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    device = hd.sr.DeviceObserverIdentifyingAttributes(
+        uid=source.uid("device", algorithm.name, algorithm.weights),
+        name=algorithm.name,
+        manufacturer_name=MAKER,
+        model_name=f"{algorithm.name} {algorithm.version}",
+        serial_number=algorithm.weights[:16],
+    )
+    context = hd.sr.ObservationContext(observer_device_context=hd.sr.ObserverContext(codes.DCM.Device, device))
+    lung = burden.get("lung_ml")
+
+    def measured(volume: Any, share: Any = None) -> list[Any]:
+        found = []
+        if volume is not None:
+            found.append(hd.sr.Measurement(name=codes.SCT.Volume, value=float(volume), unit=ML))
+            share = float(volume) / float(lung) if share is None and lung else share
+        if share is not None:
+            name = hd.sr.CodedConcept(*SHARE)
+            found.append(hd.sr.Measurement(name=name, value=round(100 * float(share), 2), unit=codes.UCUM.Percent))
+        return found
+
+    ML = hd.sr.CodedConcept("ml", "UCUM", "Milliliter")
+    found_in = {frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber for frame in _frames(made)}
+    groups: list[Any] = []
+    for number, style in enumerate(segments(styles), start=1):
+        if not style.is_lesion:
+            continue
+        scheme, value, meaning = style.code
+        common: dict[str, Any] = {
+            "tracking_identifier": hd.sr.TrackingIdentifier(
+                uid=source.uid("tracking", style.name, algorithm.weights), identifier=style.name
+            ),
+            "finding_type": hd.sr.CodedConcept(value, scheme, meaning),
+            "finding_sites": [hd.sr.FindingSite(codes.SCT.Lung)],
+            "measurements": measured(burden.get(class_column(style.name))),
+        }
+        if number in found_in:
+            segment = hd.sr.ReferencedSegment.from_segmentation(made, segment_number=number)
+            groups.append(
+                hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **common)
+            )
+        else:
+            groups.append(hd.sr.MeasurementsAndQualitativeEvaluations(**common))
+    graded = []
+    if burden.get("severity"):
+        grade = str(burden["severity"])
+        meaning = f"{grade}: {MEANINGS[grade]} involved"
+        graded = [hd.sr.QualitativeEvaluation(codes.SCT.Severity, hd.sr.CodedConcept(grade, SCHEME, meaning))]
+    groups.append(
+        hd.sr.MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=hd.sr.TrackingIdentifier(
+                uid=source.uid("tracking", ALL_LESIONS, algorithm.weights), identifier=ALL_LESIONS
+            ),
+            finding_type=codes.SCT.Lesion,
+            finding_sites=[hd.sr.FindingSite(codes.SCT.Lung)],
+            measurements=measured(burden.get("lesion_ml"), burden.get("share_of_lung")),
+            qualitative_evaluations=graded,
+        )
+    )
+    report = hd.sr.MeasurementReport(
+        observation_context=context,
+        procedure_reported=hd.sr.CodedConcept("24627-2", "LN", "CT Chest"),
+        imaging_measurements=groups,
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    parts = (str(made.SOPInstanceUID), *(f"{key} {value}" for key, value in sorted(burden.items())))
+    made_report: pydicom.Dataset = hd.sr.Comprehensive3DSR(
+        evidence=[*source.images, made],
+        content=report,
+        series_instance_uid=source.uid("SR series", *parts),
+        series_number=source.series_number("SR"),
+        sop_instance_uid=source.uid("SR", *parts),
+        instance_number=1,
+        manufacturer=MAKER,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        series_description=f"{algorithm.name} measurements"[:64],
+    )
+    made_report.ManufacturerModelName, made_report.SoftwareVersions = algorithm.name, algorithm.version
+    made_report.CompletionFlagDescription = NOT_CLINICAL
+    return made_report
+
+
+def _frames(made: pydicom.Dataset) -> Sequence[pydicom.Dataset]:
+    """Frames of a segmentation that name a segment: those of a label map name none."""
+    frames = made.PerFrameFunctionalGroupsSequence
+    return [frame for frame in frames if "SegmentIdentificationSequence" in frame]

@@ -1,0 +1,102 @@
+"""The structured report holds the numbers of the table, tied to the segmentation; the picture is the overlay."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+from bundle_steps import run
+from conftest import ROOT
+from csv_rows import rows
+from ct_files import write_volume
+from PIL import Image
+
+from common.phantoms.ct.chest_ct import chest_ct
+from common.report.dicom.save import SaveDicomd
+
+INFER = str(ROOT / "bundles" / "ct_drsegunet" / "configs" / "inference.yaml")
+NAME = "Invented^Patient"
+ELEMENTS = {"PatientName": NAME, "StudyID": "1", "StudyDate": "20200101", "StudyTime": "100000", "SeriesNumber": 3}
+
+
+@pytest.fixture(scope="module")
+def inferred(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic chest as a DICOM series, through the bundle with the weights that come with it, all outputs."""
+    folder = tmp_path_factory.mktemp("pacs")
+    patient = chest_ct(2, size=(160, 160), slices=10)
+    affine = np.diag([*patient.spacing, 1.0])
+    write_volume(folder / "study", np.rint(patient.image).astype(np.int16), affine, **ELEMENTS)
+    outputs = ["nifti", "seg", "sr", "overlay"]
+    run("run", [INFER], folder / "out", dataset_dir=str(folder / "study"), outputs=outputs, isolated=False)
+    return folder / "out"
+
+
+def codes(item: Any) -> dict[str, Any]:
+    """Names and values of the measurements of a group."""
+    found = {}
+    for each in item.get_measurements():
+        found[each.name.meaning] = (each.value, each.unit.value)
+    return found
+
+
+def test_the_report_holds_the_numbers_of_the_table_and_refers_to_the_segments(inferred: Path) -> None:
+    (row,) = rows(inferred / "lesions.csv")
+    report = highdicom.sr.srread(next(inferred.glob("*_report.dcm")))
+    segmentation = pydicom.dcmread(next(inferred.glob("*_mask.dcm")))
+    groups = [
+        *report.content.get_volumetric_roi_measurement_groups(),
+        *report.content.get_image_measurement_groups(),
+    ]
+    by_name = {group.tracking_identifier: group for group in groups}
+    assert set(by_name) == {"ground-glass", "consolidation", "all lesions"}
+    for name, column in (("ground-glass", "ground_glass_ml"), ("all lesions", "lesion_ml")):
+        volume, unit = codes(by_name[name])["Volume"]
+        assert (volume, unit) == (pytest.approx(float(row[column]), abs=1e-3), "ml") and volume > 1
+    share, percent = codes(by_name["all lesions"])["Share of lung volume"]
+    assert (share, percent) == (pytest.approx(100 * float(row["share_of_lung"]), abs=0.01), "%")
+    (grade,) = by_name["all lesions"].get_qualitative_evaluations()
+    assert grade.value.value == row["severity"]
+    (referenced,) = {
+        each.referenced_sop_instance_uid
+        for group in report.content.get_volumetric_roi_measurement_groups()
+        for each in [group.referenced_segment]
+    }
+    assert referenced == segmentation.SOPInstanceUID
+    assert report.VerificationFlag == "UNVERIFIED" and "Not a medical device" in report.CompletionFlagDescription
+
+
+def test_the_picture_is_the_overlay_in_the_study_of_the_source(inferred: Path) -> None:
+    made = pydicom.dcmread(next(inferred.glob("*_overlay.dcm")))
+    with Image.open(next(inferred.glob("*_overlay.png"))) as overlay:
+        assert np.array_equal(made.pixel_array, np.asarray(overlay.convert("RGB")))
+    assert (made.StudyInstanceUID, made.BurnedInAnnotation, made.Modality) == ("1.2.3", "YES", "OT")
+    assert "not for diagnosis" in made.ImageComments
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian's dicom3tools) is not installed")
+@pytest.mark.parametrize("ending", ["mask", "report", "overlay"])
+def test_dciodvfy_finds_no_error(inferred: Path, ending: str) -> None:
+    path = next(inferred.glob(f"*_{ending}.dcm"))
+    told = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
+    errors = [line for line in told.stderr.splitlines() if line.startswith("Error")]
+    assert not errors, "\n".join(errors)
+
+
+def test_the_patient_is_named_in_the_objects_and_nowhere_else(inferred: Path) -> None:
+    named = {path.name for path in inferred.rglob("*") if path.is_file() and b"Invented" in path.read_bytes()}
+    assert named == {path.name for path in inferred.glob("*.dcm")} and len(named) == 3
+
+
+def test_a_report_needs_a_segmentation_to_refer_to(tmp_path: Path) -> None:
+    metadata = ROOT / "bundles" / "ct_drsegunet" / "configs" / "metadata.json"
+    for outputs, kind in ((["sr"], "binary"), (["seg", "sr"], "labelmap")):
+        with pytest.raises(ValueError, match="A report refers to a binary segmentation"):
+            SaveDicomd("pred", tmp_path, metadata, ["lung"], [], tmp_path, outputs, kind)
+    with pytest.raises(ValueError, match="There is no output 'pdf'"):
+        SaveDicomd("pred", tmp_path, metadata, ["lung"], [], tmp_path, ["pdf"])
