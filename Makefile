@@ -35,7 +35,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test test-monailabel coverage lint docs gpu fuzz container-check
+.PHONY: help venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test test-pacs test-monailabel coverage lint docs gpu fuzz container-check
 .PHONY: pictures pictures-measured
 
 help: ## List these targets
@@ -93,6 +93,9 @@ demo-weak: venv ## The same for ct_weak_gan (2 minutes)
 
 test: venv ## Run all tests but those of MONAI Label
 	$(PYTEST)
+
+test-pacs: venv ## The way from a PACS and back, with Orthanc on this computer (Debian: orthanc orthanc-dicomweb)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/pacs tests/report/dicom
 
 test-monailabel: venv $(LABEL)/installed ## Serve the packaged bundles with MONAI Label, in an environment of its own
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/small_packages.py $(LABEL)/packages

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -19,7 +20,7 @@ TOKEN = "DICOMWEB_TOKEN"  # environment variable; a secret on a command line wou
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ATTEMPTS = 4
 BACK_OFF = 1000  # milliseconds before the second attempt, doubled for each further one
-PASSING = (429, 502, 503, 504)  # answers after which the same request may succeed
+PASSING = tuple(HTTPStatus(code) for code in (429, 502, 503, 504))  # answers after which the same request may succeed
 TIMEOUT = 60.0  # seconds
 
 
@@ -109,6 +110,7 @@ class Server:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.client = DICOMwebClient(self.url, session=session, headers=headers, timeout=timeout)
         self.client.set_http_retry_params(True, ATTEMPTS, BACK_OFF, PASSING)
+        logging.getLogger("dicomweb_client").setLevel(logging.WARNING)  # it logs each request
         logging.getLogger("retrying").setLevel(logging.ERROR)  # it logs each attempt; the last one's answer is told
 
     def studies(self, query: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.status, self.failures = path, {}, Counter[str]()
+        self.path, self.status, self.failures = path, dict[str, str](), Counter[str]()
         path.parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         if text and not text.endswith("\n"):  # cut off by a kill: the next line must not be joined to it
