@@ -14,7 +14,10 @@ MAP = COMMON / "README.md"
 FILES = sorted(COMMON.rglob("*.py"))
 LONGEST = 350  # lines of a file
 # Large or optional libraries, imported where they are needed
-HEAVY = {"highdicom", "huggingface_hub", "itk", "model_signing", "vtk", "vtkmodules"}
+HEAVY = {
+    *("dicomweb_client", "highdicom", "huggingface_hub", "itk", "model_signing", "requests", "retrying"),
+    *("vtk", "vtkmodules"),
+}
 
 
 def module_of(path: Path) -> str:

@@ -24,6 +24,8 @@ COMMANDS = (
     "lungs",
     "phantoms",
     "package",
+    "pacs",
+    "presence",
     "reproduce",
     "view",
     "datasets.ct.cut",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pydicom
+from pydicom.sr.codedict import codes
 
 from ...settings import check_names
 from ..styles import ClassStyle
@@ -44,7 +45,6 @@ def segmentation(
         >>> made.save_as("mask.dcm")
     """
     import highdicom as hd  # here, because it takes a second to import and only DICOM needs it
-    from pydicom.sr.codedict import codes
 
     check_names("kind of segmentation", [kind], KINDS)
     shown = segments(styles)

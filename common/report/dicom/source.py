@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from ...readers.volume import LPS_TO_RAS
@@ -40,7 +41,6 @@ class Algorithm:
     def identification(self) -> Any:
         """As a segmentation or a report names it."""
         import highdicom  # here, because it takes a second to import and only DICOM needs it
-        from pydicom.sr.codedict import codes
 
         return highdicom.AlgorithmIdentificationSequence(
             name=self.name,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pydicom
+from pydicom.sr.codedict import codes
 
 from ...severity import MEANINGS
 from ..burden import class_column
@@ -38,7 +39,6 @@ def structured_report(
         algorithm: what made the mask.
     """
     import highdicom as hd
-    from pydicom.sr.codedict import codes
 
     device = hd.sr.DeviceObserverIdentifyingAttributes(
         uid=source.uid("device", algorithm.name, algorithm.weights),
