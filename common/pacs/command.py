@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from monai.bundle import ConfigParser
+
+from ..readers.dicom_volume import GAPS
 from ..readers.sniff import is_dicom
 from ..report.dicom.save import OUTPUTS
 from ..run.command import Parser
+from ..run.errors import NothingToDo
 from ..settings import as_list, check_names
 from ..tables import aligned
 from .server import Server
@@ -37,7 +42,7 @@ def _parse(arguments: Sequence[str]) -> Namespace:
         add("--ca", default="", help="file of certificates to trust")
         if name in ("list", "watch"):
             add("--modality", default="CT", help="in the study (default: %(default)s)")
-            add("--description", default="", help="of the study, a pattern such as '*chest*'")
+            add("--description", default="*", help="of the study, a pattern such as '*chest*'")
             add("--date", default="", help="of the study, such as 20200101-20200131")
         if name in ("fetch", "infer"):
             add("--study", required=True, help="StudyInstanceUID")
@@ -49,6 +54,7 @@ def _parse(arguments: Sequence[str]) -> Namespace:
         if name in ("infer", "watch"):
             add("--bundle", required=True, help=f"one of {', '.join(BUNDLES)}, or the folder of one")
             add("--weights", default="", help="of the bundle (default: those that it comes with)")
+            add("--gaps", choices=GAPS, default="refuse", help="missing slices (default: %(default)s)")
             add("--outputs", default="[seg,sr]", help="some of seg, sr, overlay (default: %(default)s)")
         if name == "watch":
             add("--log", default="pacs.jsonl", help="receives a line of JSON for each study (default: %(default)s)")
@@ -67,10 +73,11 @@ def main(arguments: Sequence[str]) -> int:
         Exit code.
     """
     own = _parse(arguments)
+    _check(own)
     logging.basicConfig(stream=sys.stdout, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     server = Server(own.server, own.ca)
     if own.command == "list":
-        rows = [list(row.values()) for row in server.studies(_query(own))]
+        rows = [list(row.values()) for row in server.studies(*_query(own))]
         print(aligned(["study", "date", "modalities", "description", "objects"], rows))
     elif own.command == "fetch":
         found = server.series(own.study)
@@ -82,10 +89,13 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{each['modality']} {each['description']!r}: {len(files)} objects in {files[0].parent}")
     elif own.command == "send":
         given = [Path(path) for path in own.paths]
+        lacking = [str(path) for path in given if not path.exists()]
+        if lacking:
+            raise FileNotFoundError(f"{', '.join(lacking)} does not exist. Give DICOM files, or folders of them.")
         files = [file for path in given for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
         paths = [file for file in files if file.is_file() and is_dicom(file)]
         if not paths:
-            raise FileNotFoundError(f"{', '.join(own.paths)}: no DICOM file. Give the files, or their folder.")
+            raise NothingToDo(f"{', '.join(own.paths)} holds no DICOM file. Give DICOM files, or folders of them.")
         stored = server.send(paths)
         print(f"{len(stored)} of {len(paths)} objects stored; the others were there.")
     else:
@@ -94,14 +104,27 @@ def main(arguments: Sequence[str]) -> int:
             done = do(own.study)
             print(f"Study {own.study}: {len(done['objects'])} objects stored, {done['there']} were there before.")
         else:
-            stored_studies = watch(server, _query(own), do, Path(own.log), own.every, own.polls)
-            print(f"{stored_studies} studies stored; {own.log} has a line for each.")
+            logging.info("Watching %s; SIGTERM ends it after the study at hand. Journal: %s", server.url, own.log)
+            done_now = watch(partial(server.studies, *_query(own)), do, Path(own.log), own.every, own.polls)
+            print(f"Studies done: {done_now}. {own.log} has a line for each study that was tried.")
     return 0
 
 
-def _query(own: Namespace) -> dict[str, str]:
-    query = {"ModalitiesInStudy": own.modality, "StudyDescription": own.description, "StudyDate": own.date}
-    return {name: value for name, value in query.items() if value}
+def _check(own: Namespace) -> None:
+    """Refuse UIDs and dates that are none, and bundles that make no DICOM objects, before a server is asked."""
+    for name in ("study", "series"):
+        value = getattr(own, name, "")
+        if value and not re.fullmatch(r"[0-9.]{1,64}", value):
+            raise ValueError(f"--{name} must be a UID such as 1.2.840.113619.2, got {value!r}.")
+    if getattr(own, "date", "") and not re.fullmatch(r"\d{8}|\d{8}-|-\d{8}|\d{8}-\d{8}", own.date):
+        raise ValueError(f"--date must be a day or a range such as 20200101-20200131, got {own.date!r}.")
+    if hasattr(own, "bundle"):
+        _bundle(own.bundle)
+
+
+def _query(own: Namespace) -> tuple[dict[str, str], str]:
+    query = {"ModalitiesInStudy": own.modality, "StudyDate": own.date}
+    return {name: value for name, value in query.items() if value}, own.description
 
 
 def _bundle(name: str) -> Path:
@@ -111,6 +134,8 @@ def _bundle(name: str) -> Path:
         raise FileNotFoundError(
             f"{folder} does not exist. Run from the repository's root, or give the bundle's folder."
         )
+    if "outputs" not in ConfigParser.load_config_file(str(folder / "configs" / "inference.yaml")):
+        raise ValueError(f"{folder} is no CT bundle: it makes no DICOM objects. Give one of {', '.join(BUNDLES)}.")
     return folder
 
 
@@ -121,4 +146,4 @@ def _outputs(own: Namespace) -> list[str]:
 
 
 def _settings(own: Namespace) -> dict[str, str]:
-    return {"weights": own.weights} if own.weights else {}
+    return {"gaps": own.gaps, **({"weights": own.weights} if own.weights else {})}

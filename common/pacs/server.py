@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -26,6 +27,10 @@ TIMEOUT = 60.0  # seconds
 
 class ServerError(ValueError):
     """A server did not answer, or not as DICOMweb requires."""
+
+
+class Unreachable(ServerError):
+    """A server did not answer, or was busy: the same request may succeed later."""
 
 
 @contextmanager
@@ -56,13 +61,13 @@ def answering(url: str, asked: str) -> Iterator[None]:
         raise ServerError(f"{url} refused to {asked}: HTTP {status}. {remedy}") from error
     except RetryError as error:
         status = getattr(error.last_attempt.value, "status_code", "no answer")
-        raise ServerError(
+        raise Unreachable(
             f"{url} was busy: asked {ATTEMPTS} times to {asked}, HTTP {status}. Try again later."
         ) from error
     except requests.exceptions.SSLError as error:
         raise ServerError(f"{url}: its certificate cannot be verified. Give your hospital's with --ca FILE.") from error
     except (requests.ConnectionError, requests.Timeout) as error:
-        raise ServerError(f"{url} does not answer. Is it running, and is the address right?") from error
+        raise Unreachable(f"{url} does not answer. Is it running, and is the address right?") from error
     except Exception as error:  # the client raises several types for answers that are not DICOM
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise ServerError(f"{url} was asked to {asked}, and its answer cannot be read: {reason}") from error
@@ -113,11 +118,13 @@ class Server:
         logging.getLogger("dicomweb_client").setLevel(logging.WARNING)  # it logs each request
         logging.getLogger("retrying").setLevel(logging.ERROR)  # it logs each attempt; the last one's answer is told
 
-    def studies(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Studies that match a query, the newest last; nothing of it names the patient.
+    def studies(self, query: Mapping[str, str], description: str = "*") -> list[dict[str, Any]]:
+        """Studies that match a query, the newest last; nothing of it but its description can name the patient.
 
         Args:
-            query: values by DICOM keyword, with ``*`` and ``?``, dates as ``20200101-20200131``.
+            query: values by DICOM keyword, dates as ``20200101-20200131``.
+            description: pattern of the study's description, with ``*`` and ``?``, in capital or small letters. It is
+                matched here, because servers differ in what they do with such a pattern.
         """
         fields = ["StudyDescription", "ModalitiesInStudy", "NumberOfStudyRelatedInstances"]
         with answering(self.url, "list studies"):
@@ -133,7 +140,8 @@ class Server:
                 }
                 for each in studies
             ]
-        return sorted(rows, key=lambda row: (row["date"], row["study"]))
+        wanted = [row for row in rows if fnmatchcase(str(row["description"]).lower(), description.lower())]
+        return sorted(wanted, key=lambda row: (row["date"], row["study"]))
 
     def series(self, study: str) -> list[dict[str, Any]]:
         """Series of a study.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 import time
@@ -16,6 +17,7 @@ from .server import Server
 
 logger = logging.getLogger(__name__)
 
+LEDGER = "lesions.json"  # of an inference
 RESULTS = ("*_mask.dcm", "*_report.dcm", "*_overlay.dcm")
 MODALITY = "CT"
 KINDS = {"SEG": "segmentation", "SR": "structured report", "OT": "overlay"}  # by modality
@@ -51,13 +53,15 @@ def infer_study(
         raise ValueError(f"Study {study} has no CT series, but {found}.")
     with tempfile.TemporaryDirectory(prefix="pacs-") as made:
         source, target = Path(made) / "study", Path(made) / "out"
-        for each in wanted:
-            server.fetch(study, each["series"], source, each["instances"])
+        source.mkdir()
+        for each in wanted:  # into one folder, so that series are chosen from all of the study
+            for path in server.fetch(study, each["series"], Path(made) / "fetched", each["instances"]):
+                path.rename(source / path.name)
         options = {"dataset_dir": str(source), "output_dir": str(target), "outputs": list(outputs)}
         run_step("run", [str(bundle / "configs" / "inference.yaml")], {**options, **dict(settings or {})})
         paths = sorted(path for pattern in RESULTS for path in target.rglob(pattern))
         if not paths:
-            raise ValueError(f"Study {study}: no DICOM object was made. The log above says why.")
+            raise ValueError(f"Study {study}: no DICOM object was made. {_reasons(target)}".rstrip())
         stored = set(server.send(paths))
         objects = [
             {"kind": KINDS.get(each.Modality, "object"), "uid": str(each.SOPInstanceUID)}
@@ -70,3 +74,11 @@ def infer_study(
     if there:
         logger.info("%d of %d objects were in the PACS before.", there, len(objects))
     return {"study": study, "objects": new, "there": there, "seconds": round(time.monotonic() - start, 1)}
+
+
+def _reasons(output: Path) -> str:
+    """What the inference noted on its cases."""
+    if not (output / LEDGER).is_file():
+        return ""
+    cases = json.loads((output / LEDGER).read_text(encoding="utf-8"))["cases"]
+    return "; ".join(dict.fromkeys(str(note) for case in cases for note in case["warnings"]))

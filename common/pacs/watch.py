@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from .server import Server, ServerError
+from .server import ServerError, Unreachable
 
 logger = logging.getLogger(__name__)
 
@@ -25,15 +25,21 @@ class Journal:
 
     Args:
         path: of the file; lines are added.
+
+    Raises:
+        ValueError: if it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.status, self.failures = path, dict[str, str](), Counter[str]()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if text and not text.endswith("\n"):  # cut off by a kill: the next line must not be joined to it
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = path.read_text(encoding="utf-8") if path.is_file() else ""
             with path.open("a", encoding="utf-8") as file:
-                file.write("\n")
+                # A line that a kill has cut off must not be joined to the next one
+                file.write("\n" if text and not text.endswith("\n") else "")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"--log {path} cannot be written: {error}. Give another file.") from error
         for line in text.splitlines():
             try:
                 entry = json.loads(line)
@@ -57,8 +63,7 @@ class Journal:
 
 
 def watch(
-    server: Server,
-    query: Mapping[str, str],
+    query: Callable[[], list[dict[str, Any]]],
     infer: Callable[[str], Mapping[str, Any]],
     log: Path,
     every: float = 60.0,
@@ -67,12 +72,11 @@ def watch(
     """Infer the studies that match a query, and those that arrive later, until SIGTERM.
 
     A study is taken when its number of objects has not changed between two polls, so that it has arrived. One that
-    fails is tried again, and set aside after the second failure. SIGTERM is obeyed after the study at hand. After a
-    kill the study at hand is done again, and stores nothing twice.
+    fails is tried again, and set aside after the second failure; a server that does not answer is waited for. SIGTERM
+    is obeyed after the study at hand. After a kill the study at hand is done again, and stores nothing twice.
 
     Args:
-        server: to watch.
-        query: see ``Server.studies``.
+        query: lists the studies that match, with ``study`` and ``instances``; see ``Server.studies``.
         infer: does a study, by its UID; see ``common.pacs.study.infer_study``.
         log: file that receives a line of JSON for each study.
         every: seconds between polls.
@@ -93,7 +97,7 @@ def watch(
         while not stopped and polls != 0:
             polls = None if polls is None else polls - 1
             try:
-                found = server.studies(query)
+                found = query()
             except ServerError as error:  # it may be restarting
                 logger.warning("%s", error)
                 found = []
@@ -102,7 +106,11 @@ def watch(
                 sizes[study] = each["instances"]
                 if stopped or journal.is_done(study) or not settled:
                     continue
-                stored += _one(study, infer, journal)
+                try:
+                    stored += _one(study, infer, journal)
+                except Unreachable as error:  # that is no failure of the study
+                    logger.warning("%s The study is done when the server answers again.", error)
+                    break
             if not stopped and polls != 0:
                 _sleep(every, stopped)
     finally:
@@ -115,6 +123,8 @@ def _one(study: str, infer: Callable[[str], Mapping[str, Any]], journal: Journal
     start, when = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%S%z")
     try:
         entry = {"study": study, "status": "stored", "time": when, **infer(study)}
+    except Unreachable:
+        raise
     except Exception as error:  # one study must not lose the others
         status = "failed" if journal.failures[study] + 1 < ATTEMPTS else "set aside"
         reason = " ".join(str(error).split()) or type(error).__name__

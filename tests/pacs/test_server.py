@@ -17,7 +17,7 @@ from ct_files import ct_slice
 
 from common.pacs import server as module
 from common.pacs.command import main
-from common.pacs.server import TOKEN, Server, ServerError
+from common.pacs.server import TOKEN, Server, ServerError, Unreachable
 from common.pacs.watch import Journal, watch
 
 SLICE = ct_slice(np.full((8, 8), -800, np.int16), PatientName="Invented^Patient")
@@ -157,7 +157,7 @@ class Archive:
     def __init__(self, *polls: dict[str, int]) -> None:
         self.polls = list(polls)
 
-    def studies(self, query: Any) -> list[dict[str, Any]]:
+    def __call__(self) -> list[dict[str, Any]]:
         now = self.polls.pop(0) if len(self.polls) > 1 else self.polls[0]
         return [{"study": study, "instances": count} for study, count in now.items()]
 
@@ -166,9 +166,49 @@ def test_studies_are_taken_when_they_have_arrived_and_once(tmp_path: Path) -> No
     done: list[str] = []
     archive: Any = Archive({"a": 5, "b": 2}, {"a": 5, "b": 7}, {"a": 5, "b": 7, "c": 1}, {"a": 9, "b": 7, "c": 1})
     infer = lambda study: done.append(study) or {"objects": []}  # noqa: E731
-    assert watch(archive, {}, infer, tmp_path / "log.jsonl", every=0, polls=4) == 3
+    assert watch(archive, infer, tmp_path / "log.jsonl", every=0, polls=4) == 3
     assert done == ["a", "b", "c"]
-    assert watch(archive, {}, infer, tmp_path / "log.jsonl", every=0, polls=3) == 0, "the journal knows them"
+    assert watch(archive, infer, tmp_path / "log.jsonl", every=0, polls=3) == 0, "the journal knows them"
+
+
+def test_a_server_that_does_not_answer_is_no_failure_of_a_study(tmp_path: Path) -> None:
+    answers = [Unreachable("does not answer"), {"objects": []}, {"objects": []}]
+
+    def infer(study: str) -> dict[str, Any]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    archive: Any = Archive({"a": 1, "b": 1})
+    assert watch(archive, infer, tmp_path / "log.jsonl", every=0, polls=4) == 2
+    assert "failed" not in (tmp_path / "log.jsonl").read_text()
+    with pytest.raises(ValueError, match=r"--log .* cannot be written"):
+        watch(archive, infer, tmp_path, every=0, polls=1)
+
+
+def test_a_description_is_matched_here_in_any_letters(fake: str, capsys: pytest.CaptureFixture[str]) -> None:
+    named = json.loads(FOUND)[0] | {"00081030": {"vr": "LO", "Value": ["CT Thorax native"]}}
+    Fake.answers = [(200, JSON, json.dumps([named]).encode())]
+    assert main(["list", "--server", fake, "--description", "*thorax*"]) == 0 and "1.2.3" in capsys.readouterr().out
+    assert main(["list", "--server", fake, "--description", "*head*"]) == 0 and "1.2.3" not in capsys.readouterr().out
+    assert not any("StudyDescription=" in asked for asked, _ in Fake.asked)
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        (["list", "--date", "2020-01-01"], r"--date must be a day or a range such as 20200101-20200131"),
+        (["infer", "--study", "abc/../x", "--bundle", "ct_drsegunet"], r"--study must be a UID"),
+        (["infer", "--study", "1.2", "--bundle", "us_dense_seg"], r"us_dense_seg is no CT bundle"),
+        (["infer", "--study", "1.2", "--bundle", "nosuch"], r"There is no bundle 'nosuch'"),
+        (["send", "/nowhere"], r"/nowhere does not exist"),
+    ],
+)
+def test_mistakes_are_said_before_the_server_is_asked(fake: str, words: list[str], rule: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=rule):
+        main([words[0], "--server", fake, *words[1:]])
+    assert Fake.asked == []
 
 
 def test_a_study_that_fails_twice_is_set_aside_and_loses_no_other(tmp_path: Path) -> None:
@@ -179,7 +219,7 @@ def test_a_study_that_fails_twice_is_set_aside_and_loses_no_other(tmp_path: Path
 
     archive: Any = Archive({"bad": 1, "good": 1})
     (tmp_path / "log.jsonl").write_text('{"study": "cut off by a k')
-    assert watch(archive, {}, infer, tmp_path / "log.jsonl", every=0, polls=5) == 1
+    assert watch(archive, infer, tmp_path / "log.jsonl", every=0, polls=5) == 1
     cut_off, *whole = (tmp_path / "log.jsonl").read_text().splitlines()
     assert cut_off == '{"study": "cut off by a k'
     lines = [json.loads(line) for line in whole]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from .secondary_capture import secondary_capture
 from .segmentation import KINDS, segmentation
 from .source import Algorithm, Source, read_source
 from .structured_report import structured_report
+
+logger = logging.getLogger(__name__)
 
 OUTPUTS = ("nifti", "seg", "sr", "overlay")
 REPORT, PICTURE = "_report.dcm", "_overlay.dcm"
@@ -70,7 +73,7 @@ class SaveDicomd(CaseReport):
         self.name = Path(metadata).parent.parent.name
         self.version = str(json.loads(Path(metadata).read_text(encoding="utf-8"))["version"])
         self._algorithm: Algorithm | None = None
-        self._made: tuple[str, Source, pydicom.Dataset] | None = None  # of the case at hand
+        self._made: tuple[str, Source, pydicom.Dataset | None] | None = None  # of the case at hand
 
     @property
     def algorithm(self) -> Algorithm:
@@ -91,9 +94,10 @@ class SaveDicomd(CaseReport):
             try:
                 with collected():  # what libraries say of the source's header
                     source = read_source(self.files[case], affine)
+                    self._made = case, source, None
                     made = segmentation(mask, source, self.styles, self.algorithm, self.kind)
             except Exception as error:  # highdicom raises several types on headers that lack what an object needs
-                self.note(item, "SEG", error)
+                self.note(item, "SEG and no SR" if "sr" in self.outputs else "SEG", error)
                 continue
             self._made = case, source, made
             if "seg" in self.outputs:
@@ -112,14 +116,14 @@ class SaveDicomd(CaseReport):
             return
         _, source, made = self._made
         for name, ending in (("sr", REPORT), ("overlay", PICTURE)):
-            if name not in self.outputs:
+            if name not in self.outputs or (name == "sr" and made is None):
                 continue
             try:
                 with collected():
-                    if name == "sr":
+                    if name == "sr" and made is not None:
                         written = structured_report(burden, made, source, self.styles, self.algorithm)
                     else:
-                        written = secondary_capture(overlay, source, self.algorithm, str(made.SOPInstanceUID))
+                        written = secondary_capture(overlay, source, self.algorithm)
             except Exception as error:
                 self.note(item, name.upper(), error)
                 continue
@@ -134,4 +138,5 @@ class SaveDicomd(CaseReport):
     def note(item: dict[Hashable, Any], what: str, error: Exception) -> None:
         """Say in the case's notes why it has no such object."""
         reason = " ".join(str(error).split())
+        logger.warning("%s: no DICOM %s: %s", item["case"], what, reason)
         item["notes"] = "; ".join(filter(None, [item.get("notes"), f"no DICOM {what}: {reason}"]))

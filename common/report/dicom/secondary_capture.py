@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,19 @@ from .source import MAKER, Algorithm, Source
 COMMENT = "Colours and text are burnt in. Research, not a medical device: not for diagnosis or treatment."
 
 
-def secondary_capture(picture: Path, source: Source, algorithm: Algorithm, of: str) -> pydicom.Dataset:
+def secondary_capture(picture: Path, source: Source, algorithm: Algorithm) -> pydicom.Dataset:
     """A picture as a DICOM object of the source's study.
 
     Args:
         picture: an image file.
         source: the series.
-        algorithm: what made it.
-        of: UID of the segmentation that the picture shows, which its own UID is a function of.
+        algorithm: what made it. The UIDs are a function of the source, the weights and the pixels.
     """
     import highdicom as hd
 
     with Image.open(picture) as opened:
         pixels = np.asarray(opened.convert("RGB"))
+    parts = (algorithm.weights, hashlib.sha256(pixels.tobytes()).hexdigest())
     made: pydicom.Dataset = hd.sc.SCImage.from_ref_dataset(
         ref_dataset=source.images[0],
         pixel_array=pixels,
@@ -33,9 +34,9 @@ def secondary_capture(picture: Path, source: Source, algorithm: Algorithm, of: s
         bits_allocated=8,
         coordinate_system=hd.CoordinateSystemNames.PATIENT,
         patient_orientation=("L", "P"),
-        series_instance_uid=source.uid("SC series", of),
+        series_instance_uid=source.uid("SC series", *parts),
         series_number=source.series_number("SC"),
-        sop_instance_uid=source.uid("SC", of),
+        sop_instance_uid=source.uid("SC", *parts),
         instance_number=1,
         manufacturer=MAKER,
         transfer_syntax_uid=pydicom.uid.ExplicitVRLittleEndian,
