@@ -1,1 +1,1 @@
-"""A PACS over DICOMweb: list, fetch and send studies (``python -m common.pacs``), and infer from there and back."""
+"""From a PACS through a bundle and back (``python -m common.pacs``)."""

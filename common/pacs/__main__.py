@@ -1,4 +1,4 @@
-"""``python -m common.pacs list|fetch|send|infer|watch``."""
+"""``python -m common.pacs --server URL --bundle NAME --study UID``, or ``--watch``."""
 
 from ..run.command import run_command
 from .command import main

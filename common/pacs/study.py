@@ -12,8 +12,8 @@ from typing import Any
 
 import pydicom
 
+from ..dicomweb.server import Server
 from ..run.steps import run_step
-from .server import Server
 
 logger = logging.getLogger(__name__)
 

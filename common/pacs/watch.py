@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from .server import ServerError, Unreachable
+from ..dicomweb.server import ServerError, Unreachable
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import inspect
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from monai.bundle import ConfigParser
@@ -31,7 +32,13 @@ def given_arguments() -> list[str]:
     return sys.argv[1:]
 
 
-def give_arguments(arguments: Sequence[str]) -> None:
-    """Let a step that is run from Python look as if the command line had started it, and print that command line."""
+@contextmanager
+def arguments_given(arguments: Sequence[str]) -> Iterator[None]:
+    """Let a step that is run from Python look meanwhile as if the command line had started it, and print that line."""
+    before = sys.argv
     sys.argv = [str(Path(monai_bundle).with_name("__main__.py")), *arguments]
     print(f"\n$ python -m monai.bundle {shlex.join(arguments)}", flush=True)
+    try:
+        yield
+    finally:
+        sys.argv = before

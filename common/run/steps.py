@@ -9,7 +9,7 @@ from typing import Any
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from .monai_command import give_arguments
+from .monai_command import arguments_given
 
 
 def run_step(step: str, files: Sequence[str], overrides: Mapping[str, Any]) -> None:
@@ -25,11 +25,11 @@ def run_step(step: str, files: Sequence[str], overrides: Mapping[str, Any]) -> N
     arguments = ["run", step, "--config_file", files[0] if len(files) == 1 else str(list(files))]
     for name, value in overrides.items():
         arguments += [f"--{name}", _argument(value)]
-    give_arguments(arguments)
-    workflow = ConfigWorkflow(config_file=list(files), run_id=step, **overrides)
-    workflow.initialize()
-    workflow.run()
-    workflow.finalize()
+    with arguments_given(arguments):
+        workflow = ConfigWorkflow(config_file=list(files), run_id=step, **overrides)
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
     del workflow
     gc.collect()  # engines and handlers reference each other; the next step may need the memory
 

@@ -18,8 +18,9 @@ from conftest import ROOT
 from ct_files import write_volume
 from orthanc import LACKING, PLUG_IN, PROGRAM, orthanc
 
+from common.dicomweb.command import main as dicomweb
+from common.dicomweb.server import TOKEN, Server
 from common.pacs.command import main
-from common.pacs.server import TOKEN, Server
 from common.phantoms.ct.chest_ct import chest_ct
 
 pytestmark = [pytest.mark.skipif(not (PROGRAM and PLUG_IN), reason=LACKING), pytest.mark.slow]
@@ -42,7 +43,7 @@ def pacs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     write_volume(tmp_path / "study" / "localizer", image[..., 4:6], affine, SCOUT, **scout)
     write_volume(tmp_path / "study" / "other", image[..., :1], affine, OTHER, Modality="OT", **MORE)
     with orthanc(tmp_path / "orthanc") as url:
-        assert main(["send", "--server", url, str(tmp_path / "study")]) == 0
+        assert dicomweb(["send", "--server", url, str(tmp_path / "study")]) == 0
         yield url
 
 
@@ -54,7 +55,7 @@ def kinds(url: str) -> list[str]:
 def test_a_study_goes_in_and_its_results_come_back_once(
     pacs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["infer", "--server", pacs, "--study", STUDY, "--bundle", "ct_drsegunet", "--outputs", "[seg,sr,overlay]"]
+    given = ["--server", pacs, "--study", STUDY, "--bundle", "ct_drsegunet", "--outputs", "[seg,sr,overlay]"]
     assert main(given) == 0
     assert kinds(pacs) == ["OT", "SEG", "SR"]
     assert main(given) == 0
@@ -62,7 +63,7 @@ def test_a_study_goes_in_and_its_results_come_back_once(
     assert "3 objects stored, 0 were there before" in shown.out and "0 objects stored, 3 were there" in shown.out
     assert kinds(pacs) == ["OT", "SEG", "SR"] and "Invented" not in shown.out + shown.err
 
-    assert main(["fetch", "--server", pacs, "--study", STUDY, "--output_dir", str(tmp_path / "back")]) == 0
+    assert dicomweb(["fetch", "--server", pacs, "--study", STUDY, "--output_dir", str(tmp_path / "back")]) == 0
     (segmentation,) = [
         each for each in map(pydicom.dcmread, (tmp_path / "back").rglob("*.dcm")) if each.Modality == "SEG"
     ]
@@ -83,7 +84,7 @@ def test_a_study_goes_in_and_its_results_come_back_once(
 
 def test_a_worker_that_is_killed_in_a_study_goes_on_and_stores_everything_once(pacs: str, tmp_path: Path) -> None:
     log = tmp_path / "pacs.jsonl"
-    command = [sys.executable, "-m", "common.pacs", "watch", "--server", pacs, "--bundle", "ct_drsegunet"]
+    command = [sys.executable, "-m", "common.pacs", "--watch", "--server", pacs, "--bundle", "ct_drsegunet"]
     command += ["--log", str(log), "--every", "0.2", "--outputs", "[seg]"]
 
     def started() -> subprocess.Popen[str]:
@@ -95,7 +96,7 @@ def test_a_worker_that_is_killed_in_a_study_goes_on_and_stores_everything_once(p
             worker.kill()
             break
     worker.wait()
-    assert not log.exists() and kinds(pacs) == []
+    assert log.read_text() == "" and kinds(pacs) == []
     worker = started()
     for _ in range(600):
         if log.exists() and log.read_text().endswith("\n"):

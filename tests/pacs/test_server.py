@@ -15,9 +15,10 @@ import pydicom
 import pytest
 from ct_files import ct_slice
 
-from common.pacs import server as module
-from common.pacs.command import main
-from common.pacs.server import TOKEN, Server, ServerError, Unreachable
+from common.dicomweb import server as module
+from common.dicomweb.command import main
+from common.dicomweb.server import TOKEN, Server, ServerError, Unreachable
+from common.pacs.command import main as pacs
 from common.pacs.watch import Journal, watch
 
 SLICE = ct_slice(np.full((8, 8), -800, np.int16), PatientName="Invented^Patient")
@@ -199,14 +200,17 @@ def test_a_description_is_matched_here_in_any_letters(fake: str, capsys: pytest.
     ("words", "rule"),
     [
         (["list", "--date", "2020-01-01"], r"--date must be a day or a range such as 20200101-20200131"),
-        (["infer", "--study", "abc/../x", "--bundle", "ct_drsegunet"], r"--study must be a UID"),
-        (["infer", "--study", "1.2", "--bundle", "us_dense_seg"], r"us_dense_seg is no CT bundle"),
-        (["infer", "--study", "1.2", "--bundle", "nosuch"], r"There is no bundle 'nosuch'"),
+        (["pacs", "--study", "abc/../x", "--bundle", "ct_drsegunet"], r"--study must be a UID"),
+        (["pacs", "--study", "1.2", "--bundle", "us_dense_seg"], r"us_dense_seg is no CT bundle"),
+        (["pacs", "--study", "1.2", "--bundle", "nosuch"], r"There is no bundle 'nosuch'"),
+        (["pacs", "--bundle", "ct_drsegunet"], r"Give --study with the UID of one study, or --watch"),
         (["send", "/nowhere"], r"/nowhere does not exist"),
     ],
 )
 def test_mistakes_are_said_before_the_server_is_asked(fake: str, words: list[str], rule: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=rule):
+        if words[0] == "pacs":
+            pacs(["--server", fake, *words[1:]])
         main([words[0], "--server", fake, *words[1:]])
     assert Fake.asked == []
 

@@ -24,6 +24,7 @@ COMMANDS = (
     "lungs",
     "phantoms",
     "package",
+    "dicomweb",
     "pacs",
     "presence",
     "reproduce",

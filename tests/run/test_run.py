@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from monai.bundle import ConfigParser
 
+from common.run.monai_command import arguments_given, given_arguments
 from common.run.overrides import check_overrides, run_id
 from common.run.record import git_commit, record
 from common.run.start import writable
@@ -78,3 +80,11 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> N
     (tmp_path / "file").touch()
     with pytest.raises(PermissionError, match=r"file.* must be a writable folder"):
         writable(tmp_path / "file" / "output")
+
+
+def test_a_step_that_is_run_from_python_leaves_the_command_line_as_it_was() -> None:
+    before = list(sys.argv)
+    with pytest.raises(KeyError), arguments_given(["run", "--outputs", "[seg]"]):
+        assert given_arguments() == ["run", "--outputs", "[seg]"]
+        raise KeyError
+    assert sys.argv == before

@@ -162,7 +162,9 @@ class Server:
                 for each in series
             ]
         if not rows:
-            raise ServerError(f"{self.url} has no study {study}. python -m common.pacs list shows those that it has.")
+            raise ServerError(
+                f"{self.url} has no study {study}. python -m common.dicomweb list shows those that it has."
+            )
         return rows
 
     def instances(self, study: str) -> set[str]:

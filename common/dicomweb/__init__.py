@@ -1,0 +1,1 @@
+"""A DICOMweb server: list, fetch and send studies (``python -m common.dicomweb``)."""

@@ -1,0 +1,7 @@
+"""``python -m common.dicomweb list|fetch|send``."""
+
+from ..run.command import run_command
+from .command import main
+
+if __name__ == "__main__":
+    run_command(main, "Run the same command again: what is stored is not stored twice.")
