@@ -13,7 +13,7 @@ from ..run.command import Parser
 from ..run.errors import NothingToDo
 from ..settings import check_names
 from ..tables import aligned
-from .server import Server
+from .server import Server, is_uid
 
 DATES = r"\d{8}|\d{8}-|-\d{8}|\d{8}-\d{8}"
 
@@ -45,7 +45,7 @@ def check_values(own: Namespace) -> None:
     """
     for name in ("study", "series"):
         value = getattr(own, name, "")
-        if value and not re.fullmatch(r"[0-9.]{1,64}", value):
+        if value and not is_uid(value):
             raise ValueError(f"--{name} must be a UID such as 1.2.840.113619.2, got {value!r}.")
     date = getattr(own, "date", "")
     if date and not re.fullmatch(DATES, date):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -189,12 +190,12 @@ class Server:
         part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
         try:
             with answering(self.url, f"send series {series}"):
-                count = 0
                 for dataset in self.client.iter_series(study, series):
                     if dataset.SeriesInstanceUID != series:
                         raise ValueError(f"it holds series {dataset.SeriesInstanceUID}")
+                    if not is_uid(dataset.SOPInstanceUID):  # it becomes the name of a file
+                        raise ValueError(f"it holds an object whose UID is {str(dataset.SOPInstanceUID)!r}")
                     dataset.save_as(part / f"{dataset.SOPInstanceUID}.dcm", enforce_file_format=True)
-                    count += 1
             held = len(list(part.iterdir()))
             if held < max(expected, 1):
                 raise ServerError(
@@ -219,16 +220,12 @@ class Server:
         """
         objects = [pydicom.dcmread(path) for path in paths]
         studies = {str(each.StudyInstanceUID) for each in objects}
-        known: set[str] = set()
-        for study in studies:
-            known |= self.instances(study)
+        known = set().union(*map(self.instances, studies))
         new = [each for each in objects if str(each.SOPInstanceUID) not in known]
         if new:
             with answering(self.url, "store objects"):
                 self.client.store_instances(new)
-            stored: set[str] = set()
-            for study in studies:
-                stored |= self.instances(study)
+            stored = set().union(*map(self.instances, studies))
             lost = [str(each.SOPInstanceUID) for each in new if str(each.SOPInstanceUID) not in stored]
             if lost:
                 raise ServerError(
@@ -236,6 +233,11 @@ class Server:
                     "that it has are not stored twice."
                 )
         return [str(each.SOPInstanceUID) for each in new]
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text has the form of a UID, and so holds nothing that a path could follow."""
+    return re.fullmatch(r"[0-9.]{1,64}", text) is not None
 
 
 def _all_pages(search: Callable[..., list[dict[str, Any]]], uid: str) -> list[pydicom.Dataset]:

@@ -13,12 +13,12 @@ from typing import Any
 import pydicom
 
 from ..dicomweb.server import Server
+from ..report.dicom.save import ENDINGS
 from ..run.steps import run_step
 
 logger = logging.getLogger(__name__)
 
 LEDGER = "lesions.json"  # of an inference
-RESULTS = ("*_mask.dcm", "*_report.dcm", "*_overlay.dcm")
 MODALITY = "CT"
 KINDS = {"SEG": "segmentation", "SR": "structured report", "OT": "overlay"}  # by modality
 
@@ -59,7 +59,7 @@ def infer_study(
                 path.rename(source / path.name)
         options = {"dataset_dir": str(source), "output_dir": str(target), "outputs": list(outputs)}
         run_step("run", [str(bundle / "configs" / "inference.yaml")], {**options, **dict(settings or {})})
-        paths = sorted(path for pattern in RESULTS for path in target.rglob(pattern))
+        paths = sorted(path for ending in ENDINGS for path in target.rglob(f"*{ending}"))
         if not paths:
             raise ValueError(f"Study {study}: no DICOM object was made. {_reasons(target)}".rstrip())
         stored = set(server.send(paths))

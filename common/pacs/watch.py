@@ -91,8 +91,8 @@ def watch(
         stopped.append(number)
         logger.info("Stopping after the study at hand.")
 
-    before = signal.signal(signal.SIGTERM, stop)
     journal, sizes, stored = Journal(log), dict[str, int](), 0
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         while not stopped and polls != 0:
             polls = None if polls is None else polls - 1

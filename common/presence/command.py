@@ -103,9 +103,10 @@ def presence(output: Path, labels: Path, folder: Path, findings: Mapping[str, st
             if not chosen or f"{start}{finding}" not in chosen[0][0] or len(set(present)) < 2:
                 continue
             values = [float(case[f"{start}{finding}"]) for case, _ in chosen]
-            score = estimate(values, present, [row["patient"] or row["case"] for _, row in chosen])
+            named = all(row["patient"] for _, row in chosen)
+            score = estimate(values, present, [row["patient" if named else "case"] for _, row in chosen])
             counts = sum(present), len(present) - sum(present)
-            rows.append([finding, words, score, *counts, interval_over({"": score}, "patients")])
+            rows.append([finding, words, score, *counts, interval_over({"": score}, "patients" if named else "files")])
             curves[f"{finding}, {words}: {score.value:.3f}"] = _curve(np.array(values), np.array(present))
     if not rows:
         asked = ", ".join(f"{name} ({column})" for name, column in findings.items())
@@ -136,7 +137,9 @@ def _labels(path: Path, findings: Mapping[str, str]) -> dict[str, dict[str, str]
             file = file_below(each.parent, row["file"])
             wrong = [name for name in findings.values() if row[name] not in ("", "0", "1")]
             if wrong:
-                raise ValueError(f"{each}, line {line}: {wrong[0]} must be 0, 1 or blank, got {row[wrong[0]]!r}.")
+                raise ValueError(
+                    f"{each}, line {line}: {wrong[0]} must be 0, 1 or blank, got {row[wrong[0]]!r}. Correct it."
+                )
             case = file.relative_to(root).with_suffix("").as_posix()
             rows[case] = {**row, "case": case}
     return rows

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 CODE = ("scheme", "value", "meaning")
 
@@ -57,10 +58,10 @@ def class_styles(metadata: str | Path, classes: Sequence[str]) -> list[ClassStyl
     unknown = [name for name in classes if name not in declared]
     if unknown:
         raise ValueError(f"{path} declares {', '.join(declared)}, not {', '.join(unknown)}. Use its class names.")
-    return [
-        ClassStyle(
-            *(name, declared[name]["value"], tuple(declared[name]["colour"])),
-            code=tuple(declared[name].get("code", {}).get(part, "") for part in CODE if "code" in declared[name]),
-        )
-        for name in classes
-    ]
+    return [_style(declared[name]) for name in classes]
+
+
+def _style(entry: Mapping[str, Any]) -> ClassStyle:
+    """The style that an entry of ``labels`` declares."""
+    code = tuple(entry["code"][part] for part in CODE) if "code" in entry else ()
+    return ClassStyle(entry["name"], entry["value"], tuple(entry["colour"]), code)

@@ -12,18 +12,17 @@ from monai.transforms import Compose, Orientationd, ScaleIntensityRanged
 from ..lung_network.methods import THRESHOLD, find_lung
 from ..readers.images import luminance, read_image
 from ..readers.ultrasound.frames import frames
-from ..transforms.ct import BY_MODES, LoadScand, WindowCTd
+from ..transforms.ct import BY_MODES, LUNG_WINDOW, LoadScand, WindowCTd
 from ..transforms.lung_box import CropToLungsd
 from ..transforms.masks import OutsideLungd, mask_like
 
 Case = Mapping[str, Any]
-WINDOW = (-1350.0, 150.0)  # HU of grey levels 0 and 255: the usual lung window
 
 UPRIGHT = Compose([LoadScand("image"), Orientationd("image", axcodes="LPS", labels=None)])
 IN_ONE_WINDOW = Compose(
     [
-        WindowCTd("image", WINDOW, grey_window=BY_MODES),
-        ScaleIntensityRanged("image", a_min=WINDOW[0], a_max=WINDOW[1], b_min=0, b_max=255),
+        WindowCTd("image", LUNG_WINDOW, grey_window=BY_MODES),
+        ScaleIntensityRanged("image", a_min=LUNG_WINDOW[0], a_max=LUNG_WINDOW[1], b_min=0, b_max=255),
         CropToLungsd(["image", "lung"]),
         OutsideLungd("image"),
     ]

@@ -25,6 +25,7 @@ LEAST = 0.005  # share of the voxels that a chest CT has of each
 BEYOND = 1e5  # no HU is as large: metal reaches 3,000 to 30,000
 SAMPLE = 500_000  # voxels that are looked at
 KINDS: dict[Hashable, str] = {"label": "lesion", "truth": "lesion", "lung": "lung"}  # of masks, by key
+LUNG_WINDOW = (-1350.0, 150.0)  # HU: the usual window in which lungs are shown
 BY_MODES = "modes"  # in place of a window: see window_by_modes
 LUNG_LEVEL, TISSUE_LEVEL = -860.0, 40.0  # HU of healthy lung, and of muscle and blood
 SMOOTHING = 3.0  # grey levels, standard deviation

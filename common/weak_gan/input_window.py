@@ -12,13 +12,12 @@ from monai.transforms import Compose, Orientationd
 from ..datasets.guards import refuse_failed, try_each
 from ..lung_network.methods import THRESHOLD
 from ..run.progress import progress
-from ..transforms.ct import LoadScand, WindowCTd
+from ..transforms.ct import LUNG_WINDOW, LoadScand, WindowCTd
 from ..transforms.masks import LungMaskd
 
 logger = logging.getLogger(__name__)
 
 Case = Mapping[str, Any]
-USUAL = (-1350.0, 150.0)  # HU of the usual lung window
 DEVIATIONS = 3.0  # from the mean to -1 and 1; not stated. Ground-glass lies 2 or 3 deviations above aerated lung
 
 
@@ -26,7 +25,7 @@ def input_window(
     cases: Sequence[Case],
     window: Sequence[float],
     normalise: str = "window",
-    grey_window: Sequence[float] | str = USUAL,
+    grey_window: Sequence[float] | str = LUNG_WINDOW,
     lungs: str = THRESHOLD,
 ) -> list[float]:
     """Return the HU that become -1 and 1.
@@ -57,7 +56,7 @@ def input_window(
             LoadScand(["image", "lung"]),
             Orientationd(["image", "lung"], axcodes="LPS", labels=None, allow_missing_keys=True),
             LungMaskd("lung", lungs=lungs),
-            WindowCTd("image", USUAL if isinstance(grey_window, str) else grey_window, grey_window=grey_window),
+            WindowCTd("image", LUNG_WINDOW if isinstance(grey_window, str) else grey_window, grey_window=grey_window),
         ]
     )
     files: dict[str, list[Case]] = {}

@@ -23,6 +23,7 @@ from common.pacs.watch import Journal, watch
 
 SLICE = ct_slice(np.full((8, 8), -800, np.int16), PatientName="Invented^Patient")
 UID = str(SLICE.SOPInstanceUID)
+OUTSIDE = ct_slice(np.full((8, 8), -800, np.int16), SOPInstanceUID="../../1")
 
 
 def file_of(dataset: pydicom.Dataset) -> bytes:
@@ -91,6 +92,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         ((200, MULTIPART, multipart(b"no dicom")), r"its answer cannot be read: "),
         ((200, MULTIPART, multipart(file_of(SLICE))), r"sent 1 of 2 objects of series 1\.2\.5\. Nothing is kept"),
         ((200, MULTIPART, multipart(file_of(ct_slice(np.zeros((8, 8)), series="1.9")))), r"it holds series 1\.9"),
+        ((200, MULTIPART, multipart(file_of(OUTSIDE))), r"it holds an object whose UID is '\.\./\.\./1'"),
     ],
 )
 def test_an_answer_that_cannot_be_used_is_one_message_and_nothing_is_kept(

@@ -43,6 +43,14 @@ def test_clips_are_found_by_their_path_and_each_measure_is_scored(tmp_path: Path
     assert {path.name for path in (tmp_path / "scores").iterdir()} == {"presence.csv", "presence.png", "report.html"}
 
 
+def test_files_of_patients_that_are_not_named_count_one_by_one(tmp_path: Path) -> None:
+    out, data = write(tmp_path, "001011")
+    table = data / "manifest.csv"
+    table.write_text(table.read_text().replace("0.mp4,0,", "0.mp4,,"))
+    assert main([str(out), str(data), "--output_dir", str(tmp_path / "scores")]) == 0
+    assert {row["interval_over"] for row in csv_rows.rows(tmp_path / "scores" / "presence.csv")} == {"6 files"}
+
+
 @pytest.mark.parametrize(
     ("labels", "rule"), [("0x1011", r"line 3: blines must be 0, 1 or blank, got 'x'"), ("000000", "both 0 and 1")]
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,25 +51,12 @@ def write_semantic_lung(
         ValueError: if a number is out of range.
         FileExistsError: if ``root`` exists and is not empty.
     """
-    for name, value, most in (("patients", patients, 26), ("images", images, 100)):
-        check_count(name, value)
-        if value > most:
-            raise ValueError(
-                f"{name} must be at most {most}, the number of file names, got {value}. Use several seeds instead."
-            )
-    check_seed(seed)
-    root = Path(root)
-    with finished_folder(root) as folder:
-        for name in ("images", "labels"):
-            (folder / name).mkdir()
-        for number in progress(range(patients), desc="Generating ultrasound phantoms"):
-            diagnosis = "normal" if number % PATIENTS_PER_NORMAL == PATIENTS_PER_NORMAL - 1 else "covid-19"
-            for view in range(images):
-                frame = lung_ultrasound(seed * SEED_BLOCK + number, view, diagnosis, "linear", size)
-                name = f"{chr(ord('A') + number)}_{view:02}.png"
-                Image.fromarray(frame.image).save(folder / "images" / name)
-                Image.fromarray(frame.label).save(folder / "labels" / name)
-    return root
+
+    def of(number: int, view: int) -> tuple[str, str, str]:
+        diagnosis = "normal" if number % PATIENTS_PER_NORMAL == PATIENTS_PER_NORMAL - 1 else "covid-19"
+        return chr(ord("A") + number), diagnosis, "linear"
+
+    return _write_labelled(root, of, {"patients": (patients, 26), "images": (images, 100)}, size, seed)
 
 
 def write_varied(
@@ -97,23 +84,47 @@ def write_varied(
         ValueError: if a number is out of range.
         FileExistsError: if ``root`` exists and is not empty.
     """
-    for name, value, most in (("patients", patients, 1000), ("images", images, 100)):
+
+    def of(number: int, view: int) -> tuple[str, str, str]:
+        probe = "linear" if (number // len(DIAGNOSES) + view) % 3 == 2 else "convex"
+        return f"{number:03}", DIAGNOSES[number % len(DIAGNOSES)], probe
+
+    return _write_labelled(root, of, {"patients": (patients, 1000), "images": (images, 100)}, size, seed)
+
+
+def _write_labelled(
+    root: str | Path,
+    of: Callable[[int, int], tuple[str, str, str]],
+    counts: Mapping[str, tuple[int, int]],
+    size: tuple[int, int],
+    seed: int,
+) -> Path:
+    """Write images and labels of patients.
+
+    Args:
+        root: folder to create.
+        of: gives the name of a patient, the diagnosis and the probe, for the numbers of patient and view.
+        counts: ``patients`` and ``images`` of each, with how many there can be.
+        size: rows and columns.
+        seed: seed of the patients.
+    """
+    for name, (value, most) in counts.items():
         check_count(name, value)
         if value > most:
-            raise ValueError(f"{name} must be at most {most}, got {value}. Use several seeds instead.")
+            raise ValueError(
+                f"{name} must be at most {most}, the number of file names, got {value}. Use several seeds instead."
+            )
     check_seed(seed)
     root = Path(root)
     with finished_folder(root) as folder:
         for name in ("images", "labels"):
             (folder / name).mkdir()
-        for number in progress(range(patients), desc="Generating ultrasound phantoms"):
-            diagnosis = DIAGNOSES[number % len(DIAGNOSES)]
-            for view in range(images):
-                probe = "linear" if (number // len(DIAGNOSES) + view) % 3 == 2 else "convex"
+        for number in progress(range(counts["patients"][0]), desc="Generating ultrasound phantoms"):
+            for view in range(counts["images"][0]):
+                patient, diagnosis, probe = of(number, view)
                 frame = lung_ultrasound(seed * SEED_BLOCK + number, view, diagnosis, probe, size)
-                name = f"{number:03}_{view:02}.png"
-                Image.fromarray(frame.image).save(folder / "images" / name)
-                Image.fromarray(frame.label).save(folder / "labels" / name)
+                Image.fromarray(frame.image).save(folder / "images" / f"{patient}_{view:02}.png")
+                Image.fromarray(frame.label).save(folder / "labels" / f"{patient}_{view:02}.png")
     return root
 
 

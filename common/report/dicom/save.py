@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pydicom
@@ -23,9 +24,10 @@ from .source import Algorithm, Source, read_source
 from .structured_report import structured_report
 
 logger = logging.getLogger(__name__)
+Made = TypeVar("Made")
 
 OUTPUTS = ("nifti", "seg", "sr", "overlay")
-REPORT, PICTURE = "_report.dcm", "_overlay.dcm"
+ENDINGS = (SEGMENTATION, "_report.dcm", "_overlay.dcm")  # of the objects
 
 
 class SaveDicomd(CaseReport):
@@ -72,36 +74,31 @@ class SaveDicomd(CaseReport):
         self.files = {str(case["case"]): case["image"] for case in cases if case.get("kind") == "dicom"}
         self.name = Path(metadata).parent.parent.name
         self.version = str(json.loads(Path(metadata).read_text(encoding="utf-8"))["version"])
-        self._algorithm: Algorithm | None = None
         self._made: tuple[str, Source, pydicom.Dataset | None] | None = None  # of the case at hand
 
-    @property
+    @cached_property
     def algorithm(self) -> Algorithm:
-        """What makes the masks; the weights are hashed once."""
-        if self._algorithm is None:
-            hashes = "+".join(sha256(path) for path in weights_files(self.weights, several=True))
-            self._algorithm = Algorithm(self.name, self.version, hashes)
-        return self._algorithm
+        """What makes the masks."""
+        hashes = "+".join(sha256(path) for path in weights_files(self.weights, several=True))
+        return Algorithm(self.name, self.version, hashes)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the segmentation, completely or not at all."""
         item, self._made = dict(data), None
-        case = str(item["case"])
-        if case not in self.files or self.outputs == ["nifti"]:
+        files = self.files.get(str(item["case"]))
+        if files is None or set(self.outputs) <= {"nifti"}:
             return item
         for key in self.keys:
             affine, mask = np.asarray(item[key].affine, float), label_map(item[key])
-            try:
-                with collected():  # what libraries say of the source's header
-                    source = read_source(self.files[case], affine)
-                    self._made = case, source, None
-                    made = segmentation(mask, source, self.styles, self.algorithm, self.kind)
-            except Exception as error:  # highdicom raises several types on headers that lack what an object needs
-                self.note(item, "SEG and no SR" if "sr" in self.outputs else "SEG", error)
+            what = "SEG and no SR" if "sr" in self.outputs else "SEG" if "seg" in self.outputs else "overlay"
+            source = self.attempt(item, what, partial(read_source, files, affine))
+            if source is None:
                 continue
-            self._made = case, source, made
+            made = None
             if "seg" in self.outputs:
-                self.save(item, SEGMENTATION, made)
+                make = partial(segmentation, mask, source, self.styles, self.algorithm, self.kind)
+                made = self.save(item, what, SEGMENTATION, make)
+            self._made = str(item["case"]), source, made
         return item
 
     def report(self, item: dict[Hashable, Any], burden: Mapping[str, Any], overlay: Path) -> None:
@@ -115,24 +112,31 @@ class SaveDicomd(CaseReport):
         if self._made is None or self._made[0] != str(item["case"]):
             return
         _, source, made = self._made
-        for name, ending in (("sr", REPORT), ("overlay", PICTURE)):
-            if name not in self.outputs or (name == "sr" and made is None):
-                continue
-            try:
-                with collected():
-                    if name == "sr" and made is not None:
-                        written = structured_report(burden, made, source, self.styles, self.algorithm)
-                    else:
-                        written = secondary_capture(overlay, source, self.algorithm)
-            except Exception as error:
-                self.note(item, name.upper(), error)
-                continue
-            self.save(item, ending, written)
+        _, report, picture = ENDINGS
+        if "sr" in self.outputs and made is not None:
+            make = partial(structured_report, burden, made, source, self.styles, self.algorithm)
+            self.save(item, "SR", report, make)
+        if "overlay" in self.outputs:
+            self.save(item, "overlay", picture, partial(secondary_capture, overlay, source, self.algorithm))
 
-    def save(self, item: dict[Hashable, Any], ending: str, made: pydicom.Dataset) -> None:
-        """Write an object."""
-        with complete_file(self.path(item, ending)) as part:
-            made.save_as(part)
+    def save(
+        self, item: dict[Hashable, Any], what: str, ending: str, make: Callable[[], pydicom.Dataset]
+    ) -> pydicom.Dataset | None:
+        """Make an object and write it; None if it cannot be made."""
+        made = self.attempt(item, what, make)
+        if made is not None:
+            with complete_file(self.path(item, ending)) as part:
+                made.save_as(part)
+        return made
+
+    def attempt(self, item: dict[Hashable, Any], what: str, make: Callable[[], Made]) -> Made | None:
+        """What ``make`` gives; None, with a note of the reason, if it raises."""
+        try:
+            with collected():  # what libraries say of the source's header
+                return make()
+        except Exception as error:  # highdicom raises several types on headers that lack what an object needs
+            self.note(item, what, error)
+            return None
 
     @staticmethod
     def note(item: dict[Hashable, Any], what: str, error: Exception) -> None:

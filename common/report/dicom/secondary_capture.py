@@ -9,9 +9,9 @@ import numpy as np
 import pydicom
 from PIL import Image
 
-from .source import MAKER, Algorithm, Source
+from .source import MAKER, NOT_CLINICAL, Algorithm, Source
 
-COMMENT = "Colours and text are burnt in. Research, not a medical device: not for diagnosis or treatment."
+COMMENT = f"Colours and text are burnt in. {NOT_CLINICAL}"
 
 
 def secondary_capture(picture: Path, source: Source, algorithm: Algorithm) -> pydicom.Dataset:

@@ -17,6 +17,7 @@ from ...readers.volume import LPS_TO_RAS
 NEAREST = 0.5  # slices, by which a slice may be off the mask's grid, as unevenly spaced ones are
 MAKER = "COVID lung bundles"
 SCHEME = "99COVIDLUNG"  # of codes that no public scheme has
+NOT_CLINICAL = "Research. Not a medical device: not for diagnosis or treatment."
 MAY_BE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "ReferringPhysicianName"),
     *("StudyID", "StudyDate", "StudyTime", "PositionReferenceIndicator"),

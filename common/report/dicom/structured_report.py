@@ -12,11 +12,10 @@ from ...severity import MEANINGS
 from ..burden import class_column
 from ..styles import ClassStyle
 from .segmentation import segments
-from .source import MAKER, SCHEME, Algorithm, Source
+from .source import MAKER, NOT_CLINICAL, SCHEME, Algorithm, Source
 
 SHARE = ("share-of-lung", SCHEME, "Share of lung volume")
 ALL_LESIONS = "all lesions"
-NOT_CLINICAL = "Research. Not a medical device: not for diagnosis or treatment."
 
 
 def structured_report(
@@ -48,19 +47,18 @@ def structured_report(
         serial_number=algorithm.weights[:16],
     )
     context = hd.sr.ObservationContext(observer_device_context=hd.sr.ObserverContext(codes.DCM.Device, device))
-    lung = burden.get("lung_ml")
+    lung, millilitre = burden.get("lung_ml"), hd.sr.CodedConcept("ml", "UCUM", "Milliliter")
 
     def measured(volume: Any, share: Any = None) -> list[Any]:
         found = []
         if volume is not None:
-            found.append(hd.sr.Measurement(name=codes.SCT.Volume, value=float(volume), unit=ML))
+            found.append(hd.sr.Measurement(name=codes.SCT.Volume, value=float(volume), unit=millilitre))
             share = float(volume) / float(lung) if share is None and lung else share
         if share is not None:
             name = hd.sr.CodedConcept(*SHARE)
             found.append(hd.sr.Measurement(name=name, value=round(100 * float(share), 2), unit=codes.UCUM.Percent))
         return found
 
-    ML = hd.sr.CodedConcept("ml", "UCUM", "Milliliter")
     found_in = {frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber for frame in _frames(made)}
     groups: list[Any] = []
     for number, style in enumerate(segments(styles), start=1):
