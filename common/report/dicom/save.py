@@ -96,7 +96,7 @@ class SaveDicomd(CaseReport):
                 continue
             made = None
             if "seg" in self.outputs:
-                make = partial(segmentation, mask, source, self.styles, self.algorithm, self.kind)
+                make = partial(segmentation, mask, source, self.styles, kind=self.kind)
                 made = self.save(item, what, SEGMENTATION, make)
             self._made = str(item["case"]), source, made
         return item
@@ -114,16 +114,16 @@ class SaveDicomd(CaseReport):
         _, source, made = self._made
         _, report, picture = ENDINGS
         if "sr" in self.outputs and made is not None:
-            make = partial(structured_report, burden, made, source, self.styles, self.algorithm)
+            make = partial(structured_report, burden, made, source, self.styles)
             self.save(item, "SR", report, make)
         if "overlay" in self.outputs:
-            self.save(item, "overlay", picture, partial(secondary_capture, overlay, source, self.algorithm))
+            self.save(item, "overlay", picture, partial(secondary_capture, overlay, source))
 
     def save(
-        self, item: dict[Hashable, Any], what: str, ending: str, make: Callable[[], pydicom.Dataset]
+        self, item: dict[Hashable, Any], what: str, ending: str, make: Callable[..., pydicom.Dataset]
     ) -> pydicom.Dataset | None:
-        """Make an object and write it; None if it cannot be made."""
-        made = self.attempt(item, what, make)
+        """Make an object that names the algorithm, and write it; None, with a note, if it cannot be made."""
+        made = self.attempt(item, what, lambda: make(algorithm=self.algorithm))
         if made is not None:
             with complete_file(self.path(item, ending)) as part:
                 made.save_as(part)
