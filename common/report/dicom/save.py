@@ -18,8 +18,9 @@ from ...readers.library_notes import collected
 from ...run.model_record import weights_files
 from ...settings import as_list, check_names
 from ..case_report import SEGMENTATION, CaseReport, label_map
+from ..styles import ClassStyle
 from .secondary_capture import secondary_capture
-from .segmentation import KINDS, segmentation
+from .segmentation import KINDS, segmentation, segments
 from .source import Algorithm, Source, read_source
 from .structured_report import structured_report
 
@@ -46,6 +47,7 @@ class SaveDicomd(CaseReport):
         weights: whose hash the objects name.
         outputs: some of ``OUTPUTS``: ``seg``, ``sr`` with it, ``overlay`` as a secondary capture.
         kind: of segmentation, see ``segmentation``.
+        probabilities: names of the channels of the item's ``probability``, which a ``fractional`` segmentation holds.
 
     Raises:
         ValueError: for unknown ``outputs``, another ``kind``, or a report without a binary segmentation to refer to.
@@ -61,6 +63,7 @@ class SaveDicomd(CaseReport):
         weights: str | Path | Sequence[str | Path],
         outputs: Sequence[str] = ("nifti", "seg"),
         kind: str = "binary",
+        probabilities: Sequence[str] = (),
     ) -> None:
         super().__init__(keys, output_dir, metadata, classes)
         self.outputs = as_list(outputs)
@@ -70,7 +73,7 @@ class SaveDicomd(CaseReport):
             raise ValueError(
                 "A report refers to a binary segmentation: give --outputs with seg, too, and --seg binary."
             )
-        self.kind, self.weights = kind, weights
+        self.kind, self.weights, self.channels = kind, weights, list(probabilities)
         self.files = {str(case["case"]): case["image"] for case in cases if case.get("kind") == "dicom"}
         self.name = Path(metadata).parent.parent.name
         self.version = str(json.loads(Path(metadata).read_text(encoding="utf-8"))["version"])
@@ -89,17 +92,26 @@ class SaveDicomd(CaseReport):
         if files is None or set(self.outputs) <= {"nifti"}:
             return item
         for key in self.keys:
-            affine, mask = np.asarray(item[key].affine, float), label_map(item[key])
+            affine = np.asarray(item[key].affine, float)
             what = "SEG and no SR" if "sr" in self.outputs else "SEG" if "seg" in self.outputs else "overlay"
             source = self.attempt(item, what, partial(read_source, files, affine))
             if source is None:
                 continue
             made = None
             if "seg" in self.outputs:
-                make = partial(segmentation, mask, source, self.styles, kind=self.kind)
+                values, styles = self.values(item, key)
+                make = partial(segmentation, values, source, styles, kind=self.kind)
                 made = self.save(item, what, SEGMENTATION, make)
             self._made = str(item["case"]), source, made
         return item
+
+    def values(self, item: Mapping[Hashable, Any], key: Hashable) -> tuple[np.ndarray, list[ClassStyle]]:
+        """What the segmentation of a case holds, and its classes."""
+        if self.kind != "fractional":
+            return label_map(item[key]), self.styles
+        shown = [style for style in segments(self.styles) if style.name in self.channels]
+        found = item["probability"].cpu().numpy()
+        return found[[self.channels.index(style.name) for style in shown]], shown
 
     def report(self, item: dict[Hashable, Any], burden: Mapping[str, Any], overlay: Path) -> None:
         """Write report and picture of the case whose segmentation was made last.

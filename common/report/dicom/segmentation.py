@@ -13,7 +13,7 @@ from ...settings import check_names
 from ..styles import ClassStyle
 from .source import MAKER, Algorithm, Source
 
-KINDS = ("binary", "labelmap")  # the latter is supplement 243 to DICOM, which few viewers show yet
+KINDS = ("binary", "labelmap", "fractional")  # a label map is supplement 243 to DICOM, which few viewers show yet
 
 
 def segments(styles: Sequence[ClassStyle]) -> list[ClassStyle]:
@@ -22,19 +22,21 @@ def segments(styles: Sequence[ClassStyle]) -> list[ClassStyle]:
 
 
 def segmentation(
-    mask: np.ndarray, source: Source, styles: Sequence[ClassStyle], algorithm: Algorithm, kind: str = "binary"
+    values: np.ndarray, source: Source, styles: Sequence[ClassStyle], algorithm: Algorithm, kind: str = "binary"
 ) -> pydicom.Dataset:
-    """A DICOM segmentation of a mask: one segment for each class, on the slices of the series itself.
+    """A DICOM segmentation of a mask or of probabilities: a segment for each class, on the slices of the series itself.
 
     Study, patient and frame of reference are the source's, and each plane refers to its source image. The UIDs are a
-    function of the source, the weights and the mask, so that the same result is the same object.
+    function of the source, the weights and the values, so that the same result is the same object.
 
     Args:
-        mask: label map (columns, rows, slices).
+        values: label map (columns, rows, slices); if ``fractional``, probabilities from 0 to 1, kept in steps of 1/255,
+            (segments, columns, rows, slices).
         source: the series, from ``read_source``.
         styles: classes of the mask with their codes; background is no segment.
         algorithm: what made the mask.
-        kind: ``binary``, a plane for each segment and slice in which it is; or ``labelmap``, one for each slice.
+        kind: ``binary`` or ``fractional``, a plane for each segment and slice in which it is; or ``labelmap``, one for
+            each slice.
 
     Raises:
         ValueError: for another kind, or a class without a code.
@@ -70,9 +72,12 @@ def segmentation(
                 display_color=hd.color.CIELabColor.from_rgb(*style.colour),
             )
         )
-    numbers = np.zeros(256, np.uint8)
-    numbers[[style.value for style in shown]] = range(1, len(shown) + 1)
-    pixels = np.stack([numbers[mask[..., plane]].T for plane in source.planes])
+    if kind == "fractional":
+        pixels = np.ascontiguousarray(values.astype(np.float32).transpose(3, 2, 1, 0)[source.planes])
+    else:
+        numbers = np.zeros(256, np.uint8)
+        numbers[[style.value for style in shown]] = range(1, len(shown) + 1)
+        pixels = np.stack([numbers[values[..., plane]].T for plane in source.planes])
     content = hashlib.sha256(pixels.tobytes()).hexdigest()
     parts = (algorithm.name, algorithm.version, algorithm.weights, kind, content)
     made: pydicom.Dataset = hd.seg.Segmentation(
@@ -91,4 +96,9 @@ def segmentation(
         content_description=f"{algorithm.name}: {', '.join(style.name for style in shown)}"[:64],
         series_description=f"{algorithm.name} segmentation"[:64],
     )
+    shared = made.SharedFunctionalGroupsSequence[0]
+    if "SegmentIdentificationSequence" in shared:  # of one segment; highdicom's reports look for it at the frames
+        for frame in made.PerFrameFunctionalGroupsSequence:
+            frame.SegmentIdentificationSequence = shared.SegmentIdentificationSequence
+        del shared.SegmentIdentificationSequence
     return made

@@ -19,6 +19,10 @@ from PIL import Image
 
 from common.phantoms.ct.chest_ct import chest_ct
 from common.report.dicom.save import SaveDicomd
+from common.report.dicom.segmentation import segmentation
+from common.report.dicom.source import Algorithm, read_source
+from common.report.dicom.structured_report import structured_report
+from common.report.styles import ClassStyle
 
 INFER = str(ROOT / "bundles" / "ct_drsegunet" / "configs" / "inference.yaml")
 NAME = "Invented^Patient"
@@ -100,3 +104,24 @@ def test_a_report_needs_a_segmentation_to_refer_to(tmp_path: Path) -> None:
             SaveDicomd("pred", tmp_path, metadata, ["lung"], [], tmp_path, outputs, kind)
     with pytest.raises(ValueError, match="There is no output 'pdf'"):
         SaveDicomd("pred", tmp_path, metadata, ["lung"], [], tmp_path, ["pdf"])
+
+
+def test_a_network_of_one_class_refers_to_its_only_segment(tmp_path: Path) -> None:
+    files = write_volume(
+        tmp_path / "in", np.full((6, 5, 3), -800, np.int16), np.diag([-1.0, -1.0, 2.0, 1.0]), **ELEMENTS
+    )
+    source = read_source(files, np.diag([1.0, 1.0, 2.0, 1.0]))
+    styles = [
+        ClassStyle("infection", 4, (255, 0, 0), ("DCM", "112121", "Infiltrate")),
+        ClassStyle("background", 0, (0,) * 3),
+    ]
+    mask = np.zeros((6, 5, 3), np.uint8)
+    mask[1, 2, 1] = 4
+    made_by = Algorithm("ct_drsegunet", "0.1.0", "ab" * 32)
+    made = segmentation(mask, source, styles, made_by)
+    written = structured_report({"infection_ml": 0.002, "lesion_ml": 0.002}, made, source, styles, made_by)
+    written.save_as(tmp_path / "report.dcm")
+    report = highdicom.sr.srread(tmp_path / "report.dcm")
+    (group,) = report.content.get_volumetric_roi_measurement_groups()
+    assert group.referenced_segment.referenced_sop_instance_uid == made.SOPInstanceUID
+    assert codes(group)["Volume"] == (0.002, "ml")

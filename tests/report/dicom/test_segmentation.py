@@ -117,6 +117,44 @@ def test_every_voxel_of_an_enhanced_file_is_in_its_place_whatever_the_order_of_i
     assert voxels_of(tmp_path / "mask.dcm") == expected(mask_of(), affine)
 
 
+def test_a_fractional_segmentation_holds_each_probability_in_its_place(tmp_path: Path) -> None:
+    affine = grids()["oblique"]
+    files = write_volume(tmp_path / "in", np.full(SHAPE, -800, np.int16), affine)
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    channels = ["background", "lung", "ground-glass"]  # in another order than the segments
+    probabilities = np.random.default_rng(1).random((3, *SHAPE), np.float32)
+    probabilities[..., -1] = 0.001  # below half a step: no frame
+    save = SaveDicomd(
+        "pred",
+        tmp_path,
+        ROOT / "bundles" / "ct_drsegunet" / "configs" / "metadata.json",
+        ["ground-glass", "lung", "background"],
+        [{"case": "a", "image": files, "kind": "dicom"}],
+        tmp_path / "model.pt",
+        kind="fractional",
+        probabilities=channels,
+    )
+    pred = MetaTensor(torch.from_numpy(mask_of()[None]), affine=torch.from_numpy(LPS @ affine))
+    save({"case": "a", "pred": pred, "probability": torch.from_numpy(probabilities), "kind": "dicom"})
+    file = pydicom.dcmread(tmp_path / "a_mask.dcm")
+    assert (
+        file.SegmentationType,
+        file.SegmentationFractionalType,
+        file.MaximumFractionalValue,
+        file.NumberOfFrames,
+    ) == (
+        *("FRACTIONAL", "PROBABILITY"),
+        *(255, 2 * (SHAPE[2] - 1)),
+    )
+    labels = {each.SegmentNumber: each.SegmentLabel for each in file.SegmentSequence}
+    for plane, groups in zip(file.pixel_array, file.PerFrameFunctionalGroupsSequence, strict=True):
+        origin = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+        column, row, place = np.linalg.inv(affine)[:3] @ [*origin, 1]
+        assert np.allclose([column, row, place], [0, 0, round(place)], atol=1e-3)
+        channel = channels.index(labels[groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber])
+        assert np.array_equal(plane, np.around(255 * probabilities[channel, ..., round(place)].T))
+
+
 @pytest.mark.parametrize("kind", ["binary", "labelmap"])
 def test_the_object_says_what_it_shows_and_what_made_it(kind: str, tmp_path: Path) -> None:
     affine = grids()["oblique"]
@@ -142,8 +180,10 @@ def test_the_object_says_what_it_shows_and_what_made_it(kind: str, tmp_path: Pat
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian's dicom3tools) is not installed")
-@pytest.mark.parametrize("name", ["+++", "oblique", "tilted gantry"])
-def test_dciodvfy_finds_no_error(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"), [("+++", "binary"), ("oblique", "binary"), ("tilted gantry", "binary"), ("oblique", "fractional")]
+)
+def test_dciodvfy_finds_no_error(name: str, kind: str, tmp_path: Path) -> None:
     more = {
         "StudyID": "1",
         "StudyDate": "20200101",
@@ -154,7 +194,8 @@ def test_dciodvfy_finds_no_error(name: str, tmp_path: Path) -> None:
     more |= {"AccessionNumber": "", "PatientBirthDate": "", "PatientSex": "", "PositionReferenceIndicator": ""}
     affine = grids()[name]
     files = write_volume(tmp_path / "in", np.full(SHAPE, -800, np.int16), affine, **more)
-    segmentation(mask_of(), LPS @ affine, files, STYLES, MADE_BY).save_as(tmp_path / "mask.dcm")
+    values = np.stack([mask_of() / 3] * 2) if kind == "fractional" else mask_of()
+    segmentation(values, LPS @ affine, files, STYLES, MADE_BY, kind).save_as(tmp_path / "mask.dcm")
     told = subprocess.run(["dciodvfy", str(tmp_path / "mask.dcm")], capture_output=True, text=True, check=False)
     errors = [line for line in told.stderr.splitlines() if line.startswith("Error")]
     assert not errors, "\n".join(errors)
