@@ -24,9 +24,10 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca", default="", help="file of certificates to trust (default: the system's)")
 
 
-def add_query(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose studies."""
-    parser.add_argument("--modality", default="CT", help="in the study (default: %(default)s)")
+def add_query(parser: argparse.ArgumentParser, modality: str = "CT") -> None:
+    """Add the options that choose studies; an empty ``modality`` is that of the bundle."""
+    shown = modality or "that of the bundle"
+    parser.add_argument("--modality", default=modality, help=f"in the study (default: {shown})")
     parser.add_argument("--description", default="*", help="of the study, a pattern such as '*chest*'")
     parser.add_argument("--date", default="", help="of the study, such as 20200101-20200131")
 

@@ -1,4 +1,4 @@
-"""Segments a study of a PACS and stores the results, or watches for studies to do so."""
+"""Runs a bundle on a study of a PACS and stores the results, or watches for studies to do so."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from monai.bundle import ConfigParser
 from ..dicomweb.command import add_query, add_server, check_values, query_of
 from ..dicomweb.server import Server
 from ..readers.dicom_volume import GAPS
-from ..report.dicom.save import OUTPUTS
 from ..run.command import Parser
 from ..settings import as_list, check_names
-from .study import infer_study
+from .study import infer_study, modality_of
 from .watch import watch
 
-BUNDLES = ("ct_drsegunet", "ct_transfer_unet", "ct_weak_gan", "mosmed_encoders")
+BUNDLES = (
+    *("ct_drsegunet", "ct_transfer_unet", "ct_weak_gan", "mosmed_encoders"),
+    *("us_dense_seg", "us_reverse_transfer"),
+)
+OUTPUTS = {"CT": ("seg", "sr", "overlay"), "US": ("overlay", "sr")}  # by modality
+DEFAULTS = {"CT": ["seg", "sr"], "US": ["overlay"]}
 
 
 def _parse(arguments: Sequence[str]) -> Namespace:
@@ -28,12 +32,12 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     add = parser.add_argument
     add_server(parser)
     add("--bundle", required=True, help=f"one of {', '.join(BUNDLES)}, or the folder of one")
-    add("--study", default="", help="StudyInstanceUID of the study to segment")
-    add("--watch", action="store_true", help="segment each study that matches, and those that arrive, until SIGTERM")
+    add("--study", default="", help="StudyInstanceUID of the study")
+    add("--watch", action="store_true", help="take each study that matches, and those that arrive, until SIGTERM")
     add("--weights", default="", help="of the bundle (default: those that it comes with)")
     add("--gaps", choices=GAPS, default="refuse", help="missing slices (default: %(default)s)")
-    add("--outputs", default="[seg,sr]", help="some of seg, sr, overlay (default: %(default)s)")
-    add_query(parser)
+    add("--outputs", default="", help="some of seg, sr, overlay (default: seg and sr; of ultrasound, overlay)")
+    add_query(parser, modality="")
     add("--log", default="pacs.jsonl", help="of --watch: a line of JSON for each study (default: %(default)s)")
     add("--every", type=float, default=60.0, help="of --watch: seconds between polls (default: %(default)s)")
     add("--polls", type=int, help="of --watch: number of polls (default: until SIGTERM)")
@@ -56,8 +60,11 @@ def main(arguments: Sequence[str]) -> int:
     if bool(own.study) == own.watch:
         raise ValueError("Give --study with the UID of one study, or --watch for all that match.")
     check_values(own)
-    bundle, outputs = _bundle(own.bundle), as_list(own.outputs)
-    check_names("output", outputs, OUTPUTS[1:])
+    bundle = _bundle(own.bundle)
+    modality = modality_of(bundle)
+    outputs = as_list(own.outputs) if own.outputs else DEFAULTS[modality]
+    check_names("output", outputs, OUTPUTS[modality])
+    own.modality = own.modality or modality
     settings = {"gaps": own.gaps, **({"weights": own.weights} if own.weights else {})}
     logging.basicConfig(stream=sys.stdout, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     server = Server(own.server, own.ca)
@@ -81,5 +88,5 @@ def _bundle(name: str) -> Path:
             f"{folder} does not exist. Run from the repository's root, or give the bundle's folder."
         )
     if "outputs" not in ConfigParser.load_config_file(str(folder / "configs" / "inference.yaml")):
-        raise ValueError(f"{folder} is no CT bundle: it makes no DICOM objects. Give one of {', '.join(BUNDLES)}.")
+        raise ValueError(f"{folder} makes no DICOM objects. Give one of {', '.join(BUNDLES)}.")
     return folder

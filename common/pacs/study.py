@@ -13,29 +13,30 @@ from typing import Any
 import pydicom
 
 from ..dicomweb.server import Server
-from ..report.dicom.save import ENDINGS
+from ..report.dicom.objects import ENDINGS
+from ..run.errors import CasesFailed, origin
 from ..run.steps import run_step
 
 logger = logging.getLogger(__name__)
 
-LEDGER = "lesions.json"  # of an inference
-MODALITY = "CT"
+LEDGERS = {"CT": "lesions.json", "US": "cases.json"}  # of an inference, by the modality of the bundle
 KINDS = {"SEG": "segmentation", "SR": "structured report", "OT": "overlay"}  # by modality
 
 
 def infer_study(
     server: Server, study: str, bundle: Path, outputs: Sequence[str], settings: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Fetch the CT series of a study, segment what the bundle chooses of them, and store the results.
+    """Fetch the CT or the ultrasound of a study, run the bundle on what it chooses of it, and store the results.
 
     Nothing of the study stays on this computer. All objects of the study are stored in one request, after all of them
-    are made; their UIDs are a function of source, weights and result, so that a second run stores nothing twice.
+    are made; their UIDs are a function of source, weights and result, so that a second run stores nothing twice. A
+    series or a clip that fails does not keep the results of the others from the PACS.
 
     Args:
         server: that holds the study.
         study: its UID.
-        bundle: folder of a CT bundle.
-        outputs: ``seg``, and ``sr`` and ``overlay`` if wanted.
+        bundle: folder of the bundle.
+        outputs: of CT ``seg``, ``sr``, ``overlay``; of ultrasound ``overlay``, ``sr``.
         settings: further options of the bundle's inference, such as ``weights``.
 
     Returns:
@@ -43,14 +44,15 @@ def infer_study(
 
     Raises:
         ServerError: for what the server does not do.
-        ValueError: if the study has no CT, or none of its series can be segmented.
+        ValueError: if the study has nothing for this bundle, or no object can be made of it.
+        CasesFailed: if some cases failed; the objects of the others are stored.
     """
-    start = time.monotonic()
+    start, modality = time.monotonic(), modality_of(bundle)
     series = server.series(study)
-    wanted = [each for each in series if each["modality"] == MODALITY]
+    wanted = [each for each in series if each["modality"] == modality]
     if not wanted:
         found = ", ".join(sorted({each["modality"] or "unknown" for each in series}))
-        raise ValueError(f"Study {study} has no CT series, but {found}.")
+        raise ValueError(f"Study {study} has no {modality} series, but {found}.")
     with tempfile.TemporaryDirectory(prefix="pacs-") as made:
         source, target = Path(made) / "study", Path(made) / "out"
         source.mkdir()
@@ -58,10 +60,12 @@ def infer_study(
             for path in server.fetch(study, each["series"], Path(made) / "fetched", each["instances"]):
                 path.rename(source / path.name)
         options = {"dataset_dir": str(source), "output_dir": str(target), "outputs": list(outputs)}
-        run_step("run", [str(bundle / "configs" / "inference.yaml")], {**options, **dict(settings or {})})
+        failure = _run(bundle, {**options, **dict(settings or {})})
         paths = sorted(path for ending in ENDINGS for path in target.rglob(f"*{ending}"))
         if not paths:
-            raise ValueError(f"Study {study}: no DICOM object was made. {_reasons(target)}".rstrip())
+            raise failure or ValueError(
+                f"Study {study}: no DICOM object was made. {_reasons(target / LEDGERS[modality])}".rstrip()
+            )
         stored = set(server.send(paths))
         objects = [
             {"kind": KINDS.get(each.Modality, "object"), "uid": str(each.SOPInstanceUID)}
@@ -73,12 +77,32 @@ def infer_study(
     there = len(objects) - len(new)
     if there:
         logger.info("%d of %d objects were in the PACS before.", there, len(objects))
+    if failure is not None:
+        raise CasesFailed(f"{failure}\nThe results of the others are in the PACS: {len(objects)} objects.")
     return {"study": study, "objects": new, "there": there, "seconds": round(time.monotonic() - start, 1)}
 
 
-def _reasons(output: Path) -> str:
-    """What the inference noted on its cases."""
-    if not (output / LEDGER).is_file():
+def modality_of(bundle: Path) -> str:
+    """What a bundle reads: ``CT`` or ``US``, as its ``metadata.json`` says."""
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    return str(metadata["network_data_format"]["inputs"]["image"]["modality"])
+
+
+def _run(bundle: Path, options: Mapping[str, Any]) -> CasesFailed | None:
+    """Run a bundle's inference; what failed, if only some cases did."""
+    try:
+        run_step("run", [str(bundle / "configs" / "inference.yaml")], options)
+    except Exception as error:  # MONAI wraps it
+        cause = origin(error)
+        if isinstance(cause, CasesFailed):
+            return cause
+        raise
+    return None
+
+
+def _reasons(ledger: Path) -> str:
+    """What an inference noted on its cases."""
+    if not ledger.is_file():
         return ""
-    cases = json.loads((output / LEDGER).read_text(encoding="utf-8"))["cases"]
+    cases = json.loads(ledger.read_text(encoding="utf-8"))["cases"]
     return "; ".join(dict.fromkeys(str(note) for case in cases for note in case["warnings"]))

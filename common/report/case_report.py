@@ -20,29 +20,15 @@ SEGMENTATION = "_mask.dcm"  # ending of DICOM segmentations
 MARK = len(".part.")  # bytes before or after the name of a file that is being written
 
 
-class CaseReport(MapTransform):
-    """Base of the transforms that write files of a case into a folder.
+class CaseFiles:
+    """Base of what writes files of a case into a folder.
 
     Args:
-        keys: what to report.
         output_dir: folder; cases keep their sub-folders.
-        metadata: path of the bundle's ``metadata.json``, for values and colours of the classes; None if not needed.
-        classes: names of the classes to report.
-        allow_missing_keys: an item may lack a key.
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        output_dir: str | Path,
-        metadata: str | Path | None = None,
-        classes: Sequence[str] = (),
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
+    def __init__(self, output_dir: str | Path) -> None:
         self.output_dir = Path(output_dir)
-        self.styles = [] if metadata is None else class_styles(metadata, classes)
-        self._values_named = False
 
     def path(self, item: dict[Hashable, Any], ending: str) -> Path:
         """Path of ``<case><ending>`` in the output folder, noted in ``item["outputs"]``; its folder is created.
@@ -61,6 +47,31 @@ class CaseReport(MapTransform):
         path.parent.mkdir(parents=True, exist_ok=True)
         item.setdefault("outputs", []).append(path)
         return path
+
+
+class CaseReport(CaseFiles, MapTransform):
+    """Base of the transforms that write files of a case into a folder.
+
+    Args:
+        keys: what to report.
+        output_dir: folder; cases keep their sub-folders.
+        metadata: path of the bundle's ``metadata.json``, for values and colours of the classes; None if not needed.
+        classes: names of the classes to report.
+        allow_missing_keys: an item may lack a key.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | Path,
+        metadata: str | Path | None = None,
+        classes: Sequence[str] = (),
+        allow_missing_keys: bool = False,
+    ) -> None:
+        CaseFiles.__init__(self, output_dir)
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        self.styles = [] if metadata is None else class_styles(metadata, classes)
+        self._values_named = False
 
     def name_values(self) -> None:
         """Write the colour tables of the masks, once per run."""

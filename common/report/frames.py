@@ -15,10 +15,11 @@ from monai.config import KeysCollection
 from ..files import complete_file
 from .case_report import CaseReport, label_map, printable
 from .decision import Decision
+from .dicom.save_frames import SaveFramesDicom
 from .frame_overlay import draw_frame_overlay
 from .ledger import Ledger
 from .mask_files import mask_palette, save_picture_mask
-from .overlay_clip import OverlayClip, painted
+from .overlay_clip import Captions, OverlayClip, painted
 from .styles import ClassStyle
 
 logger = logging.getLogger(__name__)
@@ -63,15 +64,24 @@ class CaseInProgress:
         path: makes the path of an output out of its ending.
         single: an image, not a clip.
         styles: of the classes.
+        capture: takes the painted frames, too, of a case that gets them as a DICOM object.
     """
 
-    def __init__(self, path: Callable[[str], Path], single: bool, styles: Sequence[ClassStyle]) -> None:
+    def __init__(
+        self,
+        path: Callable[[str], Path],
+        single: bool,
+        styles: Sequence[ClassStyle],
+        capture: Callable[[np.ndarray, float], None] | None = None,
+    ) -> None:
         self.path, self.single, self.styles = path, single, styles
         self.palette = mask_palette(styles)
         self.rows: list[dict[str, Any]] = []
         self.kept: list[tuple[np.ndarray, np.ndarray, str]] = []
         self.stride, self.shape = 1, (0, 0)
         self.clip: OverlayClip | None = None
+        self.captions: Captions | None = None
+        self.capture = capture
         self.figure = path("_overlay.png")
         self.masks = path("_mask.png") if single else FramesFolder(path("_masks"))
         self.maps: FramesFolder | None = None
@@ -97,9 +107,14 @@ class CaseInProgress:
                 save_picture_mask(part, mask, self.palette)
         else:
             save_picture_mask(self.masks.file(row["frame"], ".png"), mask, self.palette)
-            rows, columns = pixels.shape
-            self.clip = self.clip or OverlayClip(self.path("_overlay.mp4"), (rows, columns), self.styles)
-            self.clip.append(painted(pixels, mask, self.styles), row["seconds"], caption)
+        if not self.single or self.capture is not None:
+            self.captions = self.captions or Captions(self.shape, self.styles)
+            picture = self.captions(painted(pixels, mask, self.styles), caption)
+            if not self.single:
+                self.clip = self.clip or OverlayClip(self.path("_overlay.mp4"), self.captions.shape)
+                self.clip.append(picture, row["seconds"])
+            if self.capture is not None:
+                self.capture(picture, row["seconds"])
         if len(self.rows) % self.stride == 0:
             timed = f"frame {row['frame']}" if np.isnan(row["seconds"]) else f"{row['seconds']:.1f} s"
             step = max(1, pixels.shape[1] // SHARP)
@@ -150,6 +165,7 @@ class ReportFramesd(CaseReport):
         classes: names of the classes in the masks.
         decision: how the network diagnoses, if it does.
         ledger: that of the run; by default ``cases.json`` in ``output_dir``, without knowledge of the input.
+        dicom: writes the overlay and the diagnosis of DICOM cases as DICOM objects.
     """
 
     def __init__(
@@ -160,9 +176,10 @@ class ReportFramesd(CaseReport):
         classes: Sequence[str],
         decision: Decision | None = None,
         ledger: Ledger | None = None,
+        dicom: SaveFramesDicom | None = None,
     ) -> None:
         super().__init__(keys, output_dir, metadata, classes)
-        self.decision = decision
+        self.decision, self.dicom = decision, dicom
         shares = [f"share_{name}" for name in classes]
         diagnoses = [] if decision is None else decision.diagnoses
         self.columns = [*(["diagnosis"] if diagnoses else []), *(f"probability_{name}" for name in diagnoses), *shares]
@@ -187,7 +204,8 @@ class ReportFramesd(CaseReport):
         if self.progress is None or case != str(self.item["case"]):
             self.discard()
             self.item = {"case": case, "notes": item.get("notes")}
-            self.progress = CaseInProgress(lambda ending: self.path(self.item, ending), last, self.styles)
+            capture = None if self.dicom is None else self.dicom.start(case)
+            self.progress = CaseInProgress(lambda ending: self.path(self.item, ending), last, self.styles, capture)
         row = {"case": case, "frame": int(item["frame"]), "seconds": float(item["seconds"]), **item["measures"]}
         row |= self.diagnosis(row)
         if "probability" in item:
@@ -239,6 +257,8 @@ class ReportFramesd(CaseReport):
                 self.decision.write(self.output_dir / "weights.csv")
         self.name_values()
         self.progress.finish(printable(case), f"{line}; mean over {count} frames" if count > 1 else line, **below)
+        if self.dicom is not None:
+            self.dicom.write(self.item, mean)
         frames = [[_known(row[name]) for name in (*FRAME, *self.columns)] for row in rows]
         grid = {"shape": list(self.progress.shape), "affine": None, "spacing_known": False}
         self.ledger.record(self.item, {"grid": grid, "means": {"frames": count, **mean}, "frames": frames})

@@ -40,29 +40,29 @@ def painted(pixels: np.ndarray, mask: np.ndarray, styles: Sequence[ClassStyle]) 
     return table[pixels, mask]
 
 
-class OverlayClip:
-    """An mp4 of painted frames. It is written beside its place and renamed when it is complete.
+class Captions:
+    """Writes a line of text onto painted frames, and the names of the classes below them.
 
     Args:
-        path: of the mp4.
         shape: rows and columns of the frames.
-        styles: of the classes, which are named below the frames.
+        styles: of the classes.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], styles: Sequence[ClassStyle]) -> None:
-        self.path, self.part = path, path.with_name(f".{path.name}.part")
+    def __init__(self, shape: tuple[int, int], styles: Sequence[ClassStyle]) -> None:
         self.rows, self.columns = shape
-        self.legend = self._legend(styles)
-        self.container = av.open(str(self.part), "w", format="mp4")
-        options = {"crf": "20", "preset": "veryfast", "tune": "zerolatency"}  # zerolatency keeps no frames in memory
-        self.stream: Any = self.container.add_stream("libx264", rate=TICKS, options=options)
         # Colour is stored for blocks of two by two pixels, so sizes must be even
-        self.stream.width, self.stream.height = self.columns + self.columns % 2, self.rows + LEGEND + self.rows % 2
-        self.stream.pix_fmt = "yuv420p"
-        self.ticks = -1
+        self.shape = self.rows + LEGEND + self.rows % 2, self.columns + self.columns % 2
+        self.legend = self._legend(styles)
+
+    def __call__(self, picture: np.ndarray, caption: str) -> np.ndarray:
+        """The frame (rows, columns, 3), uint8, with its caption and the legend, (*shape, 3)."""
+        image = Image.fromarray(np.pad(picture, ((0, 0), (0, self.columns % 2), (0, 0))))
+        pen = ImageDraw.Draw(image)
+        pen.text((6, 4), caption, fill="white", font=ImageFont.load_default(14), stroke_width=2, stroke_fill="black")
+        return np.concatenate([np.asarray(image), self.legend])
 
     def _legend(self, styles: Sequence[ClassStyle]) -> np.ndarray:
-        strip = Image.new("RGB", (self.columns + self.columns % 2, LEGEND + self.rows % 2))
+        strip = Image.new("RGB", (self.shape[1], self.shape[0] - self.rows))
         pen, font, left = ImageDraw.Draw(strip), ImageFont.load_default(13), 6.0
         for style in styles:
             if style.name != "background":
@@ -70,18 +70,32 @@ class OverlayClip:
                 left += pen.textlength(style.name, font) + 14
         return np.asarray(strip)
 
-    def append(self, picture: np.ndarray, seconds: float, caption: str) -> None:
+
+class OverlayClip:
+    """An mp4 of frames. It is written beside its place and renamed when it is complete.
+
+    Args:
+        path: of the mp4.
+        shape: rows and columns of the frames, even.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
+        self.path, self.part = path, path.with_name(f".{path.name}.part")
+        self.container = av.open(str(self.part), "w", format="mp4")
+        options = {"crf": "20", "preset": "veryfast", "tune": "zerolatency"}  # zerolatency keeps no frames in memory
+        self.stream: Any = self.container.add_stream("libx264", rate=TICKS, options=options)
+        self.stream.height, self.stream.width = shape
+        self.stream.pix_fmt = "yuv420p"
+        self.ticks = -1
+
+    def append(self, picture: np.ndarray, seconds: float) -> None:
         """Add a frame.
 
         Args:
             picture: uint8 (rows, columns, 3).
             seconds: since the start of the clip; NaN if it is unknown.
-            caption: a line of text at the top.
         """
-        image = Image.fromarray(np.pad(picture, ((0, 0), (0, self.columns % 2), (0, 0))))
-        pen = ImageDraw.Draw(image)
-        pen.text((6, 4), caption, fill="white", font=ImageFont.load_default(14), stroke_width=2, stroke_fill="black")
-        frame = av.VideoFrame.from_ndarray(np.concatenate([np.asarray(image), self.legend]), format="rgb24")
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         next_untimed = self.ticks + TICKS // UNTIMED
         self.ticks = next_untimed if np.isnan(seconds) else max(self.ticks + 1, round(seconds * TICKS))
         frame.pts, frame.time_base = self.ticks, Fraction(1, TICKS)

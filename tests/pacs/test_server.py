@@ -203,7 +203,7 @@ def test_a_description_is_matched_here_in_any_letters(fake: str, capsys: pytest.
     [
         (["list", "--date", "2020-01-01"], r"--date must be a day or a range such as 20200101-20200131"),
         (["pacs", "--study", "abc/../x", "--bundle", "ct_drsegunet"], r"--study must be a UID"),
-        (["pacs", "--study", "1.2", "--bundle", "us_dense_seg"], r"us_dense_seg is no CT bundle"),
+        (["pacs", "--study", "1.2", "--bundle", "us_dense_seg", "--outputs", "[seg]"], r"There is no output 'seg'"),
         (["pacs", "--study", "1.2", "--bundle", "nosuch"], r"There is no bundle 'nosuch'"),
         (["pacs", "--bundle", "ct_drsegunet"], r"Give --study with the UID of one study, or --watch"),
         (["send", "/nowhere"], r"/nowhere does not exist"),

@@ -1,42 +1,34 @@
-"""DICOM objects of a case, beside its other files."""
+"""DICOM objects of a CT case, beside its other files."""
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pydicom
 from monai.config import KeysCollection
+from monai.transforms import MapTransform
 
-from ...files import complete_file, sha256
-from ...readers.library_notes import collected
-from ...run.model_record import weights_files
-from ...settings import as_list, check_names
-from ..case_report import SEGMENTATION, CaseReport, label_map
-from ..styles import ClassStyle
+from ...settings import check_names
+from ..case_report import SEGMENTATION, label_map
+from ..styles import ClassStyle, class_styles
+from .objects import OVERLAY, REPORT, DicomObjects
 from .secondary_capture import secondary_capture
 from .segmentation import KINDS, segmentation, segments
-from .source import Algorithm, Source, read_source
+from .source import Source, read_source
 from .structured_report import structured_report
 
-logger = logging.getLogger(__name__)
-Made = TypeVar("Made")
-
 OUTPUTS = ("nifti", "seg", "sr", "overlay")
-ENDINGS = (SEGMENTATION, "_report.dcm", "_overlay.dcm")  # of the objects
 
 
-class SaveDicomd(CaseReport):
+class SaveDicomd(DicomObjects, MapTransform):
     """Save what a PACS takes back of a DICOM case: ``<case>_mask.dcm``, ``<case>_report.dcm``, ``<case>_overlay.dcm``.
 
     As a transform it writes the segmentation. ``common.report.case.ReportCased`` calls ``report`` when it has measured
-    and drawn the case. Cases of other formats have no such objects. Where the series does not allow one, because its
-    slices name no position, say, a note says so and the case goes on.
+    and drawn the case. Cases of other formats have no such objects.
 
     Args:
         keys: integer masks (1, X, Y, Z) in the input's axis order, with its affine.
@@ -65,25 +57,16 @@ class SaveDicomd(CaseReport):
         kind: str = "binary",
         probabilities: Sequence[str] = (),
     ) -> None:
-        super().__init__(keys, output_dir, metadata, classes)
-        self.outputs = as_list(outputs)
-        check_names("output", self.outputs, OUTPUTS)
+        DicomObjects.__init__(self, output_dir, metadata, cases, weights, outputs, OUTPUTS)
+        MapTransform.__init__(self, keys)
+        self.styles = class_styles(metadata, classes)
         check_names("kind of segmentation", [kind], KINDS)
         if "sr" in self.outputs and ("seg" not in self.outputs or kind != "binary"):
             raise ValueError(
                 "A report refers to a binary segmentation: give --outputs with seg, too, and --seg binary."
             )
-        self.kind, self.weights, self.channels = kind, weights, list(probabilities)
-        self.files = {str(case["case"]): case["image"] for case in cases if case.get("kind") == "dicom"}
-        self.name = Path(metadata).parent.parent.name
-        self.version = str(json.loads(Path(metadata).read_text(encoding="utf-8"))["version"])
+        self.kind, self.channels = kind, list(probabilities)
         self._made: tuple[str, Source, pydicom.Dataset | None] | None = None  # of the case at hand
-
-    @cached_property
-    def algorithm(self) -> Algorithm:
-        """What makes the masks."""
-        hashes = "+".join(sha256(path) for path in weights_files(self.weights, several=True))
-        return Algorithm(self.name, self.version, hashes)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the segmentation, completely or not at all."""
@@ -124,35 +107,8 @@ class SaveDicomd(CaseReport):
         if self._made is None or self._made[0] != str(item["case"]):
             return
         _, source, made = self._made
-        _, report, picture = ENDINGS
         if "sr" in self.outputs and made is not None:
             make = partial(structured_report, burden, made, source, self.styles)
-            self.save(item, "SR", report, make)
+            self.save(item, "SR", REPORT, make)
         if "overlay" in self.outputs:
-            self.save(item, "overlay", picture, partial(secondary_capture, overlay, source))
-
-    def save(
-        self, item: dict[Hashable, Any], what: str, ending: str, make: Callable[..., pydicom.Dataset]
-    ) -> pydicom.Dataset | None:
-        """Make an object that names the algorithm, and write it; None, with a note, if it cannot be made."""
-        made = self.attempt(item, what, lambda: make(algorithm=self.algorithm))
-        if made is not None:
-            with complete_file(self.path(item, ending)) as part:
-                made.save_as(part)
-        return made
-
-    def attempt(self, item: dict[Hashable, Any], what: str, make: Callable[[], Made]) -> Made | None:
-        """What ``make`` gives; None, with a note of the reason, if it raises."""
-        try:
-            with collected():  # what libraries say of the source's header
-                return make()
-        except Exception as error:  # highdicom raises several types on headers that lack what an object needs
-            self.note(item, what, error)
-            return None
-
-    @staticmethod
-    def note(item: dict[Hashable, Any], what: str, error: Exception) -> None:
-        """Say in the case's notes why it has no such object."""
-        reason = " ".join(str(error).split())
-        logger.warning("%s: no DICOM %s: %s", item["case"], what, reason)
-        item["notes"] = "; ".join(filter(None, [item.get("notes"), f"no DICOM {what}: {reason}"]))
+            self.save(item, "overlay", OVERLAY, partial(secondary_capture, overlay, source))

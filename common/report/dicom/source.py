@@ -33,11 +33,13 @@ class Algorithm:
         name: of the bundle.
         version: of the bundle.
         weights: SHA-256 of the weights, several in one.
+        limits: what the weights must not be used for, and how good they are, as their model card says.
     """
 
     name: str
     version: str
     weights: str
+    limits: str = "These weights have no model card: how good they are is not known."
 
     def identification(self) -> Any:
         """As a segmentation or a report names it."""
@@ -74,6 +76,11 @@ class Source:
             return int(self.images[0].get("SeriesNumber") or 0) * 100 + SERIES[kind]
         except (TypeError, ValueError):
             return SERIES[kind]
+
+
+def read_instance(path: Path) -> Source:
+    """A clip or an image as the source of a result, without its pixels."""
+    return Source([_complete(pydicom.dcmread(path, stop_before_pixels=True, force=True))], [])
 
 
 def read_source(paths: Sequence[Path], affine: np.ndarray) -> Source:

@@ -11,9 +11,11 @@ from pydicom.sr.codedict import codes
 from ...severity import MEANINGS
 from ..burden import class_column
 from ..styles import ClassStyle
+from .measurement_report import measurement_report
 from .segmentation import segments
-from .source import MAKER, NOT_CLINICAL, SCHEME, Algorithm, Source
+from .source import SCHEME, Algorithm, Source
 
+PROCEDURE = ("LN", "24627-2", "CT Chest")
 SHARE = ("share-of-lung", SCHEME, "Share of lung volume")
 ALL_LESIONS = "all lesions"
 
@@ -39,14 +41,6 @@ def structured_report(
     """
     import highdicom as hd
 
-    device = hd.sr.DeviceObserverIdentifyingAttributes(
-        uid=source.uid("device", algorithm.name, algorithm.weights),
-        name=algorithm.name,
-        manufacturer_name=MAKER,
-        model_name=f"{algorithm.name} {algorithm.version}",
-        serial_number=algorithm.weights[:16],
-    )
-    context = hd.sr.ObservationContext(observer_device_context=hd.sr.ObserverContext(codes.DCM.Device, device))
     lung, millilitre = burden.get("lung_ml"), hd.sr.CodedConcept("ml", "UCUM", "Milliliter")
 
     def measured(volume: Any, share: Any = None) -> list[Any]:
@@ -96,29 +90,8 @@ def structured_report(
             qualitative_evaluations=graded,
         )
     )
-    report = hd.sr.MeasurementReport(
-        observation_context=context,
-        procedure_reported=hd.sr.CodedConcept("24627-2", "LN", "CT Chest"),
-        imaging_measurements=groups,
-        title=codes.DCM.ImagingMeasurementReport,
-    )
     parts = (str(made.SOPInstanceUID), *(f"{key} {value}" for key, value in sorted(burden.items())))
-    made_report: pydicom.Dataset = hd.sr.Comprehensive3DSR(
-        evidence=[*source.images, made],
-        content=report,
-        series_instance_uid=source.uid("SR series", *parts),
-        series_number=source.series_number("SR"),
-        sop_instance_uid=source.uid("SR", *parts),
-        instance_number=1,
-        manufacturer=MAKER,
-        is_complete=True,
-        is_final=False,
-        is_verified=False,
-        series_description=f"{algorithm.name} measurements"[:64],
-    )
-    made_report.ManufacturerModelName, made_report.SoftwareVersions = algorithm.name, algorithm.version
-    made_report.CompletionFlagDescription = NOT_CLINICAL
-    return made_report
+    return measurement_report(groups, PROCEDURE, [*source.images, made], source, algorithm, parts)
 
 
 def _frames(made: pydicom.Dataset) -> Sequence[pydicom.Dataset]:
