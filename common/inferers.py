@@ -13,6 +13,7 @@ from monai.utils import convert_to_dst_type
 from scipy import ndimage
 from torch import nn
 
+from .networks.openvino_network import OpenVinoNetwork, uses_openvino
 from .run.progress import progress
 
 IN_SLICE = np.pad(ndimage.generate_binary_structure(2, 1)[None], ((1, 1), (0, 0), (0, 0)))  # (slices, H, W)
@@ -112,6 +113,8 @@ class FastCall:
         mirror: average the logits of a slice and of its left-right mirror image, in twice the time.
         temperature: what logits are divided by, so that probabilities are as frequent as they say (Guo et al., *On
             Calibration of Modern Neural Networks*, 2017); ``python -m common.calibrate`` finds it.
+        runtime: what computes on a CPU: ``torch``, ``openvino``, or ``auto``, the latter where it is installed. The
+            network must have its final weights at the first call, and all inputs one size.
     """
 
     def __init__(
@@ -121,7 +124,9 @@ class FastCall:
         half: bool = True,
         mirror: bool = False,
         temperature: float = 1.0,
+        runtime: str = "torch",
     ) -> None:
+        self.runtime = runtime
         self.amp, self.compile, self.half, self.mirror, self.temperature = amp, compile, half, mirror, temperature
         # By the network itself: an inferer may be called with two networks in turn, and an id could be used again
         self._prepared: dict[nn.Module, Callable[..., torch.Tensor]] = {}
@@ -135,7 +140,7 @@ class FastCall:
 
     def forward(self, network: Callable[..., torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         """One pass."""
-        prepared = self._prepare(network) if isinstance(network, nn.Module) else network
+        prepared = self._prepare(network, x) if isinstance(network, nn.Module) else network
         dtype = mixed_precision(x.device) if self.amp else None
         if dtype is torch.float16 and not self.half:
             dtype = None
@@ -143,9 +148,14 @@ class FastCall:
         with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
             return prepared(x).float()
 
-    def _prepare(self, network: nn.Module) -> Callable[..., torch.Tensor]:
-        """The network in channels-last memory, compiled on request; prepared at its first call."""
-        if network not in self._prepared:
+    def _prepare(self, network: nn.Module, x: torch.Tensor) -> Callable[..., torch.Tensor]:
+        """The network in channels-last memory, compiled or converted on request; prepared at its first call."""
+        if network in self._prepared:
+            return self._prepared[network]
+        if uses_openvino(self.runtime, x.device):
+            bfloat16 = self.amp and mixed_precision(x.device) is torch.bfloat16
+            self._prepared[network] = OpenVinoNetwork(network, x, bfloat16)
+        else:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._prepared[network] = torch.compile(network) if self.compile else network
         return self._prepared[network]
@@ -182,7 +192,7 @@ class SlicesInferer(Inferer):
 
     Args:
         slices_at_once: batch size.
-        amp, compile, mirror, temperature: see ``FastCall``.
+        amp, compile, mirror, temperature, runtime: see ``FastCall``.
         needed_channel: slices that are 0 everywhere in this input channel are not segmented and stay 0; None segments
             all slices.
     """
@@ -195,10 +205,11 @@ class SlicesInferer(Inferer):
         needed_channel: int | None = None,
         mirror: bool = False,
         temperature: float = 1.0,
+        runtime: str = "torch",
     ) -> None:
         super().__init__()
         self.slices_at_once, self.needed_channel = slices_at_once, needed_channel
-        self.call = FastCall(amp, compile, mirror=mirror, temperature=temperature)
+        self.call = FastCall(amp, compile, mirror=mirror, temperature=temperature, runtime=runtime)
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """Turn logits (B, classes, H, W) into values of the result, (B, channels, H, W)."""
@@ -246,7 +257,7 @@ class MaskInferer(SlicesInferer):
         values: mask value of each output channel, as saved: 0 is background.
         threshold: a pixel takes its most probable class if that exceeds this probability, else 0.
         slices_at_once: batch size.
-        amp, compile, mirror, temperature: see ``FastCall``.
+        amp, compile, mirror, temperature, runtime: see ``FastCall``.
         lesions, lesion_threshold, smallest: if given, ``lesions_first`` decides, and ``threshold`` is not used.
         probabilities: give those of all classes, too, in the channels after the mask; ``SplitProbabilitiesd`` takes
             them apart.
@@ -268,8 +279,9 @@ class MaskInferer(SlicesInferer):
         probabilities: bool = False,
         smallest: Sequence[int] = (0, 0),
         temperature: float = 1.0,
+        runtime: str = "torch",
     ) -> None:
-        super().__init__(slices_at_once, amp, compile, mirror=mirror, temperature=temperature)
+        super().__init__(slices_at_once, amp, compile, mirror=mirror, temperature=temperature, runtime=runtime)
         if lesion_threshold is None and any(smallest):
             raise ValueError(
                 f"--smallest_regions {list(smallest)} needs a threshold for lesions: give --lesion_threshold, too."
