@@ -7,20 +7,22 @@ Run      PYTHONPATH=. python benchmarks/inference.py [--bundle ct_transfer_unet]
 the input's grid, save it, draw the overlay, measure the lesion burden. It is compared with
 
 (a) the network in eager float32, one slice at a time, as in most published scripts,
-(b) the bare forward pass of the network in the same precision and batch size, without input and output.
+(b) the bare forward pass of the network in the same precision and batch size, without input and output,
+(c) on a CPU, the same by OpenVINO in float32 and bfloat16, and by ONNX Runtime in float32, where they are installed.
 
-Each round measures all of them, and (b) before and after ours, because the speed of a machine can drift. The limit is
-the network's FLOP divided by the speed of a large matrix product, on the same processor in the same precision.
+Each round measures all of them, one after the other, and (b) before and after ours, because the speed of a machine can
+drift. The limit is the network's FLOP divided by the speed of a large matrix product, on the same processor in the same
+precision.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from math import isnan
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -35,6 +37,7 @@ from common.inferers import FastCall, mixed_precision
 from common.networks.blocks import fold_batch_norm
 from common.networks.drsegunet import DRSegUNet
 from common.networks.encoder_unet import EncoderUNet
+from common.networks.openvino_network import OpenVinoNetwork, is_installed
 from common.networks.unet import classic_unet
 from common.phantoms.ct.chest_ct import chest_ct
 from common.phantoms.ct.nifti_files import save_nifti
@@ -64,10 +67,28 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 4096) -> f
     return 2 * size**3 / seconds(lambda: a @ b, device, 5) / 1e9
 
 
-def workflow(bundle: str, scan: Path, folder: Path, device: torch.device, compiled: bool, batch: int) -> ConfigWorkflow:
+def by_onnx(network: nn.Module, x: torch.Tensor, folder: Path) -> Callable[[], object] | None:
+    """A forward pass by ONNX Runtime; None if it is not installed."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return None
+    import onnxruntime
+
+    path = folder / "model.onnx"
+    torch.onnx.export(network, (x,), path, dynamo=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    inputs = {session.get_inputs()[0].name: x.numpy()}
+    return lambda: session.run(None, inputs)
+
+
+def workflow(
+    bundle: str, scan: Path, folder: Path, device: torch.device, compiled: bool, batch: int, runtime: str = "torch"
+) -> ConfigWorkflow:
     """Return the workflow of inference.yaml for one volume, ready to run."""
     settings = {"dataset_dir": str(scan), "output_dir": str(folder / "out"), "weights": str(folder / "model.pt")}
     choices = {"again": True, "compile": compiled, "device": str(device), "slices_at_once": batch}
+    choices |= {"amp": True, "runtime": runtime}
     config = f"bundles/{bundle}/configs/inference.yaml"
     run = ConfigWorkflow(config_file=config, workflow_type="infer", **settings, **choices)
     logging.disable(logging.INFO)
@@ -106,39 +127,52 @@ def main(
         folded = fold_batch_norm(network) if bundle == "ct_drsegunet" else None  # as in its inference.yaml
         warm = workflow(bundle, folder / "warm.nii.gz", folder, where, compile, batch)
         warm.run()  # compiles, and triggers late imports
-        rows: list[list[float]] = []
+        peers: dict[str, Callable[[], object] | None] = {}
+        if where.type == "cpu":
+            peers["(c) ONNX Runtime, float32"] = by_onnx(eager, x[:1], folder)
+            if is_installed():
+                peers["(c) OpenVINO, float32"] = partial(OpenVinoNetwork(eager, x[:1]), x[:1])
+                peers["(c) OpenVINO, bfloat16"] = partial(OpenVinoNetwork(eager, x[:1], bfloat16=True), x[:1])
+                workflow(bundle, folder / "warm.nii.gz", folder, where, False, batch, "openvino").run()
+        kind = str(dtype).removeprefix("torch.") + (", compiled" if compile else "")
+        bare, ours = f"(b) bare forward pass, {kind}, {batch} at once", f"ours, {kind}, load to report"
+        fast = "ours, by OpenVINO, load to report"
+        rows: list[dict[str, float]] = []
         for _ in range(rounds):
-            a = seconds(lambda: eager(x[:1]), where, 10)
+            row = {"(a) eager float32, one slice at a time, network only": seconds(lambda: eager(x[:1]), where, 10)}
             before = seconds(lambda: call(network, x), where, max(1, slices // batch // 2)) / batch
-            fold = float("nan")
+            row[bare] = before
             if folded is not None:
-                fold = seconds(lambda: call(folded, x), where, max(1, slices // batch // 4)) / batch
+                repeats = max(1, slices // batch // 4)
+                row["    the same, batch norms folded as in inference.yaml"] = (
+                    seconds(lambda: call(folded, x), where, repeats) / batch
+                )
+            row |= {name: seconds(peer, where, max(1, slices // 4)) for name, peer in peers.items() if peer is not None}
             run = workflow(bundle, folder / "scan.nii.gz", folder, where, compile, batch)
             if compile:  # a network is compiled once for a folder of volumes, so compilation is not measured
                 run.parser.get_parsed_content("inferer").call = warm.parser.get_parsed_content("inferer").call
                 run.parser.get_parsed_content("evaluator").network = warm.parser.get_parsed_content("evaluator").network
-            ours = seconds(run.run, where) / slices
+            row[ours] = seconds(run.run, where) / slices
+            if where.type == "cpu" and is_installed():
+                run = workflow(bundle, folder / "scan.nii.gz", folder, where, False, batch, "openvino")
+                row[fast] = seconds(run.run, where) / slices
             after = seconds(lambda: call(network, x), where, max(1, slices // batch // 2)) / batch
-            rows.append([a, (before + after) / 2, fold, ours, gflop / matrix_rate(where, dtype)])
+            row[bare] = (before + after) / 2
+            row[f"limit: {gflop} GFLOP at the speed of a large matrix product"] = gflop / matrix_rate(where, dtype)
+            rows.append(row)
         shape = nibabel.load(next((folder / "out").glob("scan_mask.nii.gz"))).shape
-    kind = str(dtype).removeprefix("torch.") + (", compiled" if compile else "")
     setting = f"{bundle}: {slices} slices {shape[:2]}, {torch.get_num_threads()} threads, {where}"
     print(f"\n{setting}; medians of {rounds} rounds")
     print(f"{'':<58}{'s/slice':>9}{'slices/s':>10}{'speed':>8}")
-    labels = (
-        "(a) eager float32, one slice at a time, network only",
-        f"(b) bare forward pass, {kind}, {batch} at once",
-        "    the same, batch norms folded as in inference.yaml",
-        f"ours, {kind}, load to report",
-        f"limit: {gflop} GFLOP at the speed of a large matrix product",
-    )
-    for index, label in enumerate(labels):
-        if isnan(rows[0][index]):
-            continue
-        value, speed = median(row[index] for row in rows), median(row[0] / row[index] for row in rows)
+    first = next(iter(rows[0]))
+    for label in rows[0]:
+        value, speed = median(row[label] for row in rows), median(row[first] / row[label] for row in rows)
         print(f"{label:<58}{value:>9.3f}{1 / value:>10.1f}{speed:>7.1f}x")
-    ratios = sorted(row[3] / row[1] for row in rows)
+    ratios = sorted(row[ours] / row[bare] for row in rows)
     print(f"ours over (b): {median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    if fast in rows[0]:
+        ratios = sorted(row[ours] / row[fast] for row in rows)
+        print(f"ours over ours by OpenVINO: {median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 
 if __name__ == "__main__":
