@@ -25,6 +25,7 @@ SLICE_LABELS := --size "[64,64]" --filters 16
 DEMO_WEAK := $(SLICE_LABELS) --adversarial 0.2 --learning_rate 1e-3 --epochs 15 --ckpt_dir demo/weak --output_dir demo/weak
 
 LABEL := build/monailabel
+DEPLOY := build/monaideploy
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Tests on real data run where REAL_DATA names their folder; the others need none.
@@ -35,7 +36,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test test-pacs test-monailabel coverage lint docs gpu fuzz container-check
+.PHONY: help venv demo demo-ultrasound demo-transfer demo-encoders demo-weak test test-pacs test-monailabel test-monaideploy coverage lint docs gpu fuzz container-check
 .PHONY: pictures pictures-measured
 
 help: ## List these targets
@@ -91,7 +92,7 @@ demo-weak: venv ## The same for ct_weak_gan (2 minutes)
 	$(RUN) --config_file $(WEAK)/inference.yaml --weights demo/weak/model.pt --output_dir demo/weak/inference
 	@echo; echo "Pictures:"; find demo/weak -name '*.png'
 
-test: venv ## Run all tests but those of MONAI Label
+test: venv ## Run all tests but those of MONAI Label and MONAI Deploy
 	$(PYTEST)
 
 test-pacs: venv ## The way from a PACS and back, with Orthanc on this computer (Debian: orthanc orthanc-dicomweb)
@@ -108,6 +109,16 @@ $(LABEL)/installed: tests/monailabel/constraints.txt
 	$(LABEL)/venv/bin/python -m pip install --quiet torch numpy
 	$(LABEL)/venv/bin/python -m pip install --quiet torchvision
 	$(LABEL)/venv/bin/python -m pip install --quiet monailabel av fire highdicom itk matplotlib python-gdcm scikit-image tensorboard pytest pytest-timeout
+	touch $@
+
+test-monaideploy: venv $(DEPLOY)/installed ## Run the packaged bundles in MONAI Deploy's operators, in an environment of its own
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/small_packages.py $(DEPLOY)/packages
+	OMP_NUM_THREADS=1 $(DEPLOY)/venv/bin/python -m pytest -c tests/monaideploy/pytest.ini --packages $(DEPLOY)/packages tests/monaideploy
+
+$(DEPLOY)/installed: constraints.txt pyproject.toml tests/monaideploy/requirements.txt
+	$(PYTHON) -m venv $(DEPLOY)/venv
+	$(DEPLOY)/venv/bin/python -m pip install --quiet --constraint constraints.txt .
+	$(DEPLOY)/venv/bin/python -m pip install --quiet --requirement tests/monaideploy/requirements.txt pytest pytest-timeout
 	touch $@
 
 coverage: venv ## Run all tests and write which lines they reach to build/coverage/index.html

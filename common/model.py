@@ -221,27 +221,20 @@ def _frames(arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _scan(image: Any, spacing: Sequence[float] | None, axes: str, affine: Any) -> MetaTensor:
-    """A volume in HU as the reader of files gives it: float32 (1, X, Y, Z) with its affine and what is known of it."""
+    """A volume in HU with its affine; preprocessing gives it the form of one that was read from a file."""
     if isinstance(image, MetaTensor):
         values, affine = image.as_tensor(), image.affine if affine is None else affine
-        values = values[0] if values.ndim == 4 and len(values) == 1 else values
     else:
         array = np.asarray(image)
         if array.dtype.kind not in "iuf":
             raise ValueError(f"A CT scan is numbers in HU, got {array.dtype}. Convert it.")
         values = torch.from_numpy(np.array(array, np.float32))  # a copy: PyTorch takes no reversed axes
-    if values.ndim != 3 or not values.numel():
-        raise ValueError(f"A CT scan is (X, Y, Z) in HU, got the shape {tuple(values.shape)}. Give one volume.")
     if (affine is None) == (spacing is None):
         raise ValueError("An array needs its spacing in mm, or its affine, and not both. Give one of them.")
     if affine is None:
         affine = _affine(spacing or (), axes)
     matrix = torch.as_tensor(np.asarray(affine, float))
-    if matrix.shape != (4, 4) or not matrix.isfinite().all() or torch.linalg.matrix_rank(matrix[:3, :3]) < 3:
-        raise ValueError(f"The affine is a matrix (4, 4) from voxel index to mm, got {np.asarray(affine).tolist()}.")
-    meta = {"spacing_known": True, "kind": "array", "file_shape": tuple(values.shape), "notes": ""}
-    meta |= {"filename_or_obj": NAME, "original_affine": matrix.clone()}
-    return MetaTensor(values.float().clone()[None], affine=matrix, meta=meta)
+    return MetaTensor(values, affine=matrix, meta={"filename_or_obj": NAME, "original_affine": matrix.clone()})
 
 
 def _affine(spacing: Sequence[float], axes: str) -> np.ndarray:

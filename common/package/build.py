@@ -12,7 +12,7 @@ from typing import Any
 from ..files import complete_file, sha256
 from ..run.record import git_commit
 from .archive import read_sums, size_without_weights, sums, write_zip
-from .configs import packaged, read_configs, targets, trained_settings
+from .configs import MONAI_DEPLOY, packaged, read_configs, targets, trained_settings
 from .metadata import packaged_metadata
 from .readme import readme
 from .scripts import scripts
@@ -134,7 +134,10 @@ def _files(
     files |= {name: (root / name).read_bytes() for name in ALSO}
     files |= {f"scripts/{name}": content for name, content in scripts(targets(sources)).items()}
     files["models/model.pt"] = weights.read_bytes()
-    files["models/model.ts"] = torchscript(network, (1, image["num_channels"], *image["spatial_shape"]), metadata)
+    shape = (1, image["num_channels"], *image["spatial_shape"])
+    # MONAI Deploy's operator looks for its config under this name
+    inside = {"inference.json": files[f"configs/{MONAI_DEPLOY}.json"]} if MONAI_DEPLOY in configs else {}
+    files["models/model.ts"] = torchscript(network, shape, metadata, inside)
     return files
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from monai.bundle import ConfigParser
 
 NOT_PACKAGED = "reproduce"  # beginning of the names of plans, which need the repository
 MONAI_LABEL = "monai_label_"  # of overlays that a package's train and inference hold
+MONAI_DEPLOY = "monai_deploy"
+OPERATOR = ("imports", "device", "preprocessing", "inferer", "postprocessing")  # what MONAI Deploy's operator asks for
 TARGET = re.compile(r"\bcommon((?:\.\w+)+)")
 FIND_SCRIPTS = "$sys.path.insert(0, os.path.abspath(@bundle_root))"
 
@@ -20,6 +22,7 @@ def read_configs(folder: Path) -> dict[str, dict[str, Any]]:
     """Read the YAML configs of a bundle that go into a package.
 
     ``train`` and ``inference`` take in their overlays ``monai_label_train.yaml`` and ``monai_label_inference.yaml``.
+    ``monai_deploy`` takes in what it needs of ``inference``.
 
     Returns:
         Config by name without suffix.
@@ -27,7 +30,27 @@ def read_configs(folder: Path) -> dict[str, dict[str, Any]]:
     files = {path.stem: path for path in sorted(folder.glob("*.yaml")) if not path.stem.startswith(NOT_PACKAGED)}
     overlays = {name.removeprefix(MONAI_LABEL): files.pop(name) for name in [*files] if name.startswith(MONAI_LABEL)}
     merged = {name: ConfigParser.load_config_files([files[name], overlay]) for name, overlay in overlays.items()}
+    if MONAI_DEPLOY in files:
+        complete = ConfigParser.load_config_files([files["inference"], files[MONAI_DEPLOY]])
+        merged[MONAI_DEPLOY] = {name: complete[name] for name in complete if name in reached(complete, OPERATOR)}
     return {name: merged.get(name) or ConfigParser.load_config_file(path) for name, path in files.items()}
+
+
+def reached(config: Mapping[str, Any], names: Iterable[str]) -> set[str]:
+    """Return the items of a config that some of its items need, and these items.
+
+    Example:
+        >>> sorted(reached({"a": "$@b + 1", "b": "@c::d", "c": {"d": 1}, "e": 2}, ["a"]))
+        ['a', 'b', 'c']
+    """
+    found: set[str] = set()
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name in config and name not in found:
+            found.add(name)
+            left += re.findall(r"@(\w+)", json.dumps(config[name]))
+    return found
 
 
 def targets(configs: Mapping[str, Any]) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -161,7 +162,9 @@ def check_output(network: nn.Module, image: Mapping[str, Any], pred: Mapping[str
         )
 
 
-def torchscript(network: nn.Module, shape: tuple[int, ...], metadata: Mapping[str, Any]) -> bytes:
+def torchscript(
+    network: nn.Module, shape: tuple[int, ...], metadata: Mapping[str, Any], files: Mapping[str, bytes]
+) -> bytes:
     """Return the traced network, the content of ``model.ts``; the same bytes on any machine.
 
     It is traced and not scripted, because scripting writes the constants of a layer in an order that differs between
@@ -171,6 +174,7 @@ def torchscript(network: nn.Module, shape: tuple[int, ...], metadata: Mapping[st
         network: in evaluation mode.
         shape: shape of the example input, (1, C, H, W); the traced network takes other sizes, too.
         metadata: stored inside, where ``monai.bundle.load`` looks for them.
+        files: stored beside them, by name.
 
     Raises:
         ValueError: if the traced network gives other logits.
@@ -184,18 +188,24 @@ def torchscript(network: nn.Module, shape: tuple[int, ...], metadata: Mapping[st
                 f"The traced {type(network).__name__} must give the network's own logits. Correct its forward method."
             )
     buffer = io.BytesIO()
-    torch.jit.save(script, buffer, {METADATA_FILENAME: json.dumps(metadata).encode()})
+    torch.jit.save(script, buffer, {METADATA_FILENAME: json.dumps(metadata).encode(), **files})
     return _without_places(buffer)
 
 
 def _without_places(script: io.BytesIO) -> bytes:
-    """Return TorchScript without its debug information, which names folders of this machine."""
+    """Return TorchScript without its debug information, which names folders of this machine.
+
+    The top folder in the file is named as the file, ``model``: MONAI Deploy looks for its config there.
+    """
     script.seek(0)
-    reader, made = torch._C.PyTorchFileReader(script), io.BytesIO()
-    writer = torch._C.PyTorchFileWriter(made)
-    for name in reader.get_all_records():
-        if name not in WRITTEN_BY_TORCH and not name.startswith("traced_inputs") and not name.endswith(".debug_pkl"):
-            content = reader.get_record(name)
-            writer.write_record(name, content, len(content))
-    writer.write_end_of_file()
-    return made.getvalue()
+    reader = torch._C.PyTorchFileReader(script)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.ts"
+        writer = torch._C.PyTorchFileWriter(str(path))
+        for name in reader.get_all_records():
+            place = name.startswith("traced_inputs") or name.endswith(".debug_pkl")
+            if name not in WRITTEN_BY_TORCH and not place:
+                content = reader.get_record(name)
+                writer.write_record(name, content, len(content))
+        writer.write_end_of_file()
+        return path.read_bytes()

@@ -13,7 +13,9 @@ from .isolated import Isolated
 from .scan import UPRIGHT, read_volume
 from .sniff import is_dicom
 
-__all__ = ["read"]
+__all__ = ["in_memory", "read"]
+
+ARRAY = "array"  # what a scan that is in no file is called
 
 
 def read(
@@ -59,3 +61,32 @@ def read(
             raise ValueError(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
     tensor = torch.from_numpy(affine)
     return MetaTensor(torch.from_numpy(values)[None], affine=tensor, meta={**meta, "original_affine": tensor.clone()})
+
+
+def in_memory(scan: MetaTensor) -> MetaTensor:
+    """Give a scan that another program holds in memory the form of one that was read from a file.
+
+    Args:
+        scan: (X, Y, Z) or (1, X, Y, Z) in HU, with its RAS affine in mm. The identity counts as none, unless
+            ``meta["original_affine"]`` states it: tensors without an affine have it, too.
+
+    Returns:
+        A copy in the form that ``read`` returns; further metadata are kept.
+
+    Raises:
+        ValueError: for another shape, no voxels, no affine, or one that is not RAS.
+    """
+    values = scan.as_tensor()
+    values = values[0] if values.ndim == 4 and len(values) == 1 else values
+    if values.ndim != 3 or not values.numel():
+        raise ValueError(f"A CT scan is (X, Y, Z) in HU, got the shape {tuple(values.shape)}. Give one volume.")
+    if str(scan.meta.get("space", "RAS")) != "RAS":
+        raise ValueError(f"The affine of a scan is RAS, got {scan.meta['space']}. Give it in RAS, as nibabel does.")
+    affine = torch.as_tensor(scan.affine, dtype=torch.float64)
+    if affine.shape != (4, 4) or not affine.isfinite().all() or torch.linalg.matrix_rank(affine[:3, :3]) < 3:
+        raise ValueError(f"The affine is a matrix (4, 4) from voxel index to mm, got {scan.affine.tolist()}.")
+    if "original_affine" not in scan.meta and torch.equal(affine, torch.eye(4, dtype=affine.dtype)):
+        raise ValueError("A scan in memory needs its affine (4, 4) from voxel index to mm in RAS, got none. Give it.")
+    meta = {"filename_or_obj": ARRAY, **scan.meta, "affine": affine, "original_affine": affine.clone()}
+    meta |= {"spacing_known": True, "kind": "array", "file_shape": tuple(values.shape), "notes": ""}
+    return MetaTensor(values.float().clone()[None], meta=meta)

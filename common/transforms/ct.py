@@ -13,7 +13,7 @@ from monai.transforms import MapTransform
 from scipy.ndimage import gaussian_filter1d
 from skimage.filters import threshold_otsu
 
-from ..readers.ct import read
+from ..readers.ct import in_memory, read
 from ..readers.isolated import Isolated
 from ..readers.scan import UPRIGHT
 from .grids import resampled
@@ -42,7 +42,8 @@ class LoadScand(MapTransform):
     ``resample_masks``, masks on another grid than ``image`` are resampled onto it.
 
     Args:
-        keys: paths; tensors that ``common.readers.ct.read`` gave stay as they are.
+        keys: paths; or scans that another program holds in memory, see ``common.readers.ct.in_memory``. Tensors that
+            ``common.readers.ct.read`` gave stay as they are.
         isolated: read in a process of its own, so that a decoder that crashes or hangs loses one case.
         timeout: seconds after which reading one file is stopped, if isolated.
         memory: GiB that reading one file may need, if isolated.
@@ -72,6 +73,8 @@ class LoadScand(MapTransform):
             scan = item[key]
             if not isinstance(scan, MetaTensor):
                 scan = read(scan, axes, self.reader, indices=key != "image", **options)
+            elif "kind" not in scan.meta:
+                scan = in_memory(scan)
             if key == "image":
                 item["notes"] = scan.meta["notes"]
                 if sorted(scan.shape[1:])[1] < SMALLEST:  # slices may lie along any axis of the file
