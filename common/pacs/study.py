@@ -46,17 +46,9 @@ def infer_study(
         ValueError: if the study has no CT, or none of its series can be segmented.
     """
     start = time.monotonic()
-    series = server.series(study)
-    wanted = [each for each in series if each["modality"] == MODALITY]
-    if not wanted:
-        found = ", ".join(sorted({each["modality"] or "unknown" for each in series}))
-        raise ValueError(f"Study {study} has no CT series, but {found}.")
     with tempfile.TemporaryDirectory(prefix="pacs-") as made:
         source, target = Path(made) / "study", Path(made) / "out"
-        source.mkdir()
-        for each in wanted:  # into one folder, so that series are chosen from all of the study
-            for path in server.fetch(study, each["series"], Path(made) / "fetched", each["instances"]):
-                path.rename(source / path.name)
+        server.fetch_study(study, source, MODALITY)
         options = {"dataset_dir": str(source), "output_dir": str(target), "outputs": list(outputs)}
         run_step("run", [str(bundle / "configs" / "inference.yaml")], {**options, **dict(settings or {})})
         paths = sorted(path for ending in ENDINGS for path in target.rglob(f"*{ending}"))
