@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from common.archive.driver import Run
+from common.archive.journal import Journal
 from common.archive.sources import Study
-from common.archive.worker import Worker
+from common.archive.worker import Task, Worker
 from common.run.errors import CasesFailed, NothingToDo
 
 CALLS = "calls.txt"  # beside the folder of the studies: the name of each study that was begun
@@ -72,6 +74,12 @@ class OneByOne:
         outcome = self.worker.do(study, self.last)
         self.at_hand = []
         yield study, outcome
+
+
+def drive(output: Path) -> None:
+    """A run over an archive that has a journal."""
+    worker = FakeWorker(Task("bundle/configs/inference.yaml", {}, str(output)))
+    Run(Journal(output / "journal.sqlite"), output)(OneByOne(worker))
 
 
 def write_studies(folder: Path, **words: str) -> Path:

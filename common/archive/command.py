@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
-import shutil
-import signal
-import sys
-import tempfile
-import threading
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
-from tqdm import tqdm
 
 from ..dicomweb.command import add_query, add_server, check_values, query_of
-from ..dicomweb.server import Server
+from ..dicomweb.server import Server, Unreachable
 from ..files import sha256
 from ..report.ledger import RUNNING
 from ..run.command import Parser
-from ..run.errors import CasesFailed, NothingToDo, after_stop, report_error
+from ..run.errors import CasesFailed, NothingToDo
 from ..run.model_record import weights_files
 from ..run.overrides import check_settings
 from ..run.ranges import check_ranges
@@ -36,12 +28,10 @@ from .journal import ASIDE, Journal, NoSpace
 from .pool import Needs, Pool, RayLost, cluster, fitted, import_ray
 from .sources import JOURNAL, Study, of_folders, of_list, of_server
 from .summary import FILES, status_text, write_summary
+from .supervise import AGAIN, supervised
 from .worker import Task, Worker
 
-AGAIN = "The same command continues with the studies that are left."
 OWN = ("dataset_dir", "output_dir", "bundle_root", "again", "run_id", "config_file")  # options that this command sets
-RESTARTS = 3  # in a row without a study done, after Ray itself was killed
-LOST = 64  # exit code between two processes of this command: Ray was killed
 
 
 def _parse(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
@@ -98,9 +88,10 @@ def main(arguments: Sequence[str]) -> int:
     if words[:1] == ["status"]:
         return _status(words[1:])
     words = words[1:] if words[:1] == ["run"] else words
-    _check(*_parse(words))
+    own, options = _parse(words)
+    _check(own, options)
     import_ray()
-    return supervised(words)
+    return supervised(run_archive, words, own.output_dir)
 
 
 def _check(own: Namespace, options: dict[str, Any]) -> Path:
@@ -133,99 +124,6 @@ def _config(bundle: str) -> Path:
     known = sorted(path.parents[1].name for path in Path("bundles").glob("*/configs/inference.yaml"))
     hint = f" Bundles: {', '.join(known)}." if known else " Run from the repository's root, or give its folder."
     raise FileNotFoundError(f"There is no bundle {bundle!r}.{hint}")
-
-
-def supervised(arguments: Sequence[str]) -> int:
-    """Run an archive in a process of its own, which is started again when Ray ends it.
-
-    Ray ends the process that uses it when Ray's own processes are lost.
-
-    Args:
-        arguments: of the run.
-
-    Returns:
-        Exit code.
-    """
-    own, _ = _parse(arguments)
-    context = multiprocessing.get_context("spawn")
-    done, without = -1, 0
-    ended: list[int] = []
-
-    def end(number: int, frame: Any) -> None:
-        ended.append(number)
-        process.terminate()
-
-    while True:
-        folder = _session_folder()
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_child, args=(list(arguments), folder, sender))
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            process.start()
-            sender.close()
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both
-            signal.signal(signal.SIGTERM, end)
-            try:
-                code = receiver.recv()
-            except EOFError:
-                code = LOST
-            process.join()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            shutil.rmtree(folder, ignore_errors=True)
-        if code != LOST:
-            return int(code)
-        if ended:
-            print(f"\nERROR  Stopped by SIGTERM. {AGAIN}", file=sys.stderr)
-            return Stopped.exit_code
-        now = _done(Path(own.output_dir))
-        without = without + 1 if now == done else 1
-        done = now
-        if without > RESTARTS:
-            print(f"\nERROR  Ray was lost {without} times in a row. {AGAIN}", file=sys.stderr)
-            return Stopped.exit_code
-        print("Ray was lost; it is started again.", file=sys.stderr, flush=True)
-
-
-def _session_folder() -> str:
-    """A new folder for Ray's logs and sockets; their paths may have 107 bytes, and Ray adds about 70."""
-    place = tempfile.gettempdir()
-    return tempfile.mkdtemp(prefix="ray-", dir=place if len(place) < 20 else "/tmp")
-
-
-def _done(output: Path) -> int:
-    """How many studies are not to be done any more."""
-    if not (output / JOURNAL).is_file():
-        return -1
-    journal = Journal(output / JOURNAL)
-    try:
-        return sum(journal.counts().values()) - len(journal.left())
-    finally:
-        journal.close()
-
-
-def _child(arguments: list[str], folder: str, sender: Any) -> None:
-    """The process that runs the archive; it sends its exit code, unless it is killed."""
-    logging.basicConfig(stream=sys.stdout, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
-    after_stop(AGAIN)
-    tqdm.set_lock(threading.RLock())  # its default is one for several processes, of which a kill would leave a warning
-    parent = multiprocessing.parent_process()
-    is_orphan = (lambda: not parent.is_alive()) if parent is not None else (lambda: False)
-    try:
-        code = run_archive(arguments, folder, is_orphan=is_orphan)
-    except RayLost as error:
-        print(f"\n{error}", file=sys.stderr)
-        code = LOST
-    except BaseException as error:
-        code = 1
-        try:
-            report_error(type(error), error, error.__traceback__)
-        except SystemExit as end:
-            code = int(end.code or 0)
-    sys.stdout.flush()
-    with suppress(BrokenPipeError):  # the process that waited has ended
-        sender.send(code)
 
 
 def run_archive(
@@ -294,6 +192,8 @@ def run_archive(
             if received:  # Ray's own processes received the signal, too
                 raise Stopped(f"Stopped by a signal. {AGAIN}") from None
             raise
+        except Unreachable as error:
+            raise Stopped(f"{error} {AGAIN}") from None
         except Stopped as error:
             _write_what_is_known(journal, output)
             raise Stopped(f"{error} {AGAIN}") from None

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from archive_workers import FakeWorker, OneByOne, calls, write_studies
-from conftest import ROOT
+from archive_workers import FakeWorker, OneByOne, calls, drive, write_studies
+from command_line import forks
 
 from common.archive import driver
 from common.archive.driver import Interrupted, Run, Stopped, only_run, signals
@@ -21,20 +19,6 @@ from common.archive.journal import Journal, NoSpace
 from common.archive.sources import Study, of_folders
 from common.archive.summary import write_summary
 from common.archive.worker import PARTS, Task, Worker, recorded
-
-DRIVER = """
-import sys
-from pathlib import Path
-from archive_workers import FakeWorker, OneByOne
-from common.archive.driver import Run
-from common.archive.journal import Journal
-from common.archive.summary import write_summary
-from common.archive.worker import Task
-
-output = Path(sys.argv[1])
-worker = FakeWorker(Task("bundle/configs/inference.yaml", {}, str(output)))
-Run(Journal(output / "journal.sqlite"), output)(OneByOne(worker))
-"""
 
 
 class Archive:
@@ -79,12 +63,13 @@ def test_results_without_a_line_in_the_journal_are_not_done_again(tmp_path: Path
 def test_a_driver_that_is_killed_loses_no_study_and_ends_as_an_undisturbed_run(tmp_path: Path) -> None:
     studies = dict.fromkeys("abcdef", "slow 0.3")
     archive, undisturbed = Archive(tmp_path / "killed", **studies), Archive(tmp_path / "undisturbed", **studies)
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(archive.output)], cwd=ROOT, env=environment)
-    while len(calls(archive.source)) < 3 and driver.poll() is None:
+    driver = forks().Process(target=drive, args=(archive.output,))
+    driver.start()
+    while len(calls(archive.source)) < 3 and driver.is_alive():
         time.sleep(0.02)
     driver.kill()
-    assert driver.wait() == -signal.SIGKILL
+    driver.join()
+    assert driver.exitcode == -signal.SIGKILL
     assert archive.journal.counts() == {"done": 2, "running": 1, "waiting": 3}
     assert archive.run() == {"done": 6}
     assert Counter(calls(archive.source)) == {**dict.fromkeys("abdef", 1), "c": 2}, "the study at hand is begun again"
