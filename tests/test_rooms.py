@@ -16,7 +16,7 @@ LONGEST = 350  # lines of a file
 # Large or optional libraries, imported where they are needed
 HEAVY = {
     *("dicomweb_client", "highdicom", "huggingface_hub", "itk", "model_signing", "requests", "retrying"),
-    *("vtk", "vtkmodules"),
+    *("openvino", "ray", "vtk", "vtkmodules"),
 }
 
 

@@ -18,9 +18,9 @@ from .server import Server, is_uid
 DATES = r"\d{8}|\d{8}-|-\d{8}|\d{8}-\d{8}"
 
 
-def add_server(parser: argparse.ArgumentParser) -> None:
+def add_server(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add the options that name a server."""
-    parser.add_argument("--server", required=True, help="DICOMweb service, such as http://127.0.0.1:8042/dicom-web")
+    parser.add_argument("--server", required=required, help="DICOMweb service, such as http://127.0.0.1:8042/dicom-web")
     parser.add_argument("--ca", default="", help="file of certificates to trust (default: the system's)")
 
 

@@ -209,6 +209,32 @@ class Server:
             shutil.rmtree(part, ignore_errors=True)
         return sorted(target.iterdir())
 
+    def fetch_study(self, study: str, folder: Path, modality: str) -> list[Path]:
+        """Fetch all series of a modality into one folder, so that series can be chosen from all of the study.
+
+        Args:
+            study: its UID.
+            folder: receives the objects; it is made.
+            modality: such as ``CT``.
+
+        Raises:
+            ServerError: see ``fetch``.
+            ValueError: if the study has no such series.
+        """
+        series = self.series(study)
+        wanted = [each for each in series if each["modality"] == modality]
+        if not wanted:
+            found = ", ".join(sorted({each["modality"] or "unknown" for each in series}))
+            raise ValueError(f"Study {study} has no {modality} series, but {found}.")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as part:
+            files = [
+                path.rename(folder / path.name)
+                for each in wanted
+                for path in self.fetch(study, each["series"], Path(part), each["instances"])
+            ]
+        return sorted(files)
+
     def send(self, paths: Sequence[Path]) -> list[str]:
         """Store objects that the server does not have yet, all in one request.
 

@@ -48,17 +48,9 @@ def infer_study(
         CasesFailed: if some cases failed; the objects of the others are stored.
     """
     start, modality = time.monotonic(), modality_of(bundle)
-    series = server.series(study)
-    wanted = [each for each in series if each["modality"] == modality]
-    if not wanted:
-        found = ", ".join(sorted({each["modality"] or "unknown" for each in series}))
-        raise ValueError(f"Study {study} has no {modality} series, but {found}.")
     with tempfile.TemporaryDirectory(prefix="pacs-") as made:
         source, target = Path(made) / "study", Path(made) / "out"
-        source.mkdir()
-        for each in wanted:  # into one folder, so that series are chosen from all of the study
-            for path in server.fetch(study, each["series"], Path(made) / "fetched", each["instances"]):
-                path.rename(source / path.name)
+        server.fetch_study(study, source, modality)
         options = {"dataset_dir": str(source), "output_dir": str(target), "outputs": list(outputs)}
         failure = _run(bundle, {**options, **dict(settings or {})})
         paths = sorted(path for ending in ENDINGS for path in target.rglob(f"*{ending}"))

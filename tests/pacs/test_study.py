@@ -12,11 +12,12 @@ import pytest
 from conftest import ROOT
 from ultrasound_files import GREY, dicom, save_dicom
 
+from common.dicomweb.server import Server
 from common.pacs.study import infer_study
 from common.run.errors import CasesFailed
 
 
-class Remembering:
+class Remembering(Server):
     """A PACS with one study of ultrasound clips, whose objects are files of a folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -47,7 +48,7 @@ def test_a_clip_that_fails_does_not_keep_the_results_of_the_others_from_the_pacs
     save_dicom(clip("1.2.32"), tmp_path / "pacs" / "cut.dcm")
     whole = (tmp_path / "pacs" / "cut.dcm").read_bytes()
     (tmp_path / "pacs" / "cut.dcm").write_bytes(whole[: len(whole) // 2])
-    server: Any = Remembering(tmp_path / "pacs")
+    server = Remembering(tmp_path / "pacs")
     with pytest.raises(CasesFailed, match=r"1 of 2 cases failed:\n  cut: .*\n.*others are in the PACS: 1 objects"):
         infer_study(server, "1.2.3", ROOT / "bundles" / "us_dense_seg", ["overlay"], {"isolated": False})
     (made,) = server.stored
@@ -57,6 +58,6 @@ def test_a_clip_that_fails_does_not_keep_the_results_of_the_others_from_the_pacs
 def test_a_study_of_another_modality_is_named(tmp_path: Path) -> None:
     (tmp_path / "pacs").mkdir()
     save_dicom(clip("1.2.31"), tmp_path / "pacs" / "good.dcm")
-    server: Any = Remembering(tmp_path / "pacs")
+    server = Remembering(tmp_path / "pacs")
     with pytest.raises(ValueError, match=r"Study 1\.2\.3 has no CT series, but US"):
         infer_study(server, "1.2.3", ROOT / "bundles" / "ct_drsegunet", ["seg"])

@@ -1,0 +1,1 @@
+"""One bundle over an archive of studies, on Ray (``python -m common.archive``)."""
