@@ -18,6 +18,7 @@ from common.run.errors import CasesFailed, NothingToDo, report_error
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = "bundles/ct_drsegunet/configs/train.yaml"
 COMMANDS = (
+    "archive",
     "calibrate",
     "check",
     "compare",

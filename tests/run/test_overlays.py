@@ -25,7 +25,7 @@ OWN_BASE = ("train", "inference", "selflearn")
 
 def files_of(overlay: Path) -> list[str]:
     """The files that an overlay is given with."""
-    base = "inference" if "inference" in overlay.stem or overlay.stem == "audit" else "train"
+    base = "inference" if "inference" in overlay.stem or overlay.stem in ("audit", "monai_deploy") else "train"
     middle = {"multi_gpu_evaluate": ["evaluate"], "unlabelled": ["shipped"]}.get(overlay.stem, [])
     return [str(overlay.with_stem(stem)) for stem in (base, *middle, overlay.stem)]
 
