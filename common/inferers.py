@@ -13,7 +13,7 @@ from monai.utils import convert_to_dst_type
 from scipy import ndimage
 from torch import nn
 
-from .networks.openvino_network import OpenVinoNetwork, uses_openvino
+from .networks.openvino_network import OpenVinoNetwork, check_runtime, uses_openvino
 from .run.progress import progress
 
 IN_SLICE = np.pad(ndimage.generate_binary_structure(2, 1)[None], ((1, 1), (0, 0), (0, 0)))  # (slices, H, W)
@@ -126,7 +126,10 @@ class FastCall:
         temperature: float = 1.0,
         runtime: str = "torch",
     ) -> None:
-        self.runtime = runtime
+        check_runtime(runtime)
+        if compile and runtime == "openvino":
+            raise ValueError("--compile is of torch, and --runtime openvino does not use it. Leave one of them out.")
+        self.runtime = "torch" if compile else runtime
         self.amp, self.compile, self.half, self.mirror, self.temperature = amp, compile, half, mirror, temperature
         # By the network itself: an inferer may be called with two networks in turn, and an id could be used again
         self._prepared: dict[nn.Module, Callable[..., torch.Tensor]] = {}

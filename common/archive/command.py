@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from argparse import Namespace
@@ -17,6 +16,7 @@ from ..dicomweb.command import add_query, add_server, check_values, query_of
 from ..dicomweb.server import Server, Unreachable
 from ..files import sha256
 from ..report.ledger import RUNNING
+from ..run.bundle_metadata import modality_of, read_metadata
 from ..run.command import Parser
 from ..run.errors import CasesFailed, NothingToDo
 from ..run.model_record import weights_files
@@ -49,7 +49,7 @@ def _parse(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
     add("--depth", type=int, default=1, help="of the studies below the folders (default: %(default)s, directly)")
     add("--list", default="", help="in place of folders: a text file with one path a line")
     add_server(parser, required=False)
-    add_query(parser)
+    add_query(parser, modality="")
     add("--workers", type=int, default=0, help="processes (default: as many as there is room for)")
     add("--cpus", type=int, default=4, help="of a worker (default: %(default)s, or all if there are fewer)")
     add("--gpus", type=float, help="of a worker, such as 1 or 0.5; 0 for none (default: 1 where there is any)")
@@ -57,7 +57,6 @@ def _parse(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
     add("--minutes", type=float, default=60.0, help="that a study may take (default: %(default)s)")
     add("--address", default="", help="of a Ray cluster, or auto (default: Ray on this computer)")
     add("--retry", action="store_true", help="try studies again that were set aside")
-    parser.set_defaults(modality="")  # that of the bundle
     own, rest = parser.parse_known_args(arguments)
     return own, _options(rest)
 
@@ -234,7 +233,7 @@ def _settings(config: Path, options: dict[str, Any]) -> tuple[dict[str, Any], di
     if lacking:
         raise FileNotFoundError(f"No weights at {', '.join(lacking)}. Give a checkpoint with --weights.")
     weights = {str(file.absolute()): sha256(file) for file in files}
-    metadata = json.loads((config.parent / "metadata.json").read_text(encoding="utf-8"))
+    metadata = read_metadata(config.parents[1])
     shaping = {name: value for name, value in options.items() if name not in ("weights", *RUNNING)}
     shaping |= {name: options[name] for name in ("include", "exclude") if name in options}
     facts = {
@@ -242,7 +241,7 @@ def _settings(config: Path, options: dict[str, Any]) -> tuple[dict[str, Any], di
         "version": metadata.get("version"),
         "weights": ", ".join(weights.values()),
     }
-    return {**facts, **shaping}, weights, str(metadata["network_data_format"]["inputs"]["image"]["modality"])
+    return {**facts, **shaping}, weights, modality_of(metadata)
 
 
 def _studies(own: Namespace) -> list[Study]:

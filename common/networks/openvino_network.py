@@ -8,6 +8,7 @@ import logging
 import os
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +27,29 @@ def is_installed() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
-def uses_openvino(runtime: str, device: torch.device) -> bool:
-    """Whether a network runs by OpenVINO: if ``openvino``, or if ``auto`` and it is installed; on a CPU.
-
-    Args:
-        runtime: one of ``RUNTIMES``.
-        device: of the input.
+def check_runtime(runtime: str) -> None:
+    """Refuse a runtime that is unknown or not installed.
 
     Raises:
-        ValueError: for another runtime, for ``openvino`` where it is not installed, or with a GPU.
+        ValueError: if it is not one of ``RUNTIMES``, or is ``openvino`` where that is not installed.
     """
     check_names("runtime", [runtime], RUNTIMES)
     if runtime == "openvino" and not is_installed():
         raise ValueError(
             "--runtime openvino needs OpenVINO, which is not installed: pip install 'covid-lung-bundles[fast]'."
         )
+
+
+def uses_openvino(runtime: str, device: torch.device) -> bool:
+    """Whether a network runs by OpenVINO: if ``openvino``, or if ``auto`` and it is installed; on a CPU.
+
+    Args:
+        runtime: see ``check_runtime``.
+        device: of the input.
+
+    Raises:
+        ValueError: for ``openvino`` with a GPU.
+    """
     if runtime == "openvino" and device.type != "cpu":
         raise ValueError(f"--runtime openvino is for CPUs, and the network is on {device}. Leave it out.")
     return runtime != "torch" and device.type == "cpu" and is_installed()
@@ -95,7 +104,8 @@ class OpenVinoNetwork:
             digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
         path = cache_folder() / f"{digest.hexdigest()[:32]}.xml"
         if path.is_file():
-            return core.read_model(path)
+            with suppress(RuntimeError):  # a damaged file is converted again
+                return core.read_model(path)
         start = time.monotonic()
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # what depends on the size: inputs have one

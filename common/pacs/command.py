@@ -14,9 +14,10 @@ from monai.bundle import ConfigParser
 from ..dicomweb.command import add_query, add_server, check_values, query_of
 from ..dicomweb.server import Server
 from ..readers.dicom_volume import GAPS
+from ..run.bundle_metadata import modality_of, read_metadata
 from ..run.command import Parser
 from ..settings import as_list, check_names
-from .study import infer_study, modality_of
+from .study import infer_study
 from .watch import watch
 
 BUNDLES = (
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ValueError("Give --study with the UID of one study, or --watch for all that match.")
     check_values(own)
     bundle = _bundle(own.bundle)
-    modality = modality_of(bundle)
+    modality = modality_of(read_metadata(bundle))
     outputs = as_list(own.outputs) if own.outputs else DEFAULTS[modality]
     check_names("output", outputs, OUTPUTS[modality])
     own.modality = own.modality or modality

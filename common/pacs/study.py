@@ -14,6 +14,7 @@ import pydicom
 
 from ..dicomweb.server import Server
 from ..report.dicom.objects import ENDINGS
+from ..run.bundle_metadata import modality_of, read_metadata
 from ..run.errors import CasesFailed, origin
 from ..run.steps import run_step
 
@@ -47,7 +48,7 @@ def infer_study(
         ValueError: if the study has nothing for this bundle, or no object can be made of it.
         CasesFailed: if some cases failed; the objects of the others are stored.
     """
-    start, modality = time.monotonic(), modality_of(bundle)
+    start, modality = time.monotonic(), modality_of(read_metadata(bundle))
     with tempfile.TemporaryDirectory(prefix="pacs-") as made:
         source, target = Path(made) / "study", Path(made) / "out"
         server.fetch_study(study, source, modality)
@@ -72,12 +73,6 @@ def infer_study(
     if failure is not None:
         raise CasesFailed(f"{failure}\nThe results of the others are in the PACS: {len(objects)} objects.")
     return {"study": study, "objects": new, "there": there, "seconds": round(time.monotonic() - start, 1)}
-
-
-def modality_of(bundle: Path) -> str:
-    """What a bundle reads: ``CT`` or ``US``, as its ``metadata.json`` says."""
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    return str(metadata["network_data_format"]["inputs"]["image"]["modality"])
 
 
 def _run(bundle: Path, options: Mapping[str, Any]) -> CasesFailed | None:

@@ -69,6 +69,20 @@ def test_auto_is_torch_where_openvino_is_not_and_asking_for_it_says_how_to_insta
     monkeypatch.setattr(openvino_network, "is_installed", lambda: False)
     assert not openvino_network.uses_openvino("auto", cpu)
     with pytest.raises(ValueError, match=r"pip install 'covid-lung-bundles\[fast\]'"):
-        openvino_network.uses_openvino("openvino", cpu)
+        FastCall(runtime="openvino")
     with pytest.raises(ValueError, match="There is no runtime 'onnx'"):
-        openvino_network.uses_openvino("onnx", cpu)
+        FastCall(runtime="onnx")
+
+
+def test_what_openvino_does_not_use_is_refused() -> None:
+    with pytest.raises(ValueError, match="--compile is of torch"):
+        FastCall(compile=True, runtime="openvino")
+
+
+def test_a_damaged_file_of_the_cache_is_converted_again(cache: Path) -> None:
+    x = torch.ones(1, 1, 32, 32)
+    with torch.inference_mode():
+        expected = openvino_network.OpenVinoNetwork(small(), x)(x)
+        (file,) = cache.rglob("*.xml")
+        file.write_bytes(file.read_bytes()[:100])
+        assert torch.equal(openvino_network.OpenVinoNetwork(small(), x)(x), expected)

@@ -14,7 +14,7 @@ from pydicom.uid import JPEGBaseline8Bit, MultiFrameTrueColorSecondaryCaptureIma
 
 from ..overlay_clip import UNTIMED
 from .secondary_capture import COMMENT
-from .source import MAKER, Algorithm, Source
+from .source import Algorithm, Source
 
 QUALITY = 90  # of JPEG; a clip would take a hundred times its own size otherwise
 
@@ -67,13 +67,9 @@ class ClipCapture:
         # highdicom's own secondary captures have one frame
         made: pydicom.Dataset = hd.base.SOPClass(
             study_instance_uid=clip.StudyInstanceUID,
-            series_instance_uid=source.uid("SC series", *parts),
-            series_number=source.series_number("SC"),
-            sop_instance_uid=source.uid("SC", *parts),
+            **source.new_object("SC", *parts),
             sop_class_uid=MultiFrameTrueColorSecondaryCaptureImageStorage,
-            instance_number=1,
             modality="OT",
-            manufacturer=MAKER,
             manufacturer_model_name=algorithm.name,
             software_versions=algorithm.version,
             series_description=f"{algorithm.name} overlay"[:64],

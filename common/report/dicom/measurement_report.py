@@ -56,11 +56,7 @@ def measurement_report(
     made: pydicom.Dataset = hd.sr.Comprehensive3DSR(
         evidence=evidence,
         content=content,
-        series_instance_uid=source.uid("SR series", *parts),
-        series_number=source.series_number("SR"),
-        sop_instance_uid=source.uid("SR", *parts),
-        instance_number=1,
-        manufacturer=MAKER,
+        **source.new_object("SR", *parts),
         is_complete=True,
         is_final=False,
         is_verified=False,

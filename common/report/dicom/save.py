@@ -14,11 +14,11 @@ from monai.transforms import MapTransform
 
 from ...settings import check_names
 from ..case_report import SEGMENTATION, label_map
-from ..styles import ClassStyle, class_styles
+from ..styles import class_styles
 from .objects import OVERLAY, REPORT, DicomObjects
 from .secondary_capture import secondary_capture
 from .segmentation import KINDS, segmentation, segments
-from .source import Source, read_source
+from .source import Algorithm, Source, read_source
 from .structured_report import structured_report
 
 OUTPUTS = ("nifti", "seg", "sr", "overlay")
@@ -82,19 +82,19 @@ class SaveDicomd(DicomObjects, MapTransform):
                 continue
             made = None
             if "seg" in self.outputs:
-                values, styles = self.values(item, key)
-                make = partial(segmentation, values, source, styles, kind=self.kind)
-                made = self.save(item, what, SEGMENTATION, make)
+                made = self.save(item, what, SEGMENTATION, partial(self.segmentation, item, key, source))
             self._made = str(item["case"]), source, made
         return item
 
-    def values(self, item: Mapping[Hashable, Any], key: Hashable) -> tuple[np.ndarray, list[ClassStyle]]:
-        """What the segmentation of a case holds, and its classes."""
+    def segmentation(
+        self, item: Mapping[Hashable, Any], key: Hashable, source: Source, algorithm: Algorithm
+    ) -> pydicom.Dataset:
+        """The segmentation of a case: of its mask, or of its probabilities."""
         if self.kind != "fractional":
-            return label_map(item[key]), self.styles
+            return segmentation(label_map(item[key]), source, self.styles, algorithm, self.kind)
         shown = [style for style in segments(self.styles) if style.name in self.channels]
-        found = item["probability"].cpu().numpy()
-        return found[[self.channels.index(style.name) for style in shown]], shown
+        channels = [self.channels.index(style.name) for style in shown]
+        return segmentation(item["probability"].cpu().numpy()[channels], source, shown, algorithm, self.kind)
 
     def report(self, item: dict[Hashable, Any], burden: Mapping[str, Any], overlay: Path) -> None:
         """Write report and picture of the case whose segmentation was made last.

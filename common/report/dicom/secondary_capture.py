@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 from PIL import Image
 
-from .source import MAKER, NOT_CLINICAL, Algorithm, Source
+from .source import NOT_CLINICAL, Algorithm, Source
 
 COMMENT = f"Colours and text are burnt in. {NOT_CLINICAL}"
 
@@ -34,11 +34,7 @@ def secondary_capture(picture: Path, source: Source, algorithm: Algorithm) -> py
         bits_allocated=8,
         coordinate_system=hd.CoordinateSystemNames.PATIENT,
         patient_orientation=("L", "P"),
-        series_instance_uid=source.uid("SC series", *parts),
-        series_number=source.series_number("SC"),
-        sop_instance_uid=source.uid("SC", *parts),
-        instance_number=1,
-        manufacturer=MAKER,
+        **source.new_object("SC", *parts),
         transfer_syntax_uid=pydicom.uid.ExplicitVRLittleEndian,
     )
     made.SeriesDescription = f"{algorithm.name} overlay"[:64]

@@ -11,7 +11,7 @@ from pydicom.sr.codedict import codes
 
 from ...settings import check_names
 from ..styles import ClassStyle
-from .source import MAKER, Algorithm, Source
+from .source import Algorithm, Source
 
 KINDS = ("binary", "labelmap", "fractional")  # a label map is supplement 243 to DICOM, which few viewers show yet
 
@@ -85,11 +85,7 @@ def segmentation(
         pixel_array=pixels,
         segmentation_type=kind.upper(),
         segment_descriptions=described,
-        series_instance_uid=source.uid("SEG series", *parts),
-        series_number=source.series_number("SEG"),
-        sop_instance_uid=source.uid("SEG", *parts),
-        instance_number=1,
-        manufacturer=MAKER,
+        **source.new_object("SEG", *parts),
         manufacturer_model_name=algorithm.name,
         software_versions=algorithm.version,
         device_serial_number=algorithm.weights[:16],

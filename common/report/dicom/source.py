@@ -70,12 +70,24 @@ class Source:
         """A UID that is a function of the source and of what is given."""
         return str(generate_uid(entropy_srcs=[*parts, *(str(image.SOPInstanceUID) for image in self.images)]))
 
-    def series_number(self, kind: str) -> int:
-        """Number of a new series of the study, which viewers list after the source."""
+    def new_object(self, kind: str, *parts: str) -> dict[str, Any]:
+        """What highdicom needs to know of a new object, alone in a series that viewers list after the source.
+
+        Args:
+            kind: one of ``SERIES``.
+            parts: what the UIDs are a function of, besides the source.
+        """
         try:
-            return int(self.images[0].get("SeriesNumber") or 0) * 100 + SERIES[kind]
+            number = int(self.images[0].get("SeriesNumber") or 0) * 100
         except (TypeError, ValueError):
-            return SERIES[kind]
+            number = 0
+        return {
+            "series_instance_uid": self.uid(f"{kind} series", *parts),
+            "series_number": number + SERIES[kind],
+            "sop_instance_uid": self.uid(kind, *parts),
+            "instance_number": 1,
+            "manufacturer": MAKER,
+        }
 
 
 def read_instance(path: Path) -> Source:

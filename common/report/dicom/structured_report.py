@@ -53,7 +53,8 @@ def structured_report(
             found.append(hd.sr.Measurement(name=name, value=round(100 * float(share), 2), unit=codes.UCUM.Percent))
         return found
 
-    found_in = {frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber for frame in _frames(made)}
+    frames = made.PerFrameFunctionalGroupsSequence
+    found_in = {frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber for frame in frames}
     groups: list[Any] = []
     for number, style in enumerate(segments(styles), start=1):
         if not style.is_lesion:
@@ -92,9 +93,3 @@ def structured_report(
     )
     parts = (str(made.SOPInstanceUID), *(f"{key} {value}" for key, value in sorted(burden.items())))
     return measurement_report(groups, PROCEDURE, [*source.images, made], source, algorithm, parts)
-
-
-def _frames(made: pydicom.Dataset) -> Sequence[pydicom.Dataset]:
-    """Frames of a segmentation that name a segment: those of a label map name none."""
-    frames = made.PerFrameFunctionalGroupsSequence
-    return [frame for frame in frames if "SegmentIdentificationSequence" in frame]

@@ -155,6 +155,18 @@ def test_a_fractional_segmentation_holds_each_probability_in_its_place(tmp_path:
         assert np.array_equal(plane, np.around(255 * probabilities[channel, ..., round(place)].T))
 
 
+def test_a_case_without_probabilities_says_so_and_goes_on(tmp_path: Path) -> None:
+    affine = grids()["+++"]
+    files = write_volume(tmp_path / "in", np.full(SHAPE, -800, np.int16), affine)
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    metadata = ROOT / "bundles" / "ct_drsegunet" / "configs" / "metadata.json"
+    cases = [{"case": "a", "image": files, "kind": "dicom"}]
+    save = SaveDicomd("pred", tmp_path, metadata, ["lung"], cases, tmp_path / "model.pt", kind="fractional")
+    pred = MetaTensor(torch.from_numpy(mask_of()[None]), affine=torch.from_numpy(LPS @ affine))
+    item = save({"case": "a", "pred": pred, "kind": "dicom"})
+    assert "no DICOM SEG" in item["notes"] and not list(tmp_path.glob("*.dcm"))
+
+
 @pytest.mark.parametrize("kind", ["binary", "labelmap"])
 def test_the_object_says_what_it_shows_and_what_made_it(kind: str, tmp_path: Path) -> None:
     affine = grids()["oblique"]
