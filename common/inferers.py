@@ -14,6 +14,7 @@ from scipy import ndimage
 from torch import nn
 
 from .networks.openvino_network import OpenVinoNetwork, check_runtime, uses_openvino
+from .outliers.monitor import Monitor
 from .run.progress import progress
 
 IN_SLICE = np.pad(ndimage.generate_binary_structure(2, 1)[None], ((1, 1), (0, 0), (0, 0)))  # (slices, H, W)
@@ -115,6 +116,8 @@ class FastCall:
             Calibration of Modern Neural Networks*, 2017); ``python -m common.calibrate`` finds it.
         runtime: what computes on a CPU: ``torch``, ``openvino``, or ``auto``, the latter where it is installed. The
             network must have its final weights at the first call, and all inputs one size.
+        monitor: takes the features that a network of ``common.outliers.features.watched`` gives, those of mirror images
+            excepted.
     """
 
     def __init__(
@@ -125,33 +128,38 @@ class FastCall:
         mirror: bool = False,
         temperature: float = 1.0,
         runtime: str = "torch",
+        monitor: Monitor | None = None,
     ) -> None:
         check_runtime(runtime)
         if compile and runtime == "openvino":
             raise ValueError("--compile is of torch, and --runtime openvino does not use it. Leave one of them out.")
         self.runtime = "torch" if compile else runtime
         self.amp, self.compile, self.half, self.mirror, self.temperature = amp, compile, half, mirror, temperature
+        self.monitor = monitor
         # By the network itself: an inferer may be called with two networks in turn, and an id could be used again
-        self._prepared: dict[nn.Module, Callable[..., torch.Tensor]] = {}
+        self._prepared: dict[nn.Module, Callable[..., Any]] = {}
 
     def __call__(self, network: Callable[..., torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         """Return float32 logits (B, classes, H, W) of slices (B, C, H, W); H is left-right, as X in LPS."""
-        logits = self.forward(network, x)
+        logits, *features = self.forward(network, x)
+        if self.monitor is not None and features:
+            self.monitor.add(features)
         if self.mirror:
-            logits = (logits + self.forward(network, x.flip(2)).flip(2)) / 2
+            logits = (logits + self.forward(network, x.flip(2))[0].flip(2)) / 2
         return logits if self.temperature == 1 else logits / self.temperature
 
-    def forward(self, network: Callable[..., torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-        """One pass."""
+    def forward(self, network: Callable[..., torch.Tensor], x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """One pass: logits, and features if the network gives them."""
         prepared = self._prepare(network, x) if isinstance(network, nn.Module) else network
         dtype = mixed_precision(x.device) if self.amp else None
         if dtype is torch.float16 and not self.half:
             dtype = None
         x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
-            return prepared(x).float()
+            found = prepared(x)
+        return tuple(each.float() for each in (found if isinstance(found, tuple) else (found,)))
 
-    def _prepare(self, network: nn.Module, x: torch.Tensor) -> Callable[..., torch.Tensor]:
+    def _prepare(self, network: nn.Module, x: torch.Tensor) -> Callable[..., Any]:
         """The network in channels-last memory, compiled or converted on request; prepared at its first call."""
         if network in self._prepared:
             return self._prepared[network]
@@ -168,7 +176,7 @@ class MixedPrecisionInferer(SimpleInferer):
     """MONAI's ``SimpleInferer`` in mixed precision on CPU and GPU; the engines' own ``amp`` works on CUDA only.
 
     Args:
-        amp, compile, half, mirror, temperature: see ``FastCall``.
+        amp, compile, half, mirror, temperature, monitor: see ``FastCall``.
     """
 
     def __init__(
@@ -178,9 +186,10 @@ class MixedPrecisionInferer(SimpleInferer):
         half: bool = True,
         mirror: bool = False,
         temperature: float = 1.0,
+        monitor: Monitor | None = None,
     ) -> None:
         super().__init__()
-        self.call = FastCall(amp, compile, half, mirror, temperature)
+        self.call = FastCall(amp, compile, half, mirror, temperature, monitor=monitor)
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> Any:
         """Return logits (B, classes, H, W) of slices (B, C, H, W)."""
@@ -195,7 +204,7 @@ class SlicesInferer(Inferer):
 
     Args:
         slices_at_once: batch size.
-        amp, compile, mirror, temperature, runtime: see ``FastCall``.
+        amp, compile, mirror, temperature, runtime, monitor: see ``FastCall``.
         needed_channel: slices that are 0 everywhere in this input channel are not segmented and stay 0; None segments
             all slices.
     """
@@ -209,10 +218,11 @@ class SlicesInferer(Inferer):
         mirror: bool = False,
         temperature: float = 1.0,
         runtime: str = "torch",
+        monitor: Monitor | None = None,
     ) -> None:
         super().__init__()
         self.slices_at_once, self.needed_channel = slices_at_once, needed_channel
-        self.call = FastCall(amp, compile, mirror=mirror, temperature=temperature, runtime=runtime)
+        self.call = FastCall(amp, compile, mirror=mirror, temperature=temperature, runtime=runtime, monitor=monitor)
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """Turn logits (B, classes, H, W) into values of the result, (B, channels, H, W)."""
@@ -260,7 +270,7 @@ class MaskInferer(SlicesInferer):
         values: mask value of each output channel, as saved: 0 is background.
         threshold: a pixel takes its most probable class if that exceeds this probability, else 0.
         slices_at_once: batch size.
-        amp, compile, mirror, temperature, runtime: see ``FastCall``.
+        amp, compile, mirror, temperature, runtime, monitor: see ``FastCall``.
         lesions, lesion_threshold, smallest: if given, ``lesions_first`` decides, and ``threshold`` is not used.
         probabilities: give those of all classes, too, in the channels after the mask; ``SplitProbabilitiesd`` takes
             them apart.
@@ -283,8 +293,11 @@ class MaskInferer(SlicesInferer):
         smallest: Sequence[int] = (0, 0),
         temperature: float = 1.0,
         runtime: str = "torch",
+        monitor: Monitor | None = None,
     ) -> None:
-        super().__init__(slices_at_once, amp, compile, mirror=mirror, temperature=temperature, runtime=runtime)
+        super().__init__(
+            slices_at_once, amp, compile, mirror=mirror, temperature=temperature, runtime=runtime, monitor=monitor
+        )
         if lesion_threshold is None and any(smallest):
             raise ValueError(
                 f"--smallest_regions {list(smallest)} needs a threshold for lesions: give --lesion_threshold, too."

@@ -18,7 +18,10 @@ from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.transforms import Compose
 from nibabel import orientations
 
+from .outliers.detector import DIRECTIONS, mirrored
+from .outliers.monitor import Verdict
 from .report.case_report import CaseReport, label_map
+from .report.trust import verdict_of
 from .run.errors import origin, ours
 from .run.overrides import check_settings
 from .run.ranges import check_ranges
@@ -43,6 +46,8 @@ class Segmentation:
         classes: value in the mask by class; 0 is background.
         probabilities: of a model that was loaded with ``probabilities=True``: float32 (classes, X, Y, Z) in the
             network's order of classes; (classes, rows, columns) or (frames, classes, rows, columns) of ultrasound.
+        trust: ``usual``, or ``unusual`` with the reason, as ``docs/trust.md`` explains; an empty one of weights that do
+            not know what is usual.
     """
 
     mask: np.ndarray
@@ -50,6 +55,7 @@ class Segmentation:
     volumes: dict[str, Any]
     classes: dict[str, int] = field(default_factory=dict)
     probabilities: np.ndarray | None = None
+    trust: Verdict = field(default_factory=Verdict)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """The mask, so that a segmentation can be given to NumPy and to plotting functions."""
@@ -76,6 +82,7 @@ class Model:
         self.dataset = part("dataset")
         self.device, self.names = torch.device(part("device")), list(part("names"))
         self.network = part("evaluator::network").to(self.device).eval()
+        self.monitor: Any = part("monitor") if "monitor" in parser else None
         self.inferer, self.preprocessing = part("inferer"), part("preprocessing")
         steps = part("postprocessing").transforms
         self.postprocessing = Compose([step for step in steps if not isinstance(step, CaseReport)])
@@ -130,20 +137,13 @@ class Model:
             raise
         volumes = self.report.measure(item, "pred").burden
         affine = np.asarray(item["pred"].affine)
-        return Segmentation(label_map(item["pred"]), affine, dict(volumes), self.classes, _probabilities(item))
+        return Segmentation(
+            label_map(item["pred"]), affine, dict(volumes), self.classes, _probabilities(item), verdict_of(item)
+        )
 
     def _file(self, path: str | Path, choices: Mapping[str, Any]) -> dict[str, Any]:
         """The case that a path holds."""
-        settings = {"dataset_dir": str(path), "output_dir": ""}
-        listed = {str(value).removeprefix("@") for value in self.parser["datalist"].values()}
-        check_names("choice", choices, sorted(listed & self.parser.get().keys() - settings.keys()), "model")
-        settings |= choices
-        before = {name: self.parser[name] for name in settings}
-        try:
-            self.parser.update(settings)
-            cases = self.parser.get_parsed_content("datalist")
-        finally:
-            self.parser.update(before)
+        cases = self.cases(path, **choices)
         if len(cases) != 1:
             some = ", ".join(str(case["case"]) for case in cases[:5])
             raise ValueError(
@@ -153,6 +153,53 @@ class Model:
         if "error" in cases[0]:
             raise ValueError(str(cases[0]["error"]))
         return dict(cases[0])
+
+    def cases(self, path: str | Path, **choices: Any) -> list[dict[str, Any]]:
+        """The cases that a folder, a file or a table holds, as inference lists them.
+
+        Args:
+            path: as ``--dataset_dir`` takes it.
+            choices: choices of ``inference.yaml`` such as ``series="all"`` or ``intensity="8bit"``.
+        """
+        settings = {"dataset_dir": str(path), "output_dir": ""}
+        listed = {str(value).removeprefix("@") for value in self.parser["datalist"].values()}
+        check_names("choice", choices, sorted(listed & self.parser.get().keys() - settings.keys()), "model")
+        settings |= choices
+        before = {name: self.parser[name] for name in settings}
+        try:
+            self.parser.update(settings)
+            return [dict(case) for case in self.parser.get_parsed_content("datalist")]
+        finally:
+            self.parser.update(before)
+
+    def features(self, case: dict[str, Any], turned: bool = False) -> dict[str, np.ndarray]:
+        """What the encoder makes of a case, by part of ``common.outliers.detector``: (slices or frames, features).
+
+        Args:
+            case: from ``cases``.
+            turned: of its mirror images along both axes, too.
+        """
+        if self.is_ultrasound:
+            batches = self.dataset.items(case)
+        else:
+            batches = iter([list_data_collate([self.preprocessing(case)])])
+        images = [batch["image"].to(self.device) for batch in batches]
+        self.monitor.take()  # what a case that failed has left
+        call, before = self.inferer.call, self.inferer.call.mirror
+        call.mirror = False  # the second pass is not watched
+        found: dict[str, np.ndarray] = {}
+        try:
+            with torch.inference_mode():
+                for image in images:
+                    self.inferer(image, self.network)
+                found |= self.monitor.take()
+                for dimension, axis in enumerate(DIRECTIONS if turned else (), start=2):
+                    for image in images:
+                        self.inferer(image.flip(dimension), self.network)
+                    found[mirrored(axis)] = self.monitor.take()[axis]
+        finally:
+            call.mirror = before
+        return found
 
     def _segment(self, batch: dict[str, Any]) -> list[dict[str, Any]]:
         """Items of a batch, with the mask under ``pred`` on the grid of their image."""
@@ -168,11 +215,12 @@ class Model:
         else:
             batches = self.dataset.items(case)
         items = [item for batch in batches for item in self._segment(batch)]
+        verdict = Verdict() if self.monitor is None else self.monitor.verdict()
         masks = [label_map(item["pred"]) for item in items]
         found = self.report.summary([item["measures"] for item in items])
         maps = [each for each in map(_probabilities, items) if each is not None]
         probabilities = _frames(maps) if maps else None
-        return Segmentation(_frames(masks), None, found, self.classes, probabilities)
+        return Segmentation(_frames(masks), None, found, self.classes, probabilities, verdict)
 
 
 def load(bundle: str | Path, weights: str | Path | Sequence[str | Path] | None = None, **settings: Any) -> Model:

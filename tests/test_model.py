@@ -126,7 +126,7 @@ def test_an_ultrasound_model_gives_the_command_lines_masks_and_table(
             files = sorted((tmp_path / path.stem).rglob("*.npz"))
             maps = np.stack([np.load(file)["probabilities"] for file in files])
             assert found.probabilities.astype(np.float16).tolist() == (maps if len(maps) > 1 else maps[0]).tolist()
-        assert found.affine is None and found.volumes.keys() == row.keys() - {"case", "frames"}
+        assert found.affine is None and found.volumes.keys() == row.keys() - {"case", "frames", "trust", "trust_reason"}
         for name, value in found.volumes.items():
             expected = value if isinstance(value, str) else pytest.approx(value, abs=1e-5)
             assert (row[name] if isinstance(value, str) else float(row[name])) == expected, name

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
 from ..dicomweb.command import add_query, add_server, check_values, query_of
@@ -17,7 +16,7 @@ from ..dicomweb.server import Server, Unreachable
 from ..files import sha256
 from ..report.ledger import RUNNING
 from ..run.bundle_metadata import modality_of, read_metadata
-from ..run.command import Parser
+from ..run.command import Parser, options_of
 from ..run.errors import CasesFailed, NothingToDo
 from ..run.model_record import weights_files
 from ..run.overrides import check_settings
@@ -58,20 +57,7 @@ def _parse(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
     add("--address", default="", help="of a Ray cluster, or auto (default: Ray on this computer)")
     add("--retry", action="store_true", help="try studies again that were set aside")
     own, rest = parser.parse_known_args(arguments)
-    return own, _options(rest)
-
-
-def _options(words: Sequence[str]) -> dict[str, Any]:
-    """Options of the inference, as MONAI's command line reads them."""
-    options: dict[str, Any] = {}
-    words = list(words)
-    while words:
-        word = words.pop(0)
-        name, given, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or (not given and not words):
-            raise ValueError(f"{word} has no value, or no option before it. --help lists the options.")
-        options[name] = DefaultParseValue(value if given else words.pop(0))
-    return options
+    return own, options_of(rest)
 
 
 def main(arguments: Sequence[str]) -> int:

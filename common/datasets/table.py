@@ -170,6 +170,14 @@ def own_inputs(root: Path) -> dict[Path, Case]:
     return given
 
 
+def patients_of(root: Path) -> dict[Path, str]:
+    """Patients that a table for inference names, by the path of the column image; empty if ``root`` is no table."""
+    if not root.is_file() or root.suffix.lower() not in TABLES:
+        return {}
+    rows = (cells for _, cells in _rows(root, told=False))
+    return {file_below(root.parent, row["image"]).resolve(): row["patient"] for row in rows if row.get("patient")}
+
+
 def given_table(datalist: str | Path, root: str | Path) -> bool:
     """Whether a table of cases is given.
 

@@ -86,13 +86,15 @@ class OpenVinoNetwork:
         model = self._converted(network.eval(), example[:1].contiguous(), core)
         self.request = core.compile_model(model, "CPU", options).create_infer_request()
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Output of the network, (B, classes, H, W), float32."""
+    def __call__(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Output of the network, (B, classes, H, W), float32; several outputs as a tuple."""
         planes = x.contiguous().numpy()
-        results = [
-            torch.from_numpy(self.request.infer([planes[index : index + 1]])[0].copy()) for index in range(len(x))
-        ]
-        return torch.cat(results)
+        results = []
+        for index in range(len(x)):
+            found = self.request.infer([planes[index : index + 1]])
+            results.append([torch.from_numpy(found[number].copy()) for number in range(len(found))])
+        outputs = tuple(torch.cat(each) for each in zip(*results, strict=True))
+        return outputs if len(outputs) > 1 else outputs[0]
 
     @staticmethod
     def _converted(network: nn.Module, example: torch.Tensor, core: Any) -> Any:

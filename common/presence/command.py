@@ -20,50 +20,13 @@ from ..report.html.scores import table, write_tables_page
 from ..run.command import Parser
 from ..run.start import writable
 from ..spreadsheets import file_below, read_table
-from ..statistics import Estimate, bootstrap_estimates, interval_over
+from ..statistics import area_under_curve, interval_over
 from ..tables import aligned, print_table, read_csv, write_csv
 
 FILES = ("presence.csv", "presence.png", "report.html")
 COLUMNS = ("finding", "measure", "auc", "clips_with", "clips_without", "interval_over")
 FINDINGS = {"A-line": "alines", "B-line": "blines"}  # class: column of the labels, as in POCUS's table
 MEASURES = {"share_": "share of the image", "frames_with_": "share of the frames"}  # columns of cases.csv
-
-
-def area_under_curve(counts: np.ndarray) -> np.ndarray:
-    """Probability that a clip with the finding has a higher value than one without; equal values count a half.
-
-    Args:
-        counts: clips with and without the finding by value in ascending order, (samples, 2, values).
-
-    Returns:
-        (samples, 1); NaN where a sample lacks one of both.
-
-    Example:
-        >>> area_under_curve(np.array([[[0, 1], [1, 0]]]))  # the one with it is higher
-        array([[1.]])
-    """
-    present, absent = counts[:, 0], counts[:, 1]
-    lower = np.cumsum(absent, axis=1) - absent / 2
-    pairs = present.sum(1) * absent.sum(1)
-    with np.errstate(invalid="ignore"):
-        areas: np.ndarray = ((present * lower).sum(1) / np.where(pairs > 0, pairs, np.nan))[:, None]
-    return areas
-
-
-def estimate(values: Sequence[float], present: Sequence[bool], patients: Sequence[str]) -> Estimate:
-    """Area under the receiver operating characteristic, with its 95 % interval over patients.
-
-    Args:
-        values: one for each clip; higher where the finding is more likely.
-        present: whether a clip shows the finding.
-        patients: of each clip.
-    """
-    levels, place = np.unique(np.asarray(values, float), return_inverse=True)
-    names, owner = np.unique(np.asarray(patients), return_inverse=True)
-    counts = np.zeros((len(names), 2, len(levels)))
-    np.add.at(counts, (owner, np.where(present, 0, 1), place), 1)
-    (found,) = bootstrap_estimates(counts, area_under_curve, only_together=True)
-    return found
 
 
 def presence(output: Path, labels: Path, folder: Path, findings: Mapping[str, str] = FINDINGS) -> list[list[Any]]:
@@ -104,7 +67,7 @@ def presence(output: Path, labels: Path, folder: Path, findings: Mapping[str, st
                 continue
             values = [float(case[f"{start}{finding}"]) for case, _ in chosen]
             named = all(row["patient"] for _, row in chosen)
-            score = estimate(values, present, [row["patient" if named else "case"] for _, row in chosen])
+            score = area_under_curve(values, present, [row["patient" if named else "case"] for _, row in chosen])
             counts = sum(present), len(present) - sum(present)
             rows.append([finding, words, score, *counts, interval_over({"": score}, "patients" if named else "files")])
             curves[f"{finding}, {words}: {score.value:.3f}"] = _curve(np.array(values), np.array(present))

@@ -22,6 +22,7 @@ from .ledger import Ledger
 from .mask_files import mask_palette, save_picture_mask, save_volume
 from .overlay import draw_overlay
 from .scan_report import ScanReport, to_lps
+from .trust import COLUMNS, trust_facts, trust_row
 
 logger = logging.getLogger(__name__)
 
@@ -184,11 +185,11 @@ class ReportCased(ScanReport):
         super().__init__(keys, output_dir, metadata, classes, scan_key, lungs)
         self.dicom = dicom
         self.ledger = Ledger(self.output_dir / "lesions.json", settings={}) if ledger is None else ledger
-        columns = ["case", *burden_columns(self.lesions), "lung_from"]
+        columns = ["case", *burden_columns(self.lesions), "lung_from", *COLUMNS]
         self.ledger.add_table(self.output_dir / "lesions.csv", columns, self._rows)
 
     def _rows(self, case: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return [burden_row(case, record["volumes"], record["lung_from"], self.lesions)]
+        return [burden_row(case, record["volumes"], record["lung_from"], self.lesions) | trust_row(record)]
 
     def measure(self, item: Mapping[Hashable, Any], key: Hashable) -> Measured:
         """Measure the mask of a case."""
@@ -217,6 +218,6 @@ class ReportCased(ScanReport):
                 self.dicom.report(item, burden, path)
             shape, affine = list(item[key].shape[1:]), np.asarray(item[key].affine).tolist()
             grid = {"shape": shape, "affine": affine, "spacing_known": scan.spacing_known}
-            self.ledger.record(item, {"grid": grid, "volumes": burden, "lung_from": lung_from})
+            self.ledger.record(item, {"grid": grid, "volumes": burden, "lung_from": lung_from, **trust_facts(item)})
             logger.info("%s: %d slices, lesions in %s.", case, mask.shape[-1], note)
         return item

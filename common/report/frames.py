@@ -21,6 +21,7 @@ from .ledger import Ledger
 from .mask_files import mask_palette, save_picture_mask
 from .overlay_clip import Captions, OverlayClip, painted
 from .styles import ClassStyle
+from .trust import COLUMNS, JudgeTrust, trust_facts, trust_row, verdict_of
 
 logger = logging.getLogger(__name__)
 
@@ -166,6 +167,7 @@ class ReportFramesd(CaseReport):
         decision: how the network diagnoses, if it does.
         ledger: that of the run; by default ``cases.json`` in ``output_dir``, without knowledge of the input.
         dicom: writes the overlay and the diagnosis of DICOM cases as DICOM objects.
+        trust: judges whether the frames are like the training data.
     """
 
     def __init__(
@@ -177,9 +179,10 @@ class ReportFramesd(CaseReport):
         decision: Decision | None = None,
         ledger: Ledger | None = None,
         dicom: SaveFramesDicom | None = None,
+        trust: JudgeTrust | None = None,
     ) -> None:
         super().__init__(keys, output_dir, metadata, classes)
-        self.decision, self.dicom = decision, dicom
+        self.decision, self.dicom, self.trust = decision, dicom, trust
         shares = [f"share_{name}" for name in classes]
         diagnoses = [] if decision is None else decision.diagnoses
         self.columns = [*(["diagnosis"] if diagnoses else []), *(f"probability_{name}" for name in diagnoses), *shares]
@@ -189,7 +192,9 @@ class ReportFramesd(CaseReport):
         # Shares can be small, hence five decimals
         frames = ["case", *FRAME, *self.columns]
         self.ledger.add_table(self.output_dir / "frames.csv", frames, self._frame_rows, form=".5f")
-        self.ledger.add_table(self.output_dir / "cases.csv", ["case", "frames", *of_cases], _case_rows, form=".5f")
+        self.ledger.add_table(
+            self.output_dir / "cases.csv", ["case", "frames", *of_cases, *COLUMNS], _case_rows, form=".5f"
+        )
         self.item: dict[Hashable, Any] = {}
         self.progress: CaseInProgress | None = None
 
@@ -247,6 +252,8 @@ class ReportFramesd(CaseReport):
         if self.progress is None:
             return
         rows = self.progress.rows
+        if self.trust is not None:
+            self.item = self.trust(self.item)
         mean = self.summary(rows)
         line = self.caption(mean) or "nothing found"
         case, count = str(self.item["case"]), len(rows)
@@ -256,12 +263,15 @@ class ReportFramesd(CaseReport):
             if not self._values_named:
                 self.decision.write(self.output_dir / "weights.csv")
         self.name_values()
-        self.progress.finish(printable(case), f"{line}; mean over {count} frames" if count > 1 else line, **below)
+        doubt = verdict_of(self.item).reason
+        note = [line, *([f"mean over {count} frames"] if count > 1 else []), *([f"unusual: {doubt}"] if doubt else [])]
+        self.progress.finish(printable(case), "; ".join(note), **below)
         if self.dicom is not None:
             self.dicom.write(self.item, mean)
         frames = [[_known(row[name]) for name in (*FRAME, *self.columns)] for row in rows]
         grid = {"shape": list(self.progress.shape), "affine": None, "spacing_known": False}
-        self.ledger.record(self.item, {"grid": grid, "means": {"frames": count, **mean}, "frames": frames})
+        found = {"grid": grid, "means": {"frames": count, **mean}, "frames": frames, **trust_facts(self.item)}
+        self.ledger.record(self.item, found)
         logger.info("%s: %d frame%s, %s.", case, count, "" if count == 1 else "s", line)
         self.progress = None
 
@@ -273,7 +283,7 @@ class ReportFramesd(CaseReport):
 
 
 def _case_rows(case: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"case": case, **record["means"]}]
+    return [{"case": case, **record["means"], **trust_row(record)}]
 
 
 def _known(value: Any) -> Any:

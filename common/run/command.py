@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from fire.parser import DefaultParseValue
+
 from ..settings import check_names
 from .errors import after_stop, report_error
 
@@ -48,6 +50,30 @@ class Parser(argparse.ArgumentParser):
         if rest:
             self.error(f"there is one value too many: {' '.join(rest)}")
         return known
+
+
+def options_of(words: Sequence[str]) -> dict[str, Any]:
+    """Options of a bundle's config, with their values as MONAI's command line reads them.
+
+    Args:
+        words: of the command line that are no options of the command itself.
+
+    Raises:
+        ValueError: for an option without a value, or a value without an option.
+
+    Example:
+        >>> options_of(["--size", "[64,64]", "--amp=True"])
+        {'size': [64, 64], 'amp': True}
+    """
+    options: dict[str, Any] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, given, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or (not given and not rest):
+            raise ValueError(f"{word} has no value, or no option before it. --help lists the options.")
+        options[name] = DefaultParseValue(value if given else rest.pop(0))
+    return options
 
 
 def run_command(main: Callable[[Sequence[str]], int], stopped: str = "") -> NoReturn:

@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from .monai_command import arguments_given
 
 # Parts of an inference that know nothing of the folder; the preprocessing has the process that reads files
-KEPT = ("model", "evaluator::network", "inferer", "preprocessing")
+KEPT = ("model", "evaluator::network", "monitor", "inferer", "preprocessing")
 
 
 def run_step(step: str, files: Sequence[str], overrides: Mapping[str, Any]) -> None:

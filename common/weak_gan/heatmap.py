@@ -10,6 +10,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from ..inferers import SlicesInferer
+from ..outliers.monitor import Monitor
 
 HEATS = ("positive", "affine")
 
@@ -25,13 +26,16 @@ class HeatmapInferer(SlicesInferer):
         heat: ``positive``, or ``affine``: (lesions + 1) / 2.
         slices_at_once: batch size in volumes.
         amp: mixed precision.
+        monitor: see ``common.inferers.FastCall``.
 
     Raises:
         ValueError: for an unknown ``heat``.
     """
 
-    def __init__(self, heat: str = "positive", slices_at_once: int = 1, amp: bool = False) -> None:
-        super().__init__(slices_at_once, amp)
+    def __init__(
+        self, heat: str = "positive", slices_at_once: int = 1, amp: bool = False, monitor: Monitor | None = None
+    ) -> None:
+        super().__init__(slices_at_once, amp, monitor=monitor)
         if heat not in HEATS:
             raise ValueError(f"Unknown heat {heat!r}. Choose one of {', '.join(HEATS)}.")
         self.heat = heat

@@ -12,6 +12,7 @@ from torch import nn
 from ..networks.lesion_classifier import lesion_classifier
 from ..networks.va_gan import MapNetwork
 from ..networks.weak_gan import LesionSeparator
+from ..outliers.monitor import Monitor
 from ..transfer import load_weights
 from .cam import CamInferer
 from .heatmap import HeatmapInferer, ReferenceInferer
@@ -115,7 +116,13 @@ def loss(
     return SeparationLoss(adversarial, reconstruction, 0.0 if without == "fidelity" else fidelity, norm)
 
 
-def inferer(method: str, amp: bool = False, slices_at_once: int = 1, heat: str = "positive") -> Inferer:
+def inferer(
+    method: str,
+    amp: bool = False,
+    slices_at_once: int = 1,
+    heat: str = "positive",
+    monitor: Monitor | None = None,
+) -> Inferer:
     """Build the inferer that gives the heatmaps of a method; for separators, the normal version is a second channel.
 
     Args:
@@ -123,6 +130,7 @@ def inferer(method: str, amp: bool = False, slices_at_once: int = 1, heat: str =
         amp: mixed precision; classifiers ignore it.
         slices_at_once: batch size in volumes.
         heat: how a separator's lesions become heat, see ``common.weak_gan.heatmap.HeatmapInferer``; others ignore it.
+        monitor: see ``common.inferers.FastCall``; of separators.
 
     Shapes:
         (B, 1, H, W) to (B, 1 or 2, H, W), or (N, 1, H, W, Z) to (N, 1 or 2, H, W, Z).
@@ -132,4 +140,4 @@ def inferer(method: str, amp: bool = False, slices_at_once: int = 1, heat: str =
         return CamInferer(method, slices_at_once=slices_at_once)
     if method in REFERENCES:
         return ReferenceInferer(method, slices_at_once)
-    return HeatmapInferer(heat, slices_at_once, amp)
+    return HeatmapInferer(heat, slices_at_once, amp, monitor)

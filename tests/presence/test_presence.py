@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from common.presence.command import estimate, main
+from common.presence.command import main
+from common.statistics import area_under_curve
 
 
 def test_the_area_is_that_of_scikit_learn_with_ties() -> None:
@@ -17,7 +18,7 @@ def test_the_area_is_that_of_scikit_learn_with_ties() -> None:
     values = rng.integers(0, 6, 60) / 10
     present = rng.random(60) < 0.2 + values
     patients = [str(number // 2) for number in range(60)]
-    found = estimate(list(values), list(present), patients)
+    found = area_under_curve(list(values), list(present), patients)
     assert found.value == pytest.approx(roc_auc_score(present, values), abs=1e-12)
     assert found.units == 30
 

@@ -32,6 +32,7 @@ COMMANDS = (
     "view",
     "datasets.ct.cut",
     "shortcuts",
+    "trust",
     "self_learning.pseudo_labels",
 )
 

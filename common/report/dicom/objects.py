@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from ...readers.library_notes import collected
 from ...run.model_record import read_record, weights_files
 from ...settings import as_list, check_names
 from ..case_report import SEGMENTATION, CaseFiles
+from ..trust import verdict_of
 from .source import Algorithm
 
 logger = logging.getLogger(__name__)
@@ -74,7 +76,9 @@ class DicomObjects(CaseFiles):
         self, item: dict[Hashable, Any], what: str, ending: str, make: Callable[..., pydicom.Dataset]
     ) -> pydicom.Dataset | None:
         """Make an object that names the algorithm, and write it; None, with a note, if it cannot be made."""
-        made = self.attempt(item, what, lambda: make(algorithm=self.algorithm))
+        made = self.attempt(
+            item, what, lambda: make(algorithm=replace(self.algorithm, unusual=verdict_of(item).reason))
+        )
         if made is not None:
             with complete_file(self.path(item, ending)) as part:
                 made.save_as(part)

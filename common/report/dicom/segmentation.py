@@ -85,11 +85,15 @@ def segmentation(
         pixel_array=pixels,
         segmentation_type=kind.upper(),
         segment_descriptions=described,
-        **source.new_object("SEG", *parts),
+        **source.new_object("SEG", *parts, *filter(None, [algorithm.unusual])),
         manufacturer_model_name=algorithm.name,
         software_versions=algorithm.version,
         device_serial_number=algorithm.weights[:16],
-        content_description=f"{algorithm.name}: {', '.join(style.name for style in shown)}"[:64],
+        content_description=(
+            f"Unusual input: {algorithm.unusual}"
+            if algorithm.unusual
+            else f"{algorithm.name}: {', '.join(style.name for style in shown)}"
+        )[:64],
         series_description=f"{algorithm.name} segmentation"[:64],
     )
     shared = made.SharedFunctionalGroupsSequence[0]

@@ -34,12 +34,14 @@ class Algorithm:
         version: of the bundle.
         weights: SHA-256 of the weights, several in one.
         limits: what the weights must not be used for, and how good they are, as their model card says.
+        unusual: why the input is not like the training data; empty if it is, or if that is not known.
     """
 
     name: str
     version: str
     weights: str
     limits: str = "These weights have no model card: how good they are is not known."
+    unusual: str = ""
 
     def identification(self) -> Any:
         """As a segmentation or a report names it."""

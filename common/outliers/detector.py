@@ -1,0 +1,298 @@
+"""How far features lie from those of the data that a network has learned from."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+PARTS = ("texture", "content", "first axis", "second axis")  # of features, see ``common.outliers.features.pooled``
+TEXTURE, CONTENT, FIRST, SECOND = PARTS
+DIRECTIONS = (FIRST, SECOND)
+COMPONENTS = 24  # directions of the features' variation that are kept, at most a quarter of the slices
+LEAST_SPREAD = 0.05  # of a feature, in shares of the usual one: some channels never change
+LEAST = 1e-6  # below which numbers are rounding errors
+SIDES, STRENGTH = 64, 0.1  # components, and inverse of the penalty on weights, of what tells mirror images
+RELIABLE = 0.8  # share of held-out slices and mirror images that must be told, or an axis is not judged
+PASSED = 0.95  # share of held-out cases of each source that count as usual
+PARTS_OF_DATA = 5  # held out in turn, by patient
+
+Features = Mapping[str, np.ndarray]  # by part, (slices, features)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A Gaussian for each source of the training data, with one covariance for all (Lee et al., 2018, section 2.1).
+
+    The covariance is that of the strongest components; what they leave is one number (probabilistic principal
+    components), so that fifty slices are enough.
+
+    Args:
+        centres: of the sources, (sources, features).
+        spreads: of each feature, (features,).
+        components: orthonormal, (components, features).
+        deviations: along the components, (components,).
+        rest: mean square of what the components leave.
+    """
+
+    centres: np.ndarray
+    spreads: np.ndarray
+    components: np.ndarray
+    deviations: np.ndarray
+    rest: float
+
+    @classmethod
+    def fit(cls, features: np.ndarray, sources: Sequence[str] | np.ndarray) -> Gaussian:
+        """Fit it to features (slices, features) of known sources."""
+        names, place = np.unique(np.asarray(sources), return_inverse=True)
+        centres = np.stack([features[place == index].mean(0) for index in range(len(names))])
+        centred = features - centres[place]
+        spreads = centred.std(0)
+        spreads = np.maximum(spreads, LEAST_SPREAD * max(float(np.median(spreads)), LEAST))
+        count = max(1, min(COMPONENTS, len(features) // 4, features.shape[1]))
+        _, values, vectors = np.linalg.svd(centred / spreads, full_matrices=False)
+        deviations = np.maximum(values[:count] / np.sqrt(len(features)), LEAST)
+        rest = float((values[count:] ** 2).sum() / len(features))
+        return cls(centres, spreads, vectors[:count], deviations, rest)
+
+    def distances(self, features: np.ndarray) -> np.ndarray:
+        """Squared Mahalanobis distance to the nearest source, within the components and beyond them, (slices, 2)."""
+        best = np.full((len(features), 2), np.inf)
+        for centre in self.centres:
+            scaled = (features - centre) / self.spreads
+            along = scaled @ self.components.T
+            left = ((scaled - along @ self.components) ** 2).sum(1)
+            beyond = left / self.rest if self.rest > LEAST else np.zeros(len(left))
+            here = np.stack([((along / self.deviations) ** 2).mean(1), beyond], 1)
+            nearer = here.sum(1) < best.sum(1)
+            best[nearer] = here[nearer]
+        return best
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Tells an image from its mirror image, by a linear function of the differences of its halves.
+
+    Args:
+        weights: (features,).
+        bias: added to the weighted sum; the result is the logit that the image is mirrored.
+        limit: of the mean over the slices of a case.
+        scale: half of the distance between usual and mirrored slices.
+    """
+
+    weights: np.ndarray
+    bias: float
+    limit: float = 0.0
+    scale: float = 1.0
+
+    @classmethod
+    def fit(cls, plain: np.ndarray, mirrored: np.ndarray) -> Direction:
+        """Fit it by logistic regression on the strongest components.
+
+        Args:
+            plain: differences of images, (slices, features).
+            mirrored: of their mirror images, (slices, features).
+        """
+        both = np.concatenate([plain, mirrored])
+        model = make_pipeline(
+            StandardScaler(),
+            PCA(min(SIDES, len(both) // 4, both.shape[1]), svd_solver="full"),
+            LogisticRegression(C=STRENGTH, max_iter=1000),
+        ).fit(both, np.repeat([0, 1], [len(plain), len(mirrored)]))
+        bias = float(model.decision_function(np.zeros((1, both.shape[1])))[0])
+        weights = model.decision_function(np.eye(both.shape[1])) - bias
+        found = cls(weights, bias)
+        return replace(found, scale=float(found.logits(mirrored).mean() - found.logits(plain).mean()) / 2)
+
+    def logits(self, differences: np.ndarray) -> np.ndarray:
+        """Logit of each slice that it is mirrored."""
+        return np.asarray(differences @ self.weights + self.bias)
+
+    def score(self, logit: float) -> float:
+        """Above 1 for a logit above the limit."""
+        return 1 + (logit - self.limit) / self.scale
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Scores of a case: above 1 is unusual.
+
+    Args:
+        gaussians: by part, ``texture`` and ``content``.
+        limits: of the two distances of each, that held-out cases keep to.
+        directions: by axis, for the axes along which an image and its mirror image can be told apart.
+        data: what it was fitted to, for the record.
+    """
+
+    gaussians: Mapping[str, Gaussian]
+    limits: Mapping[str, np.ndarray]
+    directions: Mapping[str, Direction]
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def scores(self, features: Features) -> dict[str, float]:
+        """Scores of one case by part: the median over its slices.
+
+        Args:
+            features: of its slices, by part.
+
+        Returns:
+            ``texture``, ``content``: distance as a share of the limit. Axes: above 1 if the image seems to be mirrored
+            along it.
+        """
+        found = {
+            part: float((np.median(gaussian.distances(features[part]), 0) / self.limits[part]).max())
+            for part, gaussian in self.gaussians.items()
+        }
+        for axis, side in self.directions.items():
+            found[axis] = side.score(float(side.logits(features[axis]).mean()))
+        return found
+
+    def to_record(self) -> dict[str, Any]:
+        """What ``model.json`` holds of it."""
+        arrays = {
+            part: {
+                "centres": _packed(each.centres),
+                "spreads": _packed(each.spreads),
+                "components": _packed(each.components),
+                "deviations": _packed(each.deviations),
+                "rest": round(each.rest, 6),
+                "limits": [round(float(limit), 6) for limit in self.limits[part]],
+            }
+            for part, each in self.gaussians.items()
+        }
+        directions = {
+            axis: {"weights": _packed(each.weights), "bias": each.bias, "limit": each.limit, "scale": each.scale}
+            for axis, each in self.directions.items()
+        }
+        return {"data": dict(self.data), "gaussians": arrays, "directions": directions}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Detector:
+        """The detector that a record holds.
+
+        Raises:
+            ValueError: if it is damaged.
+        """
+        try:
+            gaussians = {
+                part: Gaussian(
+                    centres=_unpacked(each["centres"]),
+                    spreads=_unpacked(each["spreads"]),
+                    components=_unpacked(each["components"]),
+                    deviations=_unpacked(each["deviations"]),
+                    rest=float(each["rest"]),
+                )
+                for part, each in record["gaussians"].items()
+            }
+            limits = {part: np.array(each["limits"], float) for part, each in record["gaussians"].items()}
+            directions = {
+                axis: Direction(_unpacked(each["weights"]), *(float(each[name]) for name in ("bias", "limit", "scale")))
+                for axis, each in record["directions"].items()
+            }
+            return cls(gaussians, limits, directions, record.get("data", {}))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"What the record of the weights says on usual data is damaged ({error!r}). Copy model.json again, or "
+                "fit it anew: python -m common.trust fit."
+            ) from error
+
+
+def fit(features: Features, sources: Sequence[str], patients: Sequence[str], cases: Sequence[str]) -> Detector:
+    """Fit a detector; ``PASSED`` of the cases of each source keep to its limits when their patients are held out.
+
+    Args:
+        features: of slices, by part; those of mirror images under ``mirrored(axis)``.
+        sources: of each slice: data of one origin, such as a hospital or a scanner.
+        patients: of each slice.
+        cases: of each slice: a scan, an image or a clip.
+
+    Raises:
+        ValueError: for fewer patients than parts that are held out in turn.
+
+    Example:
+        >>> detector = fit(features, sources, patients, cases)
+    """
+    names = sorted(set(patients))
+    if len(names) < PARTS_OF_DATA:
+        raise ValueError(f"At least {PARTS_OF_DATA} patients are needed, got {len(names)}. Give more scans.")
+    source, patient, case = (np.asarray(each) for each in (sources, patients, cases))
+    part_of = {name: index % PARTS_OF_DATA for index, name in enumerate(_by_source(names, source, patient))}
+    part = np.array([part_of[name] for name in patient])
+    values = {name: np.zeros((len(part), 2)) for name in (TEXTURE, CONTENT)}  # of slices, held out
+    logits = {axis: np.zeros((len(part), 2)) for axis in DIRECTIONS}  # of the slice and of its mirror image
+    for number in range(PARTS_OF_DATA):
+        rest, out = part != number, part == number
+        for name in values:
+            values[name][out] = Gaussian.fit(features[name][rest], source[rest]).distances(features[name][out])
+        for axis in DIRECTIONS:
+            turned = features[mirrored(axis)]
+            side = Direction.fit(features[axis][rest], turned[rest])
+            logits[axis][out] = np.stack([side.logits(features[axis][out]), side.logits(turned[out])], 1)
+    told = {axis: float(np.mean([each[:, 0] < 0, each[:, 1] > 0])) for axis, each in logits.items()}
+    axes = [axis for axis in DIRECTIONS if told[axis] >= RELIABLE]
+    slices = [case == each for each in np.unique(case)]
+    measured = np.array(
+        [
+            np.concatenate(
+                [
+                    *(np.median(values[name][own], 0) for name in values),
+                    [logits[axis][own, 0].mean() for axis in axes],
+                ]
+            )
+            for own in slices
+        ]
+    )  # (cases, measures): two distances of each part, then the axes
+    limits = _limits(measured, np.array([source[own][0] for own in slices]))
+    directions = {}
+    for place, axis in enumerate(axes, start=4):
+        directions[axis] = replace(Direction.fit(features[axis], features[mirrored(axis)]), limit=float(limits[place]))
+    return Detector(
+        {name: Gaussian.fit(features[name], source) for name in values},
+        {TEXTURE: np.maximum(limits[:2], LEAST), CONTENT: np.maximum(limits[2:4], LEAST)},
+        directions,
+        {
+            "sources": {str(name): len(set(case[source == name])) for name in np.unique(source)},
+            "patients": len(names),
+            "slices": len(case),
+            "directions_told": {axis: round(share, 4) for axis, share in told.items()},
+        },
+    )
+
+
+def mirrored(axis: str) -> str:
+    """Name of the differences of mirror images along an axis."""
+    return f"{axis} mirrored"
+
+
+def _limits(measured: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """Limits of measures (cases, measures) that ``PASSED`` of the cases of each source keep to, all at once.
+
+    The limit of a measure is the same quantile for all measures, of the source in which it is highest.
+    """
+    groups = [measured[sources == name] for name in np.unique(sources)]
+    for share in np.linspace(PASSED, 1, 26):
+        limits: np.ndarray = np.max([np.quantile(each, share, axis=0, method="higher") for each in groups], 0)
+        if all((each <= limits).all(1).mean() >= PASSED for each in groups):
+            break
+    return limits
+
+
+def _by_source(names: Sequence[str], source: np.ndarray, patient: np.ndarray) -> list[str]:
+    """Patients in the order of their sources, so that each part holds some of each."""
+    return sorted(names, key=lambda name: (str(source[patient == name][0]), name))
+
+
+def _packed(array: np.ndarray) -> dict[str, Any]:
+    """An array as JSON holds it: half precision, base64."""
+    return {"shape": list(array.shape), "float16": base64.b64encode(array.astype("<f2").tobytes()).decode("ascii")}
+
+
+def _unpacked(packed: Mapping[str, Any]) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(packed["float16"]), "<f2").astype(float).reshape(packed["shape"])
