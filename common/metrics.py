@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine
 from ignite.metrics import ConfusionMatrix, MetricsLambda
@@ -174,3 +175,23 @@ class Accuracy(MetricsLambda):
 
     def __init__(self, matrix: ConfusionMatrix) -> None:
         super().__init__(lambda counts: float(accuracy(counts)), matrix)
+
+
+def calibration_errors(sums: np.ndarray) -> np.ndarray:
+    """Expected calibration error: mean distance of probability and share, weighted by pixels.
+
+    Args:
+        sums: sum of probabilities, pixels that are positive, and pixels of each bin, (samples, 3, bins).
+
+    Returns:
+        (samples, 1); NaN of a sample without pixels.
+
+    Example:
+        >>> calibration_errors(np.array([[[0.2, 1.8], [0, 1], [2, 2]]]))  # 0.1 for none of two, 0.9 for one of two
+        array([[0.25]])
+    """
+    probability, positive, pixels = sums[:, 0], sums[:, 1], sums[:, 2]
+    total = pixels.sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        errors: np.ndarray = (np.abs(probability - positive).sum(1) / np.where(total > 0, total, np.nan))[:, None]
+    return errors

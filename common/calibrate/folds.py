@@ -12,6 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit
 
 from ..handlers.threshold_scores import FILES, LOGITS, THRESHOLDS
+from ..metrics import calibration_errors
 from ..spreadsheets import Row, read_table
 from ..tables import score_value
 
@@ -123,4 +124,4 @@ def reliability(folds: Sequence[Fold], temperature: float = 1.0) -> np.ndarray:
 def calibration_error(folds: Sequence[Fold], temperature: float = 1.0) -> float:
     """Expected calibration error: mean distance of probability and share of lesion, weighted by pixels."""
     probability, share, pixels = reliability(folds, temperature)
-    return float((np.abs(probability - share) * pixels).sum() / pixels.sum())
+    return float(calibration_errors(np.stack([probability * pixels, share * pixels, pixels])[None])[0, 0])
