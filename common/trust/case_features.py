@@ -17,6 +17,7 @@ from ..model import Model
 from ..outliers.detector import PARTS, PARTS_OF_DATA, Detector, fit
 from ..run.errors import origin
 from ..run.progress import progress
+from ..statistics import counted
 from ..transforms.ultrasound import LoadFramed
 from .shifts import Shiftd
 
@@ -84,7 +85,7 @@ def case_features(
         model.preprocessing = before
     known.features = {part: np.concatenate([each[part] for each in found]) for part in (found[0] if found else ())}
     if known.refused and not change:
-        logger.warning("%d cases were refused: %s", len(known.refused), "; ".join(known.refused.values()))
+        logger.warning("Refused: %s. %s", counted(len(known.refused), "cases"), " ".join(known.refused.values()))
     return known
 
 

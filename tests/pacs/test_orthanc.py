@@ -17,6 +17,8 @@ import pytest
 from conftest import ROOT
 from ct_files import write_volume
 from orthanc import LACKING, PLUG_IN, PROGRAM, orthanc
+from ultrasound_files import dicom as ultrasound
+from ultrasound_files import save_dicom
 
 from common.dicomweb.command import main as dicomweb
 from common.dicomweb.server import TOKEN, Server
@@ -109,3 +111,27 @@ def test_a_worker_that_is_killed_in_a_study_goes_on_and_stores_everything_once(p
     assert (entry["study"], entry["status"], len(entry["objects"])) == (STUDY, "stored", 1)
     assert kinds(pacs) == ["SEG"]
     assert "Invented" not in told + log.read_text()
+
+
+def test_a_clip_goes_in_and_the_painted_clip_and_its_diagnosis_come_back_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(TOKEN, raising=False)
+    monkeypatch.chdir(ROOT)
+    frames = np.random.default_rng(0).integers(0, 255, (4, 96, 128), np.uint8)
+    elements = {**MORE, "PatientBirthDate": "", "PatientSex": "", "AccessionNumber": "", "ReferringPhysicianName": ""}
+    clip = ultrasound(frames, FrameTime="400.0", InstanceNumber=1, **elements)
+    save_dicom(clip, tmp_path / "study" / "clip.dcm")
+    with orthanc(tmp_path / "orthanc") as url:
+        assert dicomweb(["send", "--server", url, str(tmp_path / "study")]) == 0
+        given = ["--server", url, "--study", STUDY, "--bundle", "us_reverse_transfer", "--outputs", "[overlay,sr]"]
+        for stored, there in ((2, 0), (0, 2)):
+            assert main(given) == 0
+            shown = capsys.readouterr()
+            assert f"{stored} objects stored, {there} were there before" in shown.out
+            assert "Invented" not in shown.out + shown.err
+        assert dicomweb(["fetch", "--server", url, "--study", STUDY, "--output_dir", str(tmp_path / "back")]) == 0
+    found = [pydicom.dcmread(path) for path in (tmp_path / "back").rglob("*.dcm")]
+    (painted,) = [each for each in found if "Secondary Capture" in each.SOPClassUID.name]
+    assert [each.Modality for each in found].count("SR") == 1
+    assert painted.NumberOfFrames == 4 and painted.pixel_array.shape[3] == 3
