@@ -132,19 +132,20 @@ def _row(
 
 def _draw(path: Path, rows: Sequence[Sequence[Any]], data: str) -> None:
     """Draw the share of cases called unusual, with its interval, by change."""
-    shown = [row for row in rows]
-    height = 26 * len(shown)
+    height = 26 * len(rows)
     figure = canvas.new_figure(1000, height + 170)
     canvas.write_heading(figure, "Share of cases called unusual", f"patients held out in turn: {data}")
     axes = canvas.add_plot(figure, 420, 92, 540, height, "", "share of cases")
-    places = range(len(shown))[::-1]
-    for place, row in zip(places, shown, strict=True):
+    places = range(len(rows))[::-1]
+    for place, row in zip(places, rows, strict=True):
         share: Estimate = row[4]
         colour = canvas.line_colour(2 if row[1] == "none" else 0)
         axes.barh(place, share.value, color=colour, height=0.65)
         axes.plot([share.low, share.high], [place, place], color=canvas.TEXT, lw=1.5)
-    axes.set_yticks(list(places), [f"{row[0]}: {'as it is' if row[1] == 'none' else row[1]}" for row in shown])
+    axes.set_yticks(list(places), [f"{row[0]}: {'as it is' if row[1] == 'none' else row[1]}" for row in rows])
     axes.set_xlim(0, 1)
+    axes.set_ylim(-0.7, len(rows) - 0.3)
+    axes.set_axisbelow(True)
     canvas.save(figure, path)
 
 
