@@ -17,10 +17,12 @@ from ..report.dicom.objects import ENDINGS
 from ..run.bundle_metadata import modality_of, read_metadata
 from ..run.errors import CasesFailed, origin
 from ..run.steps import run_step
+from ..statistics import counted
 
 logger = logging.getLogger(__name__)
 
 LEDGERS = {"CT": "lesions.json", "US": "cases.json"}  # of an inference, by the modality of the bundle
+LACKING = "no DICOM "  # in the note on an object that could not be made
 KINDS = {"SEG": "segmentation", "SR": "structured report", "OT": "overlay"}  # by modality
 
 
@@ -54,11 +56,10 @@ def infer_study(
         server.fetch_study(study, source, modality)
         options = {"dataset_dir": str(source), "output_dir": str(target), "outputs": list(outputs)}
         failure = _run(bundle, {**options, **dict(settings or {})})
+        lacking = _reasons(target / LEDGERS[modality])
         paths = sorted(path for ending in ENDINGS for path in target.rglob(f"*{ending}"))
         if not paths:
-            raise failure or ValueError(
-                f"Study {study}: no DICOM object was made. {_reasons(target / LEDGERS[modality])}".rstrip()
-            )
+            raise failure or ValueError(f"Study {study}: no DICOM object was made. {lacking}".rstrip())
         stored = set(server.send(paths))
         objects = [
             {"kind": KINDS.get(each.Modality, "object"), "uid": str(each.SOPInstanceUID)}
@@ -71,7 +72,12 @@ def infer_study(
     if there:
         logger.info("%d of %d objects were in the PACS before.", there, len(objects))
     if failure is not None:
-        raise CasesFailed(f"{failure}\nThe results of the others are in the PACS: {len(objects)} objects.")
+        raise CasesFailed(f"{failure}\nThe results of the others are in the PACS: {counted(len(objects), 'objects')}.")
+    if lacking:
+        raise CasesFailed(
+            f"Study {study}: not everything could be made: {lacking}\nThe rest is in the PACS: "
+            f"{counted(len(objects), 'objects')}."
+        )
     return {"study": study, "objects": new, "there": there, "seconds": round(time.monotonic() - start, 1)}
 
 
@@ -88,8 +94,8 @@ def _run(bundle: Path, options: Mapping[str, Any]) -> CasesFailed | None:
 
 
 def _reasons(ledger: Path) -> str:
-    """What an inference noted on its cases."""
+    """Which objects an inference could not make, and why."""
     if not ledger.is_file():
         return ""
     cases = json.loads(ledger.read_text(encoding="utf-8"))["cases"]
-    return "; ".join(dict.fromkeys(str(note) for case in cases for note in case["warnings"]))
+    return "; ".join(dict.fromkeys(str(note) for case in cases for note in case["warnings"] if LACKING in str(note)))

@@ -49,7 +49,7 @@ def test_a_clip_that_fails_does_not_keep_the_results_of_the_others_from_the_pacs
     whole = (tmp_path / "pacs" / "cut.dcm").read_bytes()
     (tmp_path / "pacs" / "cut.dcm").write_bytes(whole[: len(whole) // 2])
     server = Remembering(tmp_path / "pacs")
-    with pytest.raises(CasesFailed, match=r"1 of 2 cases failed:\n  cut: .*\n.*others are in the PACS: 1 objects"):
+    with pytest.raises(CasesFailed, match=r"1 of 2 cases failed:\n  cut: .*\n.*others are in the PACS: 1 object"):
         infer_study(server, "1.2.3", ROOT / "bundles" / "us_dense_seg", ["overlay"], {"isolated": False})
     (made,) = server.stored
     assert (made.NumberOfFrames, made.SourceImageSequence[0].ReferencedSOPInstanceUID) == (2, "1.2.31")

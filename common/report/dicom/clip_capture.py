@@ -75,6 +75,8 @@ class ClipCapture:
             series_description=f"{algorithm.name} overlay"[:64],
             transfer_syntax_uid=JPEGBaseline8Bit,
         )
+        if "SpecificCharacterSet" in clip:
+            made.SpecificCharacterSet = clip.SpecificCharacterSet
         made.copy_patient_and_study_information(clip)
         made.ConversionType, made.ImageType = "WSD", ["DERIVED", "SECONDARY"]
         made.PatientOrientation, made.Laterality = "", ""

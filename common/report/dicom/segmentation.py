@@ -39,7 +39,7 @@ def segmentation(
             each slice.
 
     Raises:
-        ValueError: for another kind, or a class without a code.
+        ValueError: for another kind, a class without a code, or slices without one frame of reference.
 
     Example:
         >>> files = sorted(Path("series").glob("*.dcm"))
@@ -53,6 +53,10 @@ def segmentation(
     without = [style.name for style in shown if len(style.code) != 3]
     if without:
         raise ValueError(f"metadata.json has no code for {', '.join(without)}, which a DICOM segmentation needs.")
+    if len(frames_of := {str(image.get("FrameOfReferenceUID") or "") for image in source.images}) > 1:
+        raise ValueError(f"the slices have {len(frames_of)} frames of reference. Export the series again.")
+    if frames_of == {""}:
+        raise ValueError("the slices name no frame of reference (FrameOfReferenceUID), which a segmentation needs.")
     made_by = algorithm.identification()
     described = []
     for number, style in enumerate(shown, start=1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,11 @@ import numpy as np
 import pydicom
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
+from pydicom.valuerep import DA, TM
 
 from ...readers.volume import LPS_TO_RAS
+
+logger = logging.getLogger(__name__)
 
 NEAREST = 0.5  # slices, by which a slice may be off the mask's grid, as unevenly spaced ones are
 MAKER = "COVID lung bundles"
@@ -22,6 +26,9 @@ MAY_BE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "ReferringPhysicianName"),
     *("StudyID", "StudyDate", "StudyTime", "PositionReferenceIndicator"),
 )
+DATES = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}
+UTF_8 = "ISO_IR 192"
+LARGEST_NUMBER = 2**31 - 100  # DICOM's integers are below 2^31
 SERIES = {"SEG": 90, "SR": 91, "SC": 92}  # added to a hundred times the source's number
 
 
@@ -83,6 +90,8 @@ class Source:
             number = int(self.images[0].get("SeriesNumber") or 0) * 100
         except (TypeError, ValueError):
             number = 0
+        if not 0 <= number < LARGEST_NUMBER:
+            number = 0
         return {
             "series_instance_uid": self.uid(f"{kind} series", *parts),
             "series_number": number + SERIES[kind],
@@ -94,7 +103,7 @@ class Source:
 
 def read_instance(path: Path) -> Source:
     """A clip or an image as the source of a result, without its pixels."""
-    return Source([_complete(pydicom.dcmread(path, stop_before_pixels=True, force=True))], [])
+    return Source([_read(path)], [])
 
 
 def read_source(paths: Sequence[Path], affine: np.ndarray) -> Source:
@@ -105,9 +114,14 @@ def read_source(paths: Sequence[Path], affine: np.ndarray) -> Source:
         affine: of the mask, voxel index (column, row, slice) to mm, RAS.
 
     Raises:
-        ValueError: if slices name no position, or lie off the mask's grid.
+        ValueError: if slices name no position, lie off the mask's grid, or are of several patients, or if several
+            have one UID.
     """
-    slices = [_complete(pydicom.dcmread(path, stop_before_pixels=True, force=True)) for path in paths]
+    slices = [_read(path) for path in paths]
+    if len(patients := {str(each.PatientID or "") for each in slices}) > 1:
+        raise ValueError(f"the series holds slices of {len(patients)} patients, by their PatientID. Export it again.")
+    if len({str(each.SOPInstanceUID) for each in slices}) < len(slices):
+        raise ValueError("several slices have one SOPInstanceUID, so none can be referred to. Export the series again.")
     to_index = np.linalg.inv(LPS_TO_RAS @ affine)
     if len(slices) == 1 and "PerFrameFunctionalGroupsSequence" in slices[0]:
         frames = slices[0].PerFrameFunctionalGroupsSequence
@@ -120,11 +134,30 @@ def read_source(paths: Sequence[Path], affine: np.ndarray) -> Source:
     return Source([found[plane] for plane in planes], planes)
 
 
-def _complete(source: pydicom.Dataset) -> pydicom.Dataset:
-    """Add elements that DICOM requires, possibly empty (type 2), and that anonymisers remove."""
+def _read(path: Path) -> pydicom.Dataset:
+    """A file without its pixels, as a new object can refer to it.
+
+    Elements that DICOM requires, possibly empty (type 2), and that anonymisers remove are added. Dates that are none
+    are emptied. Texts are in UTF-8, because not every character set of scanners is accepted in new objects.
+
+    Raises:
+        ValueError: if it has no UID.
+    """
+    source = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+    if not source.get("SOPInstanceUID"):
+        raise ValueError(f"{path}: it has no SOPInstanceUID, so nothing can refer to it. Export it again.")
     for keyword in MAY_BE_EMPTY:
         if keyword not in source:
             setattr(source, keyword, None)
+    for keyword, kind in DATES.items():
+        try:
+            kind(source.get(keyword) or None)
+        except (TypeError, ValueError):
+            logger.warning("%s: %s %r is left out: it is no date or time.", path, keyword, str(source[keyword].value))
+            setattr(source, keyword, None)
+    if source.get("SpecificCharacterSet") is not None:
+        source.decode()
+        source.SpecificCharacterSet = UTF_8
     return source
 
 

@@ -14,7 +14,7 @@ import pytest
 from bundle_steps import run
 from conftest import ROOT
 from csv_rows import rows
-from ct_files import write_volume
+from ct_files import LPS, write_volume
 from PIL import Image
 
 from common.phantoms.ct.chest_ct import chest_ct
@@ -26,6 +26,7 @@ from common.report.styles import ClassStyle
 
 INFER = str(ROOT / "bundles" / "ct_drsegunet" / "configs" / "inference.yaml")
 NAME = "Invented^Patient"
+INFECTION = ClassStyle("infection", 1, (255, 0, 0), ("DCM", "112121", "Infiltrate"))
 ELEMENTS = {"PatientName": NAME, "StudyID": "1", "StudyDate": "20200101", "StudyTime": "100000", "SeriesNumber": 3}
 
 
@@ -125,3 +126,52 @@ def test_a_network_of_one_class_refers_to_its_only_segment(tmp_path: Path) -> No
     (group,) = report.content.get_volumetric_roi_measurement_groups()
     assert group.referenced_segment.referenced_sop_instance_uid == made.SOPInstanceUID
     assert codes(group)["Volume"] == (0.002, "ml")
+
+
+def test_a_japanese_name_stays_itself_and_a_wrong_date_is_left_out(tmp_path: Path) -> None:
+    """The usual character sets of Japan begin with an empty value."""
+    name = "Yamada^Tarou=山田^太郎"
+    sets = {"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": name, "PatientBirthDate": "19501"}
+    image = np.zeros((16, 16, 2), np.int16)
+    files = write_volume(tmp_path, image, np.diag([1.0, 1.0, 2.0, 1.0]), **{**ELEMENTS, **sets})
+    source = read_source(files, LPS @ np.diag([1.0, 1.0, 2.0, 1.0]))
+    made = segmentation(
+        np.ones((16, 16, 2), np.uint8), source, [INFECTION], Algorithm("ct_drsegunet", "0.1.0", "0" * 64)
+    )
+    made.save_as(tmp_path / "made.dcm")
+    again = pydicom.dcmread(tmp_path / "made.dcm")
+    assert again.PatientName == name and again.SpecificCharacterSet == "ISO_IR 192"
+    assert not again.PatientBirthDate
+
+
+@pytest.mark.parametrize(
+    ("elements", "message"),
+    [
+        ({"FrameOfReferenceUID": ""}, "name no frame of reference"),
+        ({"SOPInstanceUID": "1.2.3.4.5"}, "several slices have one SOPInstanceUID"),
+        ({"SOPInstanceUID": None}, r"0\.dcm: it has no SOPInstanceUID"),
+    ],
+)
+def test_a_source_that_cannot_be_referred_to_is_named(elements: dict[str, Any], message: str, tmp_path: Path) -> None:
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    files = write_volume(tmp_path, np.zeros((16, 16, 2), np.int16), affine, **{**ELEMENTS, **elements})
+    with pytest.raises(ValueError, match=message):
+        source = read_source(files, LPS @ affine)
+        segmentation(np.ones((16, 16, 2), np.uint8), source, [INFECTION], Algorithm("ct_drsegunet", "0.1.0", "0" * 64))
+
+
+def test_slices_of_two_patients_give_no_object(tmp_path: Path) -> None:
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    files = write_volume(tmp_path, np.zeros((16, 16, 2), np.int16), affine, **ELEMENTS)
+    other = pydicom.dcmread(files[1])
+    other.PatientID = "2"
+    other.save_as(files[1])
+    with pytest.raises(ValueError, match="holds slices of 2 patients"):
+        read_source(files, LPS @ affine)
+
+
+def test_a_very_large_series_number_does_not_overflow(tmp_path: Path) -> None:
+    elements = {**ELEMENTS, "SeriesNumber": 2147483647}
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    source = read_source(write_volume(tmp_path, np.zeros((16, 16, 2), np.int16), affine, **elements), LPS @ affine)
+    assert source.new_object("SEG")["series_number"] == 90
