@@ -13,6 +13,8 @@ from ignite.engine import Engine
 from ignite.metrics import ConfusionMatrix, MetricsLambda
 from monai.handlers import MeanDice
 
+from .statistics import Estimate, bootstrap_estimates
+
 logger = logging.getLogger(__name__)
 
 
@@ -195,3 +197,40 @@ def calibration_errors(sums: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         errors: np.ndarray = (np.abs(probability - positive).sum(1) / np.where(total > 0, total, np.nan))[:, None]
     return errors
+
+
+def areas_under_curve(counts: np.ndarray) -> np.ndarray:
+    """Probability that a clip with the finding has a higher value than one without; equal values count a half.
+
+    Args:
+        counts: clips with and without the finding by value in ascending order, (samples, 2, values).
+
+    Returns:
+        (samples, 1); NaN where a sample lacks one of both.
+
+    Example:
+        >>> areas_under_curve(np.array([[[0, 1], [1, 0]]]))  # the one with it is higher
+        array([[1.]])
+    """
+    present, absent = counts[:, 0], counts[:, 1]
+    lower = np.cumsum(absent, axis=1) - absent / 2
+    pairs = present.sum(1) * absent.sum(1)
+    with np.errstate(invalid="ignore"):
+        areas: np.ndarray = ((present * lower).sum(1) / np.where(pairs > 0, pairs, np.nan))[:, None]
+    return areas
+
+
+def area_under_curve(values: Sequence[float], present: Sequence[bool], patients: Sequence[str]) -> Estimate:
+    """Area under the receiver operating characteristic, with its 95 % interval over patients.
+
+    Args:
+        values: one for each clip; higher where the finding is more likely.
+        present: whether a clip shows the finding.
+        patients: of each clip.
+    """
+    levels, place = np.unique(np.asarray(values, float), return_inverse=True)
+    names, owner = np.unique(np.asarray(patients), return_inverse=True)
+    counts = np.zeros((len(names), 2, len(levels)))
+    np.add.at(counts, (owner, np.where(present, 0, 1), place), 1)
+    (found,) = bootstrap_estimates(counts, areas_under_curve, only_together=True)
+    return found

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from ..datasets.ultrasound.diagnosis_sources import MANIFEST
+from ..metrics import area_under_curve
 from ..report import canvas
 from ..report.html.scores import table, write_tables_page
 from ..run.command import Parser
 from ..run.start import writable
 from ..spreadsheets import file_below, read_table
-from ..statistics import area_under_curve, interval_over
+from ..statistics import interval_over
 from ..tables import aligned, print_table, read_csv, write_csv
 
 FILES = ("presence.csv", "presence.png", "report.html")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import complete_file
+from ..metrics import area_under_curve
 from ..model import Model, load
 from ..outliers.detector import Detector, fit
 from ..outliers.monitor import RECORD
@@ -22,7 +23,7 @@ from ..report.html.scores import table, write_tables_page
 from ..run.command import Parser, options_of
 from ..run.model_record import read_record, record_path, weights_files
 from ..run.start import writable
-from ..statistics import Estimate, area_under_curve, interval_over, mean_interval
+from ..statistics import Estimate, interval_over, mean_interval
 from ..tables import aligned, print_table, write_csv
 from .case_features import CaseFeatures, case_features, held_out
 from .shifts import SHIFTS

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from common.metrics import area_under_curve
 from common.presence.command import main
-from common.statistics import area_under_curve
 
 
 def test_the_area_is_that_of_scikit_learn_with_ties() -> None:

@@ -55,9 +55,9 @@ def test_areas_and_dice_agree_with_scikit_learn_on_random_heatmaps(rng: np.rando
     found = scores(tmp_path, heats, truths)
     pooled, averaged = found["pooled pixels"], found["mean over slices with lesions"]
     # Heat is counted in bins, which moves an area a little
-    assert pooled["pr_area"] == pytest.approx(average_precision_score(truths.ravel(), heats.ravel()), abs=2e-3)
+    assert pooled["pr_area"] == pytest.approx(average_precision_score(truths.ravel(), heats.ravel()), abs=5e-3)
     per_slice = [average_precision_score(t.ravel(), h.ravel()) for t, h in zip(truths[:3], heats[:3], strict=True)]
-    assert averaged["pr_area"] == pytest.approx(np.mean(per_slice), abs=2e-3)
+    assert averaged["pr_area"] == pytest.approx(np.mean(per_slice), abs=5e-3)
     assert (pooled["slices"], averaged["slices"]) == (5, 3)
     curve = rows(tmp_path / "curve.csv")
     for row in curve:
