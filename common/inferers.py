@@ -15,6 +15,8 @@ from torch import nn
 
 from .networks.openvino_network import OpenVinoNetwork, check_runtime, uses_openvino
 from .outliers.monitor import Monitor
+from .reliability.judge import Reliability
+from .reliability.measures import in_steps
 from .run.progress import progress
 
 IN_SLICE = np.pad(ndimage.generate_binary_structure(2, 1)[None], ((1, 1), (0, 0), (0, 0)))  # (slices, H, W)
@@ -118,6 +120,7 @@ class FastCall:
             network must have its final weights at the first call, and all inputs one size.
         monitor: takes the features that a network of ``common.outliers.features.watched`` gives, those of mirror images
             excepted.
+        reliability: compares what is found in slices and in their mirror images, with ``mirror``.
     """
 
     def __init__(
@@ -129,13 +132,14 @@ class FastCall:
         temperature: float = 1.0,
         runtime: str = "torch",
         monitor: Monitor | None = None,
+        reliability: Reliability | None = None,
     ) -> None:
         check_runtime(runtime)
         if compile and runtime == "openvino":
             raise ValueError("--compile is of torch, and --runtime openvino does not use it. Leave one of them out.")
         self.runtime = "torch" if compile else runtime
         self.amp, self.compile, self.half, self.mirror, self.temperature = amp, compile, half, mirror, temperature
-        self.monitor = monitor
+        self.monitor, self.reliability = monitor, reliability
         # By the network itself: an inferer may be called with two networks in turn, and an id could be used again
         self._prepared: dict[nn.Module, Callable[..., Any]] = {}
 
@@ -144,9 +148,20 @@ class FastCall:
         logits, *features = self.forward(network, x)
         if self.monitor is not None and features:
             self.monitor.add(features)
+        logits = logits / self.temperature
         if self.mirror:
-            logits = (logits + self.forward(network, x.flip(2))[0].flip(2)) / 2
-        return logits if self.temperature == 1 else logits / self.temperature
+            mirrored = self.forward(network, x.flip(2))[0].flip(2) / self.temperature
+            if self.reliability is not None and self.reliability.active:
+                self.reliability.add(logits, mirrored)
+            logits = (logits + mirrored) / 2
+        return logits
+
+    def start(self) -> None:
+        """Forget what a case that failed has left in what watches the network."""
+        if self.monitor is not None:
+            self.monitor.take()
+        if self.reliability is not None:
+            self.reliability.start()
 
     def forward(self, network: Callable[..., torch.Tensor], x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """One pass: logits, and features if the network gives them."""
@@ -204,7 +219,7 @@ class SlicesInferer(Inferer):
 
     Args:
         slices_at_once: batch size.
-        amp, compile, mirror, temperature, runtime, monitor: see ``FastCall``.
+        amp, compile, mirror, temperature, runtime, monitor, reliability: see ``FastCall``.
         needed_channel: slices that are 0 everywhere in this input channel are not segmented and stay 0; None segments
             all slices.
     """
@@ -219,10 +234,19 @@ class SlicesInferer(Inferer):
         temperature: float = 1.0,
         runtime: str = "torch",
         monitor: Monitor | None = None,
+        reliability: Reliability | None = None,
     ) -> None:
         super().__init__()
         self.slices_at_once, self.needed_channel = slices_at_once, needed_channel
-        self.call = FastCall(amp, compile, mirror=mirror, temperature=temperature, runtime=runtime, monitor=monitor)
+        self.call = FastCall(
+            amp,
+            compile,
+            mirror=mirror,
+            temperature=temperature,
+            runtime=runtime,
+            monitor=monitor,
+            reliability=reliability,
+        )
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """Turn logits (B, classes, H, W) into values of the result, (B, channels, H, W)."""
@@ -248,6 +272,7 @@ class SlicesInferer(Inferer):
         if volumes.ndim == 4:
             result = self.of_slices(network, volumes)
             return convert_to_dst_type(result, inputs, dtype=result.dtype)[0]
+        self.call.start()
         slices = volumes.movedim(-1, 1).flatten(0, 1).contiguous()  # (N * Z, C, H, W)
         chosen = torch.arange(len(slices), device=slices.device)
         if self.needed_channel is not None:
@@ -270,10 +295,11 @@ class MaskInferer(SlicesInferer):
         values: mask value of each output channel, as saved: 0 is background.
         threshold: a pixel takes its most probable class if that exceeds this probability, else 0.
         slices_at_once: batch size.
-        amp, compile, mirror, temperature, runtime, monitor: see ``FastCall``.
+        amp, compile, mirror, temperature, runtime, monitor, reliability: see ``FastCall``.
         lesions, lesion_threshold, smallest: if given, ``lesions_first`` decides, and ``threshold`` is not used.
-        probabilities: give those of all classes, too, in the channels after the mask; ``SplitProbabilitiesd`` takes
-            them apart.
+        lesion_probability: give that of all ``lesions`` together, too, in a second channel.
+        probabilities: give those of all classes, too, in the channels after that; ``SplitProbabilitiesd`` takes all of
+            them apart. Probabilities are in steps of 1/255.
 
     Raises:
         ValueError: for ``smallest`` without ``lesion_threshold``.
@@ -294,9 +320,18 @@ class MaskInferer(SlicesInferer):
         temperature: float = 1.0,
         runtime: str = "torch",
         monitor: Monitor | None = None,
+        lesion_probability: bool = False,
+        reliability: Reliability | None = None,
     ) -> None:
         super().__init__(
-            slices_at_once, amp, compile, mirror=mirror, temperature=temperature, runtime=runtime, monitor=monitor
+            slices_at_once,
+            amp,
+            compile,
+            mirror=mirror,
+            temperature=temperature,
+            runtime=runtime,
+            monitor=monitor,
+            reliability=reliability,
         )
         if lesion_threshold is None and any(smallest):
             raise ValueError(
@@ -304,13 +339,17 @@ class MaskInferer(SlicesInferer):
             )
         self.values, self.threshold = list(values), threshold
         self.lesions, self.lesion_threshold, self.smallest = list(lesions), lesion_threshold, tuple(smallest)
-        self.probabilities = probabilities
+        self.lesion_probability, self.probabilities = lesion_probability, probabilities
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
-        """Turn logits (B, classes, H, W) into mask values (B, 1, H, W), uint8, or (B, 1 + classes, H, W)."""
+        """Turn logits (B, classes, H, W) into mask values (B, 1, H, W), uint8, with probabilities in more channels."""
         probabilities = logits.softmax(1)
-        mask = self.mask(probabilities)
-        return torch.cat([mask.float(), probabilities], 1) if self.probabilities else mask
+        channels = [self.mask(probabilities)]
+        if self.lesion_probability:
+            channels.append(in_steps(probabilities[:, self.lesions].sum(1, keepdim=True)))
+        if self.probabilities:
+            channels.append(in_steps(probabilities))
+        return torch.cat(channels, 1)
 
     def mask(self, probabilities: torch.Tensor) -> torch.Tensor:
         """Turn probabilities (B, classes, H, W) into mask values (B, 1, H, W), uint8."""

@@ -20,14 +20,16 @@ from nibabel import orientations
 
 from .outliers.detector import DIRECTIONS, mirrored
 from .outliers.monitor import Verdict
+from .reliability.measures import STEPS
 from .report.case_report import CaseReport, label_map
-from .report.trust import verdict_of
+from .report.trust import JudgeErrorsd, verdict_of
 from .run.errors import origin, ours
 from .run.overrides import check_settings
 from .run.ranges import check_ranges
 from .run.recorded import apply_record
 from .settings import check_names
 from .transfer import load_weights
+from .transforms.masks import LESION_PROBABILITY
 
 NAME = "array"  # of a case that is in no file
 
@@ -40,7 +42,8 @@ class Segmentation:
         mask: values as ``metadata.json`` lists them, uint8: (X, Y, Z) on the scan's own grid; (rows, columns) of an
             ultrasound image; (frames, rows, columns) of a clip.
         affine: of a CT mask, voxel index to mm, RAS, (4, 4); None for ultrasound.
-        volumes: of CT, the columns of ``lesions.csv``: ml of each class, share of the lung, severity. Of ultrasound,
+        volumes: of CT, the columns of ``lesions.csv``: ml of each class, share of the lung, severity, and how large
+            their errors are likely to be. Of ultrasound,
             those of ``cases.csv``: shares of the image, means over the frames of a clip; and of a network that
             diagnoses, the diagnosis, its probabilities, and what drove it.
         classes: value in the mask by class; 0 is background.
@@ -135,10 +138,15 @@ class Model:
             if ours(cause):
                 raise type(cause)(str(cause)) from None
             raise
-        volumes = self.report.measure(item, "pred").burden
+        measured = self.report.measure(item, "pred")
         affine = np.asarray(item["pred"].affine)
         return Segmentation(
-            label_map(item["pred"]), affine, dict(volumes), self.classes, _probabilities(item), verdict_of(item)
+            label_map(item["pred"]),
+            affine,
+            measured.burden | measured.errors,
+            self.classes,
+            _probabilities(item),
+            verdict_of(item),
         )
 
     def _file(self, path: str | Path, choices: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,12 +209,27 @@ class Model:
             call.mirror = before
         return found
 
-    def _segment(self, batch: dict[str, Any]) -> list[dict[str, Any]]:
+    def lesions(self, case: dict[str, Any]) -> tuple[MetaTensor, MetaTensor, float | None]:
+        """What a CT bundle finds in a case, before it judges how large the errors are.
+
+        Args:
+            case: from ``cases``.
+
+        Returns:
+            Mask, integers (1, X, Y, Z) on the scan's own grid; probability of lesion, uint8 in steps of 1/255, same
+            shape; and the agreement with the mirror images, see ``common.reliability.measures.Measures``.
+        """
+        steps = self.postprocessing.transforms
+        place = next(place for place, step in enumerate(steps) if isinstance(step, JudgeErrorsd))
+        (item,) = self._segment(list_data_collate([self.preprocessing(case)]), Compose(steps[:place]))
+        return item["pred"], item[LESION_PROBABILITY], steps[place].reliability.agreement()
+
+    def _segment(self, batch: dict[str, Any], postprocessing: Compose | None = None) -> list[dict[str, Any]]:
         """Items of a batch, with the mask under ``pred`` on the grid of their image."""
         with torch.inference_mode():
             batch["pred"] = self.inferer(batch["image"].to(self.device), self.network)
         batch["image"] = batch["image"].to(self.device)
-        return [self.postprocessing(item) for item in decollate_batch(batch)]
+        return [(postprocessing or self.postprocessing)(item) for item in decollate_batch(batch)]
 
     def _clip(self, case: dict[str, Any]) -> Segmentation:
         """All frames of an image or clip."""
@@ -260,7 +283,10 @@ def load(bundle: str | Path, weights: str | Path | Sequence[str | Path] | None =
 
 def _probabilities(item: Mapping[str, Any]) -> np.ndarray | None:
     """The probabilities of a case, if its bundle was asked for them."""
-    return item["probability"].float().cpu().numpy() if "probability" in item else None
+    if "probability" not in item:
+        return None
+    values = item["probability"].float().cpu().numpy()
+    return values / STEPS if item["probability"].dtype == torch.uint8 else values
 
 
 def _frames(arrays: Sequence[np.ndarray]) -> np.ndarray:

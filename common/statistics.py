@@ -231,6 +231,23 @@ def mean_interval(values: Any, owners: Sequence[str] | None = None) -> Estimate:
     return sums.estimates()["", ""]
 
 
+def parts_of(owners: Sequence[str], count: int, groups: Sequence[str] | None = None) -> np.ndarray:
+    """Number of the part, from 0, that each case belongs to; all cases of a patient are in one part.
+
+    Args:
+        owners: of each case: its patient.
+        count: of parts, which hold equal numbers of patients, to one.
+        groups: of each case, such as its source: each part then holds an equal share of each group.
+
+    Example:
+        >>> parts_of(["a", "b", "a", "c"], 2).tolist()
+        [0, 1, 0, 0]
+    """
+    group_of = dict(zip(owners, owners if groups is None else groups, strict=True))
+    part = {name: place % count for place, name in enumerate(sorted(group_of, key=lambda name: (group_of[name], name)))}
+    return np.array([part[owner] for owner in owners])
+
+
 def counted(number: int, word: str) -> str:
     """A number with its noun.
 

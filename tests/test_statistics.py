@@ -19,6 +19,7 @@ from common.statistics import (
     interval_over,
     mean_interval,
     paired,
+    parts_of,
     tail,
 )
 
@@ -132,3 +133,13 @@ def test_a_class_that_few_patients_have_keeps_its_interval_without_a_warning() -
 def test_the_rule_for_absent_classes_is_the_same_sentence_in_the_documentation() -> None:
     page = (Path(__file__).resolve().parents[1] / "docs" / "statistics.md").read_text()
     assert ABSENT in " ".join(page.replace("\n> ", " ").split())
+
+
+def test_parts_hold_whole_patients_and_an_equal_share_of_each_group() -> None:
+    owners = [f"{group}{number}" for group in "ab" for number in range(10) for _ in range(3)]
+    part = parts_of(owners, 5, [owner[0] for owner in owners])
+    for owner in owners:
+        assert len({number for name, number in zip(owners, part, strict=True) if name == owner}) == 1
+    for group in "ab":
+        counts = np.bincount([number for name, number in zip(owners, part, strict=True) if name[0] == group])
+        assert counts.tolist() == [6] * 5

@@ -13,6 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ..statistics import parts_of
+
 PARTS = ("texture", "content", "first axis", "second axis")  # of features, see ``common.outliers.features.pooled``
 TEXTURE, CONTENT, FIRST, SECOND = PARTS
 DIRECTIONS = (FIRST, SECOND)
@@ -219,12 +221,11 @@ def fit(features: Features, sources: Sequence[str], patients: Sequence[str], cas
     Example:
         >>> detector = fit(features, sources, patients, cases)
     """
-    names = sorted(set(patients))
-    if len(names) < PARTS_OF_DATA:
-        raise ValueError(f"At least {PARTS_OF_DATA} patients are needed, got {len(names)}. Give more scans.")
-    source, patient, case = (np.asarray(each) for each in (sources, patients, cases))
-    part_of = {name: index % PARTS_OF_DATA for index, name in enumerate(_by_source(names, source, patient))}
-    part = np.array([part_of[name] for name in patient])
+    count = len(set(patients))
+    if count < PARTS_OF_DATA:
+        raise ValueError(f"At least {PARTS_OF_DATA} patients are needed, got {count}. Give more scans.")
+    source, case = np.asarray(sources), np.asarray(cases)
+    part = parts_of(patients, PARTS_OF_DATA, sources)
     values = {name: np.zeros((len(part), 2)) for name in (TEXTURE, CONTENT)}  # of slices, held out
     logits = {axis: np.zeros((len(part), 2)) for axis in DIRECTIONS}  # of the slice and of its mirror image
     for number in range(PARTS_OF_DATA):
@@ -259,7 +260,7 @@ def fit(features: Features, sources: Sequence[str], patients: Sequence[str], cas
         directions,
         {
             "sources": {str(name): len(set(case[source == name])) for name in np.unique(source)},
-            "patients": len(names),
+            "patients": count,
             "slices": len(case),
             "directions_told": {axis: round(share, 4) for axis, share in told.items()},
         },
@@ -282,11 +283,6 @@ def _limits(measured: np.ndarray, sources: np.ndarray) -> np.ndarray:
         if all((each <= limits).all(1).mean() >= PASSED for each in groups):
             break
     return limits
-
-
-def _by_source(names: Sequence[str], source: np.ndarray, patient: np.ndarray) -> list[str]:
-    """Patients in the order of their sources, so that each part holds some of each."""
-    return sorted(names, key=lambda name: (str(source[patient == name][0]), name))
 
 
 def _packed(array: np.ndarray) -> dict[str, Any]:

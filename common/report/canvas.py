@@ -25,6 +25,7 @@ BACKGROUND, TEXT, FAINT = "#101216", "#f2f3f5", "#a4a9b3"
 GRID_LINE, AXIS = "#2a2e36", "#4a4f59"  # of plots
 LINES = ("#ffb000", "#dc267f", "#648fff", "#a4a9b3", "#fe6100", "#8f7bf5")  # distinct with any colour vision
 LEGEND_IN_PLOT: dict[str, Any] = {"facecolor": BACKGROUND, "edgecolor": "none", "framealpha": 0.8, "labelcolor": TEXT}
+HATCH, UNCERTAIN = "//////", "uncertain"
 FILL = 0.38  # opacity, so that the texture below a lesion stays visible
 LUNG_WINDOW = (-1350.0, 150.0)  # HU that are drawn black and white
 BODY_FROM = -300.0  # HU; slices are cropped to what lies above
@@ -134,22 +135,34 @@ def outline(axes: Axes, area: np.ndarray, style: ClassStyle) -> None:
         axes.set(xlim=limits[0], ylim=limits[1])
 
 
-def add_legend(figure: Figure, classes: Sequence[ClassStyle]) -> None:
-    """Names of the classes in the lower left corner."""
+def hatch(axes: Axes, area: np.ndarray) -> None:
+    """Hatch an area (X, Y)."""
+    if area.any():
+        limits = (axes.get_xlim(), axes.get_ylim())
+        grid = [np.arange(-1, size + 1) for size in area.shape]
+        found = axes.contourf(*grid, np.pad(area.T, 1), levels=[0.5, 1.5], colors="none", hatches=[HATCH])
+        found.set(edgecolor=TEXT, linewidth=0)
+        axes.set(xlim=limits[0], ylim=limits[1])
+
+
+def add_legend(figure: Figure, classes: Sequence[ClassStyle], hatched: bool = False) -> None:
+    """Names of the classes in the lower left corner, and what hatching means."""
     shown = [style for style in classes if style.name != "background"]
     patches = [
         Patch(facecolor=(*style.rgb, FILL if style.is_lesion else 0.0), edgecolor=style.rgb, label=style.name)
         for style in shown
     ]
+    if hatched:
+        patches.append(Patch(facecolor="none", edgecolor=TEXT, hatch=HATCH, label=UNCERTAIN))
     width, height = figure.get_size_inches() * DPI
-    needed = sum(45 + 7.5 * len(style.name) for style in shown) + 2 * MARGIN  # pixels at 11 points
+    needed = sum(45 + 7.5 * len(str(patch.get_label())) for patch in patches) + 2 * MARGIN  # pixels at 11 points
     figure.legend(
         handles=patches,
         loc="lower left",
         bbox_to_anchor=(MARGIN / width, 6 / height),
         borderpad=0.0,
         borderaxespad=0.0,
-        ncols=max(1, len(shown)),
+        ncols=max(1, len(patches)),
         frameon=False,
         fontsize=11 * min(1.0, width / needed),
         labelcolor=TEXT,

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..files import complete_file
 from ..lung_network.methods import FROM, THRESHOLD
+from ..reliability.measures import STEPS
 from ..settings import as_list
 from .burden import burden_columns, burden_row, implausible, lesion_burden
 from .case_report import SEGMENTATION, CaseReport, label_map, printable, source_file
@@ -22,7 +23,7 @@ from .ledger import Ledger
 from .mask_files import mask_palette, save_picture_mask, save_volume
 from .overlay import draw_overlay
 from .scan_report import ScanReport, to_lps
-from .trust import COLUMNS, trust_facts, trust_row
+from .trust import COLUMNS, ERROR_COLUMNS, ERRORS, error_row, errors_in_words, likely_of, trust_facts, trust_row
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,8 @@ class SaveMaskd(CaseReport):
 class SaveVolumed(CaseReport):
     """Save volumes of numbers on their input's own grid: ``<case>_<name>.nii.gz``, for images ``<case>_<name>.png``.
 
-    Volumes are float32. Images have 8 bits, with 0 and 255 for the bounds of their range.
+    Volumes are float32, or uint8 with its step (1/255 of the range) in the header. Images have 8 bits, with 0 and 255
+    for the bounds of their range.
 
     Args:
         keys: (1, X, Y, Z) in the input's axis order, with its affine.
@@ -104,23 +106,25 @@ class SaveVolumed(CaseReport):
 
     def save(self, item: dict[Hashable, Any], volume: Any, channel: int, name: str, bounds: Sequence[float]) -> None:
         """Write one channel of a volume (C, X, Y, Z)."""
-        values = volume[channel].as_tensor().float().cpu().numpy()  # (X, Y, Z)
+        values = volume[channel].as_tensor().cpu().numpy()  # (X, Y, Z)
+        in_steps = values.dtype == np.uint8
         if item["kind"] == "picture":
             low, high = bounds
-            levels = ((values[..., 0] - low) / (high - low) * 255).round().clip(0, 255).astype(np.uint8)
+            shares = values[..., 0] if in_steps else (values[..., 0] - low) / (high - low) * STEPS
             with complete_file(self.path(item, f"_{name}.png")) as part:
-                Image.fromarray(levels).save(part)
+                Image.fromarray(shares.round().clip(0, STEPS).astype(np.uint8)).save(part)
         else:
             shape = item["image"].meta.get("file_shape", values.shape)
-            affine = np.asarray(volume.affine)
-            save_volume(self.path(item, f"_{name}.nii.gz"), values.reshape(shape), affine, source_file(item))
+            values = values if in_steps else values.astype(np.float32)
+            path, affine = self.path(item, f"_{name}.nii.gz"), np.asarray(volume.affine)
+            save_volume(path, values.reshape(shape), affine, source_file(item), 1 / STEPS if in_steps else None)
 
 
 class SaveProbabilitiesd(SaveVolumed):
     """Save the probability of each class as ``SaveVolumed`` does: ``<case>_probability_<class>.nii.gz``, or ``.png``.
 
     Args:
-        keys: probabilities (classes, X, Y, Z) in the input's axis order, with its affine.
+        keys: probabilities (classes, X, Y, Z) in the input's axis order, with its affine; uint8 in steps of 1/255.
         classes: names in channel order.
         output_dir: folder; cases keep their sub-folders.
     """
@@ -145,12 +149,14 @@ class Measured(NamedTuple):
         lung: bool, same shape.
         lung_from: ``network``, ``given``, ``lung network`` or ``threshold``.
         burden: from ``common.report.burden.lesion_burden``.
+        errors: from ``common.report.trust.error_row``.
     """
 
     mask: np.ndarray
     lung: np.ndarray
     lung_from: str
     burden: dict[str, float | str | None]
+    errors: dict[str, float | int | None]
 
 
 class ReportCased(ScanReport):
@@ -185,18 +191,21 @@ class ReportCased(ScanReport):
         super().__init__(keys, output_dir, metadata, classes, scan_key, lungs)
         self.dicom = dicom
         self.ledger = Ledger(self.output_dir / "lesions.json", settings={}) if ledger is None else ledger
-        columns = ["case", *burden_columns(self.lesions), "lung_from", *COLUMNS]
+        columns = ["case", *burden_columns(self.lesions), "lung_from", *ERROR_COLUMNS, *COLUMNS]
         self.ledger.add_table(self.output_dir / "lesions.csv", columns, self._rows)
 
     def _rows(self, case: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return [burden_row(case, record["volumes"], record["lung_from"], self.lesions) | trust_row(record)]
+        row = burden_row(case, record["volumes"], record["lung_from"], self.lesions)
+        return [row | dict.fromkeys(ERROR_COLUMNS) | record.get("errors", {}) | trust_row(record)]
 
     def measure(self, item: Mapping[Hashable, Any], key: Hashable) -> Measured:
         """Measure the mask of a case."""
         scan = self.scan(item)
         mask, _ = to_lps(label_map(item[key]), np.asarray(item[key].affine))
         lung, lung_from = self.lung(item, mask, scan)
-        return Measured(mask, lung, lung_from, lesion_burden(mask, lung, self.lesions, scan.voxel_ml))
+        diseased = np.count_nonzero(lung | np.isin(mask, list(self.lesions.values())))
+        errors = error_row(likely_of(item), scan.voxel_ml, diseased)
+        return Measured(mask, lung, lung_from, lesion_burden(mask, lung, self.lesions, scan.voxel_ml), errors)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Measure, draw, record, log one line."""
@@ -204,20 +213,34 @@ class ReportCased(ScanReport):
         case, scan = str(item["case"]), self.scan(item)
         styles = [style for style in self.styles if style.name != "background"]
         for key in self.keys:
-            mask, lung, lung_from, burden = self.measure(item, key)
+            mask, lung, lung_from, burden, errors = self.measure(item, key)
+            likely = likely_of(item)
             if doubt := implausible(burden, lung, lung_from, scan.voxel_ml):
                 item["notes"] = "; ".join(filter(None, [item.get("notes"), doubt]))
             share = burden["share_of_lung"]
             line = "no lung found" if share is None else f"{100 * float(share):.1f} % of the lung, {burden['severity']}"
             note = f"{line}; lung found by {lung_from}" if lung_from in FROM.values() else line
             drawn = np.where((mask == 0) & lung, self.lung_value or 0, mask)
+            uncertain = None if likely is None else to_lps(likely.uncertain, np.asarray(item[key].affine))[0]
             path = self.path(item, "_overlay.png")
-            known = textwrap.shorten("; ".join([note, *filter(None, [item.get("notes")])]), NOTE)
-            draw_overlay(path, scan.hu, drawn, styles, title=printable(case), spacing=scan.spacing, note=known)
+            item[ERRORS] = errors_in_words(likely, errors)
+            parts = [note, *filter(None, [item.get("notes"), item[ERRORS].rstrip(".")])]
+            known = textwrap.shorten("; ".join(parts), NOTE)
+            draw_overlay(
+                path,
+                scan.hu,
+                drawn,
+                styles,
+                title=printable(case),
+                spacing=scan.spacing,
+                note=known,
+                uncertain=uncertain,
+            )
             if self.dicom is not None:
                 self.dicom.report(item, burden, path)
             shape, affine = list(item[key].shape[1:]), np.asarray(item[key].affine).tolist()
             grid = {"shape": shape, "affine": affine, "spacing_known": scan.spacing_known}
-            self.ledger.record(item, {"grid": grid, "volumes": burden, "lung_from": lung_from, **trust_facts(item)})
+            facts = {"grid": grid, "volumes": burden, "lung_from": lung_from, "errors": errors, **trust_facts(item)}
+            self.ledger.record(item, facts)
             logger.info("%s: %d slices, lesions in %s.", case, mask.shape[-1], note)
         return item

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -13,11 +13,13 @@ from matplotlib.patches import Rectangle
 from scipy.special import softmax
 
 from ..networks.reverse_transfer import ReverseTransfer
+from ..run.model_record import read_record, weights_files
 from ..tables import write_csv
 from . import canvas
 from .grid import ImageGrid
 
 BIAS = "bias"
+RECORD, UNCERTAIN = "diagnosis", "uncertain"  # key in the record of weights, and the answer that is none
 NAMED = 2  # maps in a line of text
 FOR, AGAINST = "#fe6100", "#648fff"  # distinct with any colour vision
 NAMES, HEADING, LINE = 112, 78, 24  # pixels: width of the diagnoses, height of title and names of the maps, of a row
@@ -30,10 +32,12 @@ class Explained(NamedTuple):
         contributions: weight times share of each map, and the bias last, shape (diagnoses, maps + 1). The sum of a row
             is the logit of its diagnosis, and the softmax of the logits the probability.
         shares: of the maps, (maps,).
+        temperature: what the logits are divided by for the probabilities.
     """
 
     contributions: np.ndarray
     shares: np.ndarray
+    temperature: float = 1.0
 
     @property
     def logits(self) -> np.ndarray:
@@ -43,7 +47,7 @@ class Explained(NamedTuple):
     @property
     def probabilities(self) -> np.ndarray:
         """(diagnoses,)."""
-        return np.asarray(softmax(self.logits))
+        return np.asarray(softmax(self.logits / self.temperature))
 
     @property
     def ranked(self) -> list[int]:
@@ -61,10 +65,27 @@ class Decision:
         network: the network; its weights are read when they are needed.
         diagnoses: in channel order.
         maps: names of the maps in channel order.
+        weights: as ``--weights``. Their record may say how certain the network is: the temperature of its
+            probabilities, and the probability below which the answer is ``uncertain``.
+
+    Raises:
+        ValueError: if the record is damaged.
     """
 
-    def __init__(self, network: ReverseTransfer, diagnoses: Sequence[str], maps: Sequence[str]) -> None:
+    def __init__(
+        self, network: ReverseTransfer, diagnoses: Sequence[str], maps: Sequence[str], weights: Any = None
+    ) -> None:
         self.network, self.diagnoses, self.maps = network, list(diagnoses), list(maps)
+        record = {} if weights is None else read_record(weights_files(weights, several=True)[0]).get(RECORD, {})
+        try:
+            self.temperature, self.least = float(record.get("temperature", 1.0)), float(record.get("least", 0.0))
+            if not (0 < self.temperature < float("inf") and 0 <= self.least <= 1):
+                raise ValueError(f"temperature {self.temperature}, least probability {self.least}")
+        except (TypeError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"What the record of the weights says on the diagnosis is damaged ({error}). Copy model.json again, or "
+                "learn it anew: python -m common.trust diagnosis."
+            ) from error
 
     @property
     def columns(self) -> list[str]:
@@ -72,6 +93,7 @@ class Decision:
         parts = [*self.maps, BIAS]
         return [
             "diagnosis",
+            "answer",
             "decided_by",
             *(f"probability_{name}" for name in self.diagnoses),
             *(f"share_{name}" for name in self.maps),
@@ -88,13 +110,19 @@ class Decision:
     def explain(self, shares: Mapping[str, float]) -> Explained:
         """Diagnose from shares of the image, ``share_<map>``."""
         values = np.array([shares[f"share_{name}"] for name in self.maps])
-        return Explained(self.weights * np.append(values, 1.0), values)
+        return Explained(self.weights * np.append(values, 1.0), values, self.temperature)
+
+    def answer(self, row: Mapping[str, Any]) -> str:
+        """The most probable diagnosis, or ``uncertain`` if it is not probable enough."""
+        name = max(self.diagnoses, key=lambda each: row[f"probability_{each}"])
+        return name if row[f"probability_{name}"] >= self.least else UNCERTAIN
 
     def row(self, shares: Mapping[str, float]) -> dict[str, float | str]:
         """What a table holds of a case: see ``columns``."""
         found = self.explain(shares)
         name = self.diagnoses[found.ranked[0]]
-        values = [name, self.drivers(found), *found.probabilities, *found.shares, *found.logits]
+        answer = self.answer({f"probability_{n}": p for n, p in zip(self.diagnoses, found.probabilities, strict=True)})
+        values = [name, answer, self.drivers(found), *found.probabilities, *found.shares, *found.logits]
         values += found.contributions.ravel().tolist()
         return {
             column: value if isinstance(value, str) else float(value)

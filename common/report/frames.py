@@ -14,7 +14,7 @@ from monai.config import KeysCollection
 
 from ..files import complete_file
 from .case_report import CaseReport, label_map, printable
-from .decision import Decision
+from .decision import UNCERTAIN, Decision
 from .dicom.save_frames import SaveFramesDicom
 from .frame_overlay import draw_frame_overlay
 from .ledger import Ledger
@@ -232,6 +232,7 @@ class ReportFramesd(CaseReport):
         if self.decision is not None:
             drivers = self.decision.drivers(self.decision.explain(row))
             found = f"{row['diagnosis']} {row['probability_' + row['diagnosis']]:.2f}"
+            found = f"{UNCERTAIN}, perhaps {found}" if row.get("answer") == UNCERTAIN else found
             return f"{found}: {drivers}" if drivers else found
         shares = [(row[f"share_{s.name}"], s.name) for s in self.styles if s.name != "background"]
         return ", ".join(f"{name} {100 * share:.1f} %" for share, name in sorted(shares, reverse=True)[:3] if share > 0)

@@ -37,6 +37,7 @@ class ImageGrid:
         right: room to the right of the panels, in pixels.
         below: room between panels and legend, in pixels.
         turn_single_column: lay a single column out as a row, which fits a screen better.
+        hatched: the legend says what hatching means.
 
     Attributes:
         figure: the figure.
@@ -71,7 +72,9 @@ class ImageGrid:
         right: float = canvas.MARGIN,
         below: float = 0.0,
         turn_single_column: bool = False,
+        hatched: bool = False,
     ) -> None:
+        self.hatched = hatched
         self.legend, self.turned = legend, turn_single_column and columns == 1
         if self.turned:
             columns, rows = len(rows), rows[:1]
@@ -103,7 +106,7 @@ class ImageGrid:
     def save(self, path: str | Path) -> None:
         """Add the legend and write a PNG; its folder is made if it is missing."""
         if self.legend:
-            canvas.add_legend(self.figure, self.legend)
+            canvas.add_legend(self.figure, self.legend, self.hatched)
         canvas.save(self.figure, path)
 
     def _name_columns(self, titles: Sequence[str]) -> None:

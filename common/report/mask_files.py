@@ -31,7 +31,13 @@ def save_picture_mask(path: Path, mask: np.ndarray, palette: np.ndarray) -> None
     image.save(path)
 
 
-def save_volume(path: str | Path, values: np.ndarray, affine: np.ndarray, source: str | Path | None = None) -> None:
+def save_volume(
+    path: str | Path,
+    values: np.ndarray,
+    affine: np.ndarray,
+    source: str | Path | None = None,
+    step: float | None = None,
+) -> None:
     """Save a NIfTI file in mm, completely or not at all; its folder is created if needed.
 
     Args:
@@ -40,6 +46,7 @@ def save_volume(path: str | Path, values: np.ndarray, affine: np.ndarray, source
         affine: voxel index to mm, RAS, (4, 4).
         source: the scan that the values belong to. If it is NIfTI, its qform, sform, codes and voxel sizes are
             repeated, so that every program shows both in the same place.
+        step: what one step of integer values stands for, which programs multiply by when they read the file.
     """
     header = None if source is None else source_header(Path(source), affine)
     if header is None:
@@ -49,6 +56,8 @@ def save_volume(path: str | Path, values: np.ndarray, affine: np.ndarray, source
         made = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
         header.set_data_dtype(values.dtype)
         volume = made(values, None, header)
+    if step is not None:
+        volume.header.set_slope_inter(step, 0)
     with complete_file(path) as part:
         nibabel.save(volume, part)
 

@@ -39,6 +39,7 @@ def draw_overlay(
     slices: int = 6,
     note: str = "",
     spacing: tuple[float, float, float] | None = None,
+    uncertain: np.ndarray | None = None,
 ) -> None:
     """Draw axial slices of a case, and the same slices with the mask below; a single slice has its mask at its side.
 
@@ -56,6 +57,7 @@ def draw_overlay(
         slices: number of slices to show, at most.
         note: second line.
         spacing: voxel size in mm; None draws square pixels.
+        uncertain: bool, shape of the mask: lesions that are hatched.
 
     Raises:
         ValueError: for an image or a mask without three axes, shapes that differ, or ``slices`` below 1.
@@ -70,12 +72,17 @@ def draw_overlay(
     field = canvas.body_field(image[:, :, chosen])
     aspect = spacing[1] / spacing[0] if spacing else 1.0  # height of a pixel over its width
     rows = [height_over_width(image[field], aspect)] * 2
-    grid = ImageGrid(len(chosen), rows, title=title, note=note, legend=classes, turn_single_column=True)
+    hatched = uncertain is not None and bool(uncertain[:, :, chosen].any())
+    grid = ImageGrid(
+        len(chosen), rows, title=title, note=note, legend=classes, turn_single_column=True, hatched=hatched
+    )
     for column, index in enumerate(chosen):
         plain, painted = grid.panel(0, column), grid.panel(1, column)
         for axes in (plain, painted):
             canvas.show(axes, image[field][..., index], window, aspect)
         canvas.paint(painted, mask[field][..., index], classes, aspect)
+        if uncertain is not None:
+            canvas.hatch(painted, uncertain[field][..., index])
         canvas.mark_sides(plain)
         if image.shape[2] > 1:
             canvas.add_label(plain, 0.02, 0.95, f"{index + 1} / {image.shape[2]}")

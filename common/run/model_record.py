@@ -99,6 +99,23 @@ def read_record(weights: str | Path) -> dict[str, Any]:
     )
 
 
+def existing_record(weights: str | Path) -> dict[str, Any]:
+    """Read the record that lies beside weights.
+
+    Raises:
+        ValueError: if there is none, or it is damaged.
+    """
+    record = read_record(weights)
+    if not record:
+        raise ValueError(f"{weights} has no {record_path(weights).name}, to which this would be added.")
+    return record
+
+
+def add_to_record(weights: str | Path, name: str, value: Mapping[str, Any]) -> None:
+    """Add an entry to the record of weights, in place of an earlier one of this name."""
+    _write(Path(weights), {**existing_record(weights), name: dict(value)})
+
+
 def _held(weights: Path) -> dict[str, Any]:
     """The record that a training checkpoint holds, or an empty one; damaged files are reported when they are loaded."""
     try:

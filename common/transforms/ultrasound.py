@@ -233,13 +233,20 @@ class Diagnosed(MapTransform):
         network: network that gives shares and diagnosis.
         classes: names of the maps' classes in channel order.
         diagnoses: names of the diagnoses in channel order.
+        temperature: what logits are divided by.
     """
 
     def __init__(
-        self, keys: KeysCollection, network: ReverseTransfer, classes: Sequence[str], diagnoses: Sequence[str]
+        self,
+        keys: KeysCollection,
+        network: ReverseTransfer,
+        classes: Sequence[str],
+        diagnoses: Sequence[str],
+        temperature: float = 1.0,
     ) -> None:
         super().__init__(keys)
         self.network, self.classes, self.diagnoses = network, list(classes), list(diagnoses)
+        self.temperature = temperature
 
     @torch.no_grad()
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -248,7 +255,7 @@ class Diagnosed(MapTransform):
         for key in self.keys:
             maps = torch.as_tensor(item[key])[None].to(self.network.classifier.weight.device)
             shares = self.network.shares(maps)[0].tolist()
-            probabilities = self.network.decide(maps).softmax(1)[0].tolist()
+            probabilities = (self.network.decide(maps) / self.temperature).softmax(1)[0].tolist()
             item["measures"] = {
                 **{f"probability_{n}": p for n, p in zip(self.diagnoses, probabilities, strict=True)},
                 **{f"share_{n}": s for n, s in zip(self.classes, shares, strict=True)},

@@ -17,7 +17,7 @@ from ..model import Model
 from ..outliers.detector import PARTS, PARTS_OF_DATA, Detector, fit
 from ..run.errors import origin
 from ..run.progress import progress
-from ..statistics import counted
+from ..statistics import counted, parts_of
 from ..transforms.ultrasound import LoadFramed
 from .shifts import Shiftd
 
@@ -129,9 +129,8 @@ class HeldOut:
 
 def held_out(known: CaseFeatures) -> HeldOut:
     """Detectors for each part of the patients of some cases, fitted to the other parts, and one fitted to all."""
-    names = sorted(set(known.patients))
-    part_of = {name: index % PARTS_OF_DATA for index, name in enumerate(names)}
-    part = np.array([part_of[name] for name in known.patients])
+    part = parts_of(known.patients, PARTS_OF_DATA, known.sources)
+    part_of = dict(zip(known.patients, part.tolist(), strict=True))
     detectors = []
     for number in range(PARTS_OF_DATA + 1):
         rest = np.flatnonzero(part != number)

@@ -7,13 +7,11 @@ it is ``usual`` or ``unusual``. ``python -m common.trust measure`` writes ``trus
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import complete_file
 from ..metrics import area_under_curve
 from ..model import Model, load
 from ..outliers.detector import Detector, fit
@@ -21,11 +19,13 @@ from ..outliers.monitor import RECORD
 from ..report import canvas
 from ..report.html.scores import table, write_tables_page
 from ..run.command import Parser, options_of
-from ..run.model_record import read_record, record_path, weights_files
+from ..run.model_record import add_to_record, existing_record, record_path, weights_files
 from ..run.start import writable
 from ..statistics import Estimate, interval_over, mean_interval
 from ..tables import aligned, print_table, write_csv
 from .case_features import CaseFeatures, case_features, held_out
+from .diagnosis import learn_diagnosis
+from .errors import learn_errors
 from .shifts import SHIFTS
 
 FILES = ("trust.csv", "trust.png", "report.html")
@@ -50,16 +50,12 @@ def learn(model: Model, weights: str | Path, sources: Sequence[str]) -> Detector
     Example:
         >>> learn(load_watching("bundles/ct_drsegunet"), "bundles/ct_drsegunet/models/model.pt", ["/data/scans"])
     """
-    record = read_record(weights)
-    if not record:
-        raise ValueError(f"{weights} has no {record_path(weights).name}, to which this would be added.")
+    existing_record(weights)
     known = case_features(model, sources)
     detector = fit(known.features, known.sources, known.patients, known.cases)
     axes = dict(zip(("first axis", "second axis"), AXES["US" if model.is_ultrasound else "CT"], strict=True))
     detector.data["axes"] = axes  # type: ignore[index]
-    with complete_file(record_path(weights)) as part:
-        content = {**record, RECORD: detector.to_record()}
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    add_to_record(weights, RECORD, detector.to_record())
     return detector
 
 
@@ -161,13 +157,31 @@ def _parse(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
         description=__doc__.partition("\n\n")[0],
         epilog="All other options are those of the bundle's inference.yaml, such as --picture_axes.",
     )
-    parser.add_argument("action", choices=("fit", "measure"), help="add to the record of the weights, or measure")
-    parser.add_argument("sources", nargs="+", help="folders or tables of scans; each is one source, such as a hospital")
+    parser.add_argument(
+        "action",
+        choices=("fit", "measure", "errors", "diagnosis"),
+        help="add what is usual to the record of the weights; measure how well it works; add how large errors are; or "
+        "add when a diagnosis is certain",
+    )
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        help="folders or tables of scans; each is one source, such as a hospital. errors: one table with ground truth. "
+        "diagnosis: folder of a variant of common.reproduce",
+    )
     parser.add_argument("--bundle", required=True, help="name of a bundle, or its folder")
     parser.add_argument("--weights", default="", help="(default: those of the bundle)")
+    parser.add_argument(
+        "--held_out",
+        default="",
+        help="errors: weights that have not seen the cases, such as cv/fold{set}/models/model.pt (default: --weights)",
+    )
+    parser.add_argument(
+        "--accuracy", type=float, default=0.9, help="diagnosis: of the answers that are given (default: %(default)s)"
+    )
     parser.add_argument("--others", nargs="*", default=[], help="measure: folders of other scans")
     parser.add_argument("--every", type=int, default=1, help="measure: change every so manyth case (default: 1)")
-    parser.add_argument("--output_dir", default="trust", help="measure: folder (default: %(default)s)")
+    parser.add_argument("--output_dir", default="trust", help="folder of tables and pictures (default: %(default)s)")
     own, rest = parser.parse_known_args(arguments)
     return own, options_of(rest)
 
@@ -183,6 +197,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     own, options = _parse(arguments)
     bundle = Path(own.bundle) if (Path(own.bundle) / "configs").is_dir() else Path("bundles") / own.bundle
+    if own.action in ("errors", "diagnosis"):
+        return _learned(own, bundle, options)
     model = load_watching(bundle, own.weights, **options)
     if own.action == "measure":
         writable(own.output_dir)
@@ -194,5 +210,22 @@ def main(arguments: Sequence[str]) -> int:
     data = detector.data
     print(f"{record_path(weights)} knows what is usual: {data['slices']} slices of {data['patients']} patients.")
     print(f"Mirror images told from images, of held-out slices: {told}.")
+    print("Inference into a folder that was done before needs --again True.")
+    return 0
+
+
+def _learned(own: Namespace, bundle: Path, options: Mapping[str, Any]) -> int:
+    """Learn how large errors are, or when a diagnosis is certain."""
+    if len(own.sources) > 1:
+        raise ValueError(f"{own.action} takes one table or folder, got {len(own.sources)}. Put all cases into one.")
+    writable(own.output_dir)
+    (weights,) = weights_files(own.weights or bundle / "models" / "model.pt")
+    source, output = own.sources[0], Path(own.output_dir)
+    if own.action == "errors":
+        model = learn_errors(bundle, own.held_out or str(weights), weights, source, output, options)
+        print(f"{record_path(weights)} knows how large errors are: {model.data['cases']} cases.")
+    else:
+        data = learn_diagnosis(weights, Path(source), output, own.accuracy)["data"]
+        print(f"{record_path(weights)} knows when a diagnosis is certain: {data['clips']} clips.")
     print("Inference into a folder that was done before needs --again True.")
     return 0

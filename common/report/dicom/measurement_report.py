@@ -47,17 +47,16 @@ def measurement_report(
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
-    warning = f"Unusual input: {algorithm.unusual}. Trust the result less." if algorithm.unusual else ""
     limits = hd.sr.TextContentItem(
         name=codes.DCM.Comment,
-        value=f"{warning} {NOT_CLINICAL} {algorithm.limits}".strip(),
+        value=f"{algorithm.trust} {NOT_CLINICAL} {algorithm.limits}".strip(),
         relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
     )
     content[0].ContentSequence.append(limits)
     made: pydicom.Dataset = hd.sr.Comprehensive3DSR(
         evidence=evidence,
         content=content,
-        **source.new_object("SR", *parts, *filter(None, [algorithm.unusual])),
+        **source.new_object("SR", *parts, *filter(None, [algorithm.trust])),
         is_complete=True,
         is_final=False,
         is_verified=False,

@@ -17,7 +17,7 @@ from ...readers.library_notes import collected
 from ...run.model_record import read_record, weights_files
 from ...settings import as_list, check_names
 from ..case_report import SEGMENTATION, CaseFiles
-from ..trust import verdict_of
+from ..trust import ERRORS, likely_of, verdict_of
 from .source import Algorithm
 
 logger = logging.getLogger(__name__)
@@ -76,9 +76,10 @@ class DicomObjects(CaseFiles):
         self, item: dict[Hashable, Any], what: str, ending: str, make: Callable[..., pydicom.Dataset]
     ) -> pydicom.Dataset | None:
         """Make an object that names the algorithm, and write it; None, with a note, if it cannot be made."""
-        made = self.attempt(
-            item, what, lambda: make(algorithm=replace(self.algorithm, unusual=verdict_of(item).reason))
-        )
+        likely = likely_of(item)
+        known = {"unusual": verdict_of(item).reason, "errors": str(item.get(ERRORS, ""))}
+        dice = None if likely is None else likely.dice
+        made = self.attempt(item, what, lambda: make(algorithm=replace(self.algorithm, **known, dice=dice)))
         if made is not None:
             with complete_file(self.path(item, ending)) as part:
                 made.save_as(part)

@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 from pydicom.sr.codedict import codes
 
+from ...reliability.measures import STEPS
 from ...settings import check_names
 from ..styles import ClassStyle
 from .source import Algorithm, Source
@@ -30,7 +31,7 @@ def segmentation(
     function of the source, the weights and the values, so that the same result is the same object.
 
     Args:
-        values: label map (columns, rows, slices); if ``fractional``, probabilities from 0 to 1, kept in steps of 1/255,
+        values: label map (columns, rows, slices); if ``fractional``, probabilities as uint8 in steps of 1/255,
             (segments, columns, rows, slices).
         source: the series, from ``read_source``.
         styles: classes of the mask with their codes; background is no segment.
@@ -77,7 +78,7 @@ def segmentation(
             )
         )
     if kind == "fractional":
-        pixels = np.ascontiguousarray(values.astype(np.float32).transpose(3, 2, 1, 0)[source.planes])
+        pixels = np.ascontiguousarray(values.transpose(3, 2, 1, 0)[source.planes]).astype(np.float32) / STEPS
     else:
         numbers = np.zeros(256, np.uint8)
         numbers[[style.value for style in shown]] = range(1, len(shown) + 1)
@@ -89,15 +90,11 @@ def segmentation(
         pixel_array=pixels,
         segmentation_type=kind.upper(),
         segment_descriptions=described,
-        **source.new_object("SEG", *parts, *filter(None, [algorithm.unusual])),
+        **source.new_object("SEG", *parts, *filter(None, [algorithm.trust])),
         manufacturer_model_name=algorithm.name,
         software_versions=algorithm.version,
         device_serial_number=algorithm.weights[:16],
-        content_description=(
-            f"Unusual input: {algorithm.unusual}"
-            if algorithm.unusual
-            else f"{algorithm.name}: {', '.join(style.name for style in shown)}"
-        )[:64],
+        content_description=_described(algorithm, shown)[:64],
         series_description=f"{algorithm.name} segmentation"[:64],
     )
     shared = made.SharedFunctionalGroupsSequence[0]
@@ -106,3 +103,11 @@ def segmentation(
             frame.SegmentIdentificationSequence = shared.SegmentIdentificationSequence
         del shared.SegmentIdentificationSequence
     return made
+
+
+def _described(algorithm: Algorithm, shown: Sequence[ClassStyle]) -> str:
+    """The content in a line: what must be known first, of which 64 characters are kept."""
+    if algorithm.unusual:
+        return f"Unusual input: {algorithm.unusual}"
+    expected = "" if algorithm.dice is None else f"expected Dice {algorithm.dice:.2f}, "
+    return f"{algorithm.name}: {expected}{', '.join(style.name for style in shown)}"

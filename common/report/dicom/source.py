@@ -42,6 +42,8 @@ class Algorithm:
         weights: SHA-256 of the weights, several in one.
         limits: what the weights must not be used for, and how good they are, as their model card says.
         unusual: why the input is not like the training data; empty if it is, or if that is not known.
+        errors: how large the errors of the result are likely to be, in a sentence; empty if that is not known.
+        dice: that is expected; None if it is not known.
     """
 
     name: str
@@ -49,6 +51,14 @@ class Algorithm:
     weights: str
     limits: str = "These weights have no model card: how good they are is not known."
     unusual: str = ""
+    errors: str = ""
+    dice: float | None = None
+
+    @property
+    def trust(self) -> str:
+        """Both in one sentence; objects that differ in it have other UIDs."""
+        warning = f"Unusual input: {self.unusual}. Trust the result less." if self.unusual else ""
+        return " ".join(filter(None, [warning, self.errors]))
 
     def identification(self) -> Any:
         """As a segmentation or a report names it."""

@@ -122,8 +122,8 @@ def test_a_fractional_segmentation_holds_each_probability_in_its_place(tmp_path:
     files = write_volume(tmp_path / "in", np.full(SHAPE, -800, np.int16), affine)
     (tmp_path / "model.pt").write_bytes(b"weights")
     channels = ["background", "lung", "ground-glass"]  # in another order than the segments
-    probabilities = np.random.default_rng(1).random((3, *SHAPE), np.float32)
-    probabilities[..., -1] = 0.001  # below half a step: no frame
+    probabilities = np.random.default_rng(1).integers(0, 256, (3, *SHAPE)).astype(np.uint8)
+    probabilities[..., -1] = 0  # no frame
     save = SaveDicomd(
         "pred",
         tmp_path,
@@ -152,7 +152,7 @@ def test_a_fractional_segmentation_holds_each_probability_in_its_place(tmp_path:
         column, row, place = np.linalg.inv(affine)[:3] @ [*origin, 1]
         assert np.allclose([column, row, place], [0, 0, round(place)], atol=1e-3)
         channel = channels.index(labels[groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber])
-        assert np.array_equal(plane, np.around(255 * probabilities[channel, ..., round(place)].T))
+        assert np.array_equal(plane, probabilities[channel, ..., round(place)].T)
 
 
 def test_a_case_without_probabilities_says_so_and_goes_on(tmp_path: Path) -> None:

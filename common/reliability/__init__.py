@@ -1,0 +1,1 @@
+"""How large the errors of a mask are likely to be, from the probabilities behind it."""

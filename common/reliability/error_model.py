@@ -1,0 +1,257 @@
+"""How large errors were in cases with ground truth, and how large they are to be expected in a new case."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from ..statistics import parts_of
+from .measures import Lesions, Measures
+
+LEVEL = 0.9  # of the intervals of volumes
+FEWEST = 10  # cases with lesions, from which errors are learned
+CERTAIN = 2 / 3  # share of lesions of a probability that are real, from which they are not called uncertain
+REAL = 0.5  # share of a lesion that must be lesion in the ground truth too, so that it counts as real
+STRENGTH = 10.0  # of the logistic regression: a weak penalty, because probabilities differ by less than one
+PARTS = 5  # of the patients, held out in turn
+
+# What tells the Dice of a case, and what its error of volume grows with; the one that tells most is taken
+PREDICTORS: dict[str, Callable[[Measures], float | None]] = {
+    "agreement": lambda case: case.agreement,
+    "expected": lambda case: case.expected_dice,
+    "mean": lambda case: 0.0,  # that of all cases, where nothing tells more
+}
+SCALES: dict[str, Callable[[Measures], float | None]] = {
+    "agreement": lambda case: None if case.agreement is None else max(1 - case.agreement, 0.01) * case.found,
+    "wrong": lambda case: case.wrong,
+    "found": lambda case: case.found,
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A case with ground truth, whose patient the weights have not seen.
+
+    Args:
+        case, patient: names.
+        measures: of the mask.
+        truth: lesion voxels of the ground truth.
+        both: lesion voxels of mask and ground truth alike.
+        lesions: mean probability of each lesion of the mask.
+        real: share of each lesion that is lesion in the ground truth.
+    """
+
+    case: str
+    patient: str
+    measures: Measures
+    truth: int
+    both: int
+    lesions: np.ndarray
+    real: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        case: str,
+        patient: str,
+        probability: np.ndarray,
+        lesion: np.ndarray,
+        truth: np.ndarray,
+        agreement: float | None,
+    ) -> Example:
+        """Compare a mask with the ground truth.
+
+        Args:
+            case: its name.
+            patient: whose it is.
+            probability: of lesion, uint8, in steps of 1/255, (X, Y, Z).
+            lesion: bool, same shape: where the mask says lesion.
+            truth: bool, same shape: where the ground truth does.
+            agreement: see ``Measures``.
+        """
+        found = Lesions.of(probability, lesion)
+        inside = np.bincount(found.labels[truth[found.box]], minlength=len(found.voxels) + 1)[1:]
+        measures = Measures.of(probability, lesion, agreement)
+        both = int(np.count_nonzero(lesion & truth))
+        return cls(case, patient, measures, int(truth.sum()), both, found.probability, inside / found.voxels)
+
+    @property
+    def dice(self) -> float:
+        """Of mask and ground truth."""
+        return 2 * self.both / (self.measures.found + self.truth)
+
+
+@dataclass(frozen=True)
+class ErrorModel:
+    """What errors are to be expected.
+
+    Args:
+        predictor: of the Dice, a name in ``PREDICTORS``; the Dice is ``intercept`` + ``slope`` x predictor.
+        intercept, slope: of the Dice.
+        dice_error: root mean square error of this Dice in held-out patients.
+        scale: of the error of a volume, a name in ``SCALES``.
+        low, high: how many scales the truth lies above the volume that was found, with ``LEVEL`` between them.
+        none: of a case in which nothing was found: upper bound of its volume as a multiple of the expected one.
+        doubt: mean probability of a lesion below which it is uncertain, as fewer than ``CERTAIN`` of such are real.
+        data: what it was learned from, for the record.
+    """
+
+    predictor: str
+    intercept: float
+    slope: float
+    dice_error: float
+    scale: str
+    low: float
+    high: float
+    none: float
+    doubt: float
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def dice(self, case: Measures) -> float | None:
+        """The Dice to be expected; None if nothing was found, or there are no mirror images and it takes them."""
+        value = PREDICTORS[self.predictor](case) if case.found else None
+        return None if value is None else min(max(self.intercept + self.slope * value, 0.0), 1.0)
+
+    def interval(self, case: Measures) -> tuple[float, float] | None:
+        """Between which numbers of voxels the true volume lies; None if that cannot be said."""
+        if not case.found:
+            return 0.0, self.none * case.expected
+        scale = SCALES[self.scale](case)
+        if scale is None:
+            return None
+        return max(0.0, case.found + self.low * scale), max(0.0, case.found + self.high * scale)
+
+    def to_record(self) -> dict[str, Any]:
+        """What ``model.json`` holds of it."""
+        numbers = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: round(value, 6) if isinstance(value, float) else value for name, value in numbers.items()}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> ErrorModel:
+        """The model that a record holds.
+
+        Raises:
+            ValueError: if it is damaged.
+        """
+        try:
+            found = cls(**record)
+            known = found.predictor in PREDICTORS and found.scale in SCALES
+            numbers = [value for value in vars(found).values() if isinstance(value, (int, float))]
+            if not known or len(numbers) != len(fields(cls)) - 3 or not np.isfinite(numbers).all():
+                raise ValueError("unknown names, or numbers that are none")
+            return found
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"What the record of the weights says on errors is damaged ({error}). Copy model.json again, or learn "
+                "it anew: python -m common.trust errors."
+            ) from error
+
+
+def fit(examples: Sequence[Example]) -> ErrorModel:
+    """Learn from cases how large errors are.
+
+    Raises:
+        ValueError: for fewer than ``FEWEST`` cases in which lesions were found.
+
+    Example:
+        >>> fit([Example.of(case, patient, probability, mask > 0, truth > 0, None) for ...]).dice_error
+    """
+    found = [each for each in examples if each.measures.found]
+    if len(found) < FEWEST:
+        raise ValueError(
+            f"At least {FEWEST} cases in which lesions were found are needed, got {len(found)} of {len(examples)}. "
+            "Give more cases."
+        )
+    return _fit(examples)
+
+
+def _fit(examples: Sequence[Example]) -> ErrorModel:
+    found = [each for each in examples if each.measures.found]
+    predictor = min(_usable(PREDICTORS, found), key=lambda name: _dice_error(name, found))
+    scale = min(_usable(SCALES, found), key=lambda name: _width(name, found))
+    intercept, slope = _line(predictor, found)
+    low, high = _bounds(scale, found)
+    upper = _quantile([each.truth / max(each.measures.expected, 1.0) for each in examples], (1 + LEVEL) / 2)
+    error = _dice_error(predictor, found)
+    return ErrorModel(predictor, intercept, slope, error, scale, low, high, upper, _doubt(found))
+
+
+def cross_validated(examples: Sequence[Example]) -> list[tuple[float | None, tuple[float, float] | None, float]]:
+    """For each case the Dice, the interval of its volume in voxels and the limit of doubt, learned from the others.
+
+    Patients are held out in turn, all cases of a patient together.
+    """
+    part = parts_of([each.patient for each in examples], PARTS)
+    models = [_fit([each for each, own in zip(examples, part, strict=True) if own != number]) for number in range(PARTS)]
+    return [
+        (models[own].dice(each.measures), models[own].interval(each.measures), models[own].doubt)
+        for each, own in zip(examples, part, strict=True)
+    ]
+
+
+def _usable(choices: Mapping[str, Callable[[Measures], float | None]], examples: Sequence[Example]) -> list[str]:
+    """Names of what is known of all cases."""
+    return [name for name, value in choices.items() if all(value(each.measures) is not None for each in examples)]
+
+
+def _line(predictor: str, examples: Sequence[Example]) -> tuple[float, float]:
+    values = np.array([PREDICTORS[predictor](each.measures) for each in examples], float)[:, None]
+    line = LinearRegression().fit(values, [each.dice for each in examples])
+    return float(line.intercept_), float(line.coef_[0])
+
+
+def _dice_error(predictor: str, examples: Sequence[Example]) -> float:
+    """Root mean square error of the Dice, patients held out in turn."""
+    part = parts_of([each.patient for each in examples], PARTS)
+    errors = []
+    for number in range(PARTS):
+        rest = [each for each, own in zip(examples, part, strict=True) if own != number]
+        intercept, slope = _line(predictor, rest)
+        for each, own in zip(examples, part, strict=True):
+            if own == number:
+                value = PREDICTORS[predictor](each.measures) or 0.0
+                errors.append(min(max(intercept + slope * value, 0.0), 1.0) - each.dice)
+    return float(np.sqrt(np.mean(np.square(errors))))
+
+
+def _bounds(scale: str, examples: Sequence[Example]) -> tuple[float, float]:
+    """How many scales the truth lies above what was found, with ``LEVEL`` of the cases between.
+
+    These are the quantiles of conformal prediction with a scale for each case (Lei et al., *Distribution-Free
+    Predictive Inference for Regression*, 2018, section 5.2).
+    """
+    scales = [max(SCALES[scale](each.measures) or 0.0, 1e-9) for each in examples]
+    shares = [(each.truth - each.measures.found) / own for each, own in zip(examples, scales, strict=True)]
+    return -_quantile([-share for share in shares], (1 + LEVEL) / 2), _quantile(shares, (1 + LEVEL) / 2)
+
+
+def _width(scale: str, examples: Sequence[Example]) -> float:
+    """Median width of the intervals, as a share of the volume that was found."""
+    low, high = _bounds(scale, examples)
+    return float(
+        np.mean([(high - low) * (SCALES[scale](each.measures) or 0.0) / each.measures.found for each in examples])
+    )
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    """The value that ``share`` of new cases stay below: one more case is counted, as conformal prediction does."""
+    place = math.ceil((len(values) + 1) * share) - 1
+    return float(np.sort(values)[min(place, len(values) - 1)])
+
+
+def _doubt(examples: Sequence[Example]) -> float:
+    """The mean probability at which ``CERTAIN`` of the lesions are real; 0 if the probability does not tell them."""
+    probability = np.concatenate([each.lesions for each in examples])
+    real = np.concatenate([each.real for each in examples]) > REAL
+    if real.all() or not real.any():
+        return 0.0 if real.all() else 1.0
+    fitted = LogisticRegression(C=STRENGTH, max_iter=1000).fit(probability[:, None], real)
+    if fitted.coef_[0, 0] <= 0:
+        return 0.0
+    found = (math.log(CERTAIN / (1 - CERTAIN)) - fitted.intercept_[0]) / fitted.coef_[0, 0]
+    return float(min(max(found, 0.0), 1.0))
