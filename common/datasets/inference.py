@@ -10,11 +10,15 @@ from typing import Any, Protocol
 from monai.data import IterableDataset
 from monai.transforms import Compose
 
-from ..run.errors import CasesFailed
+from ..run.errors import CasesFailed, Refused
 
 logger = logging.getLogger(__name__)
 
 FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # no other case could be written either
+
+
+class Refusal(str):
+    """Message of a case that was refused for what it shows; other cases that failed could not be read or written."""
 
 
 class KeepGoing(Compose):
@@ -46,12 +50,12 @@ class KeepGoing(Compose):
 
 
 def failure(case: Mapping[Any, Any], error: BaseException) -> str:
-    """Log the message of a case that failed, and return it."""
+    """Log the message of a case that failed, and return it: a ``Refusal`` if it was refused."""
     while error.__cause__ is not None and not isinstance(error, (ValueError, FileNotFoundError)):
         error = error.__cause__  # MONAI wraps what a transform raises
     message = str(error) if str(error).startswith(f"{case['case']}:") else f"{case['case']}: {error}"
     logger.error("Left out. %s", message)
-    return message
+    return Refusal(message) if isinstance(error, Refused) else message
 
 
 class Ledger(Protocol):

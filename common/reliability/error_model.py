@@ -14,6 +14,7 @@ from ..statistics import parts_of
 from .measures import Lesions, Measures
 
 LEVEL = 0.9  # of the intervals of volumes
+CHOSEN = 0.02  # of the level is lost in new cases, because the narrowest of several intervals is chosen
 FEWEST = 10  # cases with lesions, from which errors are learned
 CERTAIN = 2 / 3  # share of lesions of a probability that are real, from which they are not called uncertain
 REAL = 0.5  # share of a lesion that must be lesion in the ground truth too, so that it counts as real
@@ -173,9 +174,9 @@ def fit(examples: Sequence[Example]) -> ErrorModel:
 def _fit(examples: Sequence[Example]) -> ErrorModel:
     found = [each for each in examples if each.measures.found]
     predictor = min(_usable(PREDICTORS, found), key=lambda name: _dice_error(name, found))
-    scale = min(_usable(SCALES, found), key=lambda name: _width(name, found))
+    scale = min(_usable(SCALES, found), key=lambda name: _bounds(name, found)[2])
     intercept, slope = _line(predictor, found)
-    low, high = _bounds(scale, found)
+    low, high, _ = _bounds(scale, found)
     upper = _quantile([each.truth / max(each.measures.expected, 1.0) for each in examples], (1 + LEVEL) / 2)
     error = _dice_error(predictor, found)
     return ErrorModel(predictor, intercept, slope, error, scale, low, high, upper, _doubt(found))
@@ -187,7 +188,9 @@ def cross_validated(examples: Sequence[Example]) -> list[tuple[float | None, tup
     Patients are held out in turn, all cases of a patient together.
     """
     part = parts_of([each.patient for each in examples], PARTS)
-    models = [_fit([each for each, own in zip(examples, part, strict=True) if own != number]) for number in range(PARTS)]
+    models = [
+        _fit([each for each, own in zip(examples, part, strict=True) if own != number]) for number in range(PARTS)
+    ]
     return [
         (models[own].dice(each.measures), models[own].interval(each.measures), models[own].doubt)
         for each, own in zip(examples, part, strict=True)
@@ -219,26 +222,25 @@ def _dice_error(predictor: str, examples: Sequence[Example]) -> float:
     return float(np.sqrt(np.mean(np.square(errors))))
 
 
-def _bounds(scale: str, examples: Sequence[Example]) -> tuple[float, float]:
-    """How many scales the truth lies above what was found, with ``LEVEL`` of the cases between.
+def _bounds(scale: str, examples: Sequence[Example]) -> tuple[float, float, float]:
+    """How many scales the truth lies above what was found, with ``LEVEL`` of the cases between, and the median width.
 
     These are the quantiles of conformal prediction with a scale for each case (Lei et al., *Distribution-Free
-    Predictive Inference for Regression*, 2018, section 5.2).
+    Predictive Inference for Regression*, 2018, section 5.2). Which part of the cases may lie below and which above is
+    chosen so that the intervals are narrow: no volume lies below zero. The width is a share of the volume found.
     """
-    scales = [max(SCALES[scale](each.measures) or 0.0, 1e-9) for each in examples]
-    shares = [(each.truth - each.measures.found) / own for each, own in zip(examples, scales, strict=True)]
-    return -_quantile([-share for share in shares], (1 + LEVEL) / 2), _quantile(shares, (1 + LEVEL) / 2)
+    found = np.array([each.measures.found for each in examples])
+    scales = np.array([max(SCALES[scale](each.measures) or 0.0, 1e-9) for each in examples])
+    shares = (np.array([each.truth for each in examples]) - found) / scales
+    best, level = (0.0, 0.0, math.inf), LEVEL + CHOSEN
+    for below in np.linspace(0, 1 - level, 5):
+        low, high = -_quantile(-shares, 1 - below), _quantile(shares, level + below)
+        width = float(np.median((high * scales - np.maximum(low * scales, -found)) / found))
+        best = min(best, (low, high, width), key=lambda bounds: bounds[2])
+    return best
 
 
-def _width(scale: str, examples: Sequence[Example]) -> float:
-    """Median width of the intervals, as a share of the volume that was found."""
-    low, high = _bounds(scale, examples)
-    return float(
-        np.mean([(high - low) * (SCALES[scale](each.measures) or 0.0) / each.measures.found for each in examples])
-    )
-
-
-def _quantile(values: Sequence[float], share: float) -> float:
+def _quantile(values: Sequence[float] | np.ndarray, share: float) -> float:
     """The value that ``share`` of new cases stay below: one more case is counted, as conformal prediction does."""
     place = math.ceil((len(values) + 1) * share) - 1
     return float(np.sort(values)[min(place, len(values) - 1)])

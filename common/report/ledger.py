@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..datasets.inference import Refusal
 from ..files import complete_file, sha256
 from ..run.model_record import weights_files
 from ..run.monai_command import running_parser
@@ -55,6 +56,11 @@ class CaseTable:
             if set(row) != set(self.columns):
                 raise ValueError(f"{self.path} has the columns {', '.join(self.columns)}; got {', '.join(row)}.")
         return self._csv([row[name] for name in self.columns] for row in rows)
+
+    def refused(self, case: str, reason: str) -> str:
+        """Row of a case that was refused: blank, but for ``trust`` and its reason; nothing in a table without these."""
+        known = {"case": case, "trust": "refused", "trust_reason": reason}
+        return self._csv([[known.get(name) for name in self.columns]]) if "trust" in self.columns else ""
 
     def write(self, texts: Iterable[str]) -> None:
         """Write heading and rows, completely or not at all."""
@@ -174,12 +180,17 @@ class Ledger:
             self._write()
 
     def finish(self, failures: Mapping[str, str]) -> None:
-        """Write ``report.html``, the page on all cases of the run, once all are done or have failed."""
+        """Write the rows of refused cases, and ``report.html``, the page on all cases, once all are done or failed."""
         folder, records = self.path.parent, list(self._cases.values())
+        refused = {name: text for name, text in failures.items() if isinstance(text, Refusal)}
         try:
+            for number, table in enumerate(self.tables, start=1) if refused else ():
+                rows = {name: self._texts[name][number] for name in self._cases}
+                rows |= {name: table.refused(name, _reason(name, text)) for name, text in refused.items()}
+                table.write(rows[name] for name in sorted(rows))
             write_inference_page(folder, records, failures, self.metadata, self.weights[0])
         except OSError as error:  # a full disk must not hide which cases failed
-            logger.error("report.html was not written: %s", error)
+            logger.error("The report was not written: %s", error)
 
     def files(self, case: Mapping[str, Any]) -> dict[str, list[Path]]:
         """Input files of a case by key: those of its image and of masks that were given."""
@@ -273,6 +284,11 @@ class Ledger:
         _write(self.path, "{\n" + ",\n".join(blocks) + "\n}\n")
         for number, table in enumerate(self.tables, start=1):
             table.write(self._texts[name][number] for name in lists["cases"])
+
+
+def _reason(case: str, message: str) -> str:
+    """The first sentence of why a case was refused."""
+    return message.removeprefix(f"{case}: ").removeprefix("refused as unusual: ").split(". ")[0]
 
 
 def running_settings() -> dict[str, Any]:

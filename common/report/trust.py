@@ -13,6 +13,7 @@ from monai.transforms import MapTransform, Transform
 from ..outliers.monitor import UNUSUAL, Monitor, Verdict
 from ..reliability.judge import Likely, Reliability
 from ..reliability.measures import wrong_in_steps
+from ..run.errors import Refused
 from ..statistics import counted
 from ..transforms.masks import LESION_PROBABILITY
 from .case_report import label_map
@@ -37,7 +38,7 @@ class JudgeTrust(Transform):
         strict: refuse unusual cases, so that nothing of them is written.
 
     Raises:
-        ValueError: for an unusual case, if ``strict``.
+        Refused: for an unusual case, if ``strict``.
     """
 
     def __init__(self, monitor: Monitor, strict: bool = False) -> None:
@@ -48,7 +49,7 @@ class JudgeTrust(Transform):
         item = dict(data)
         item[TRUST] = verdict = self.monitor.verdict()
         if verdict.word == UNUSUAL and self.strict:
-            raise ValueError(
+            raise Refused(
                 f"{item['case']}: refused as unusual: {verdict.reason}. Look at the scan; without --strict True it is "
                 "segmented, with a warning."
             )

@@ -19,6 +19,10 @@ MONAI_BUILDS, MONAI_REFERS = ("utils", "module.py"), ("bundle", "reference_resol
 _continue = [""]  # what to do after Ctrl-C
 
 
+class Refused(ValueError):
+    """A case is not segmented for what it shows: it is no chest, say, or not like the training data."""
+
+
 class CasesFailed(ValueError):
     """Some cases failed; all others are done."""
 

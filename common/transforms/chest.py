@@ -12,6 +12,7 @@ from monai.transforms import MapTransform
 
 from ..lung_mask import TISSUE_FROM, lung_mask
 from ..lung_network.methods import BY_NETWORK
+from ..run.errors import Refused
 from .ct import check_intensity
 from .grids import voxel_size
 
@@ -33,7 +34,8 @@ class CheckChestd(MapTransform):
             network has learned from chests alone.
 
     Raises:
-        ValueError: for a scan with less lung, and as ``common.transforms.ct.check_intensity`` does.
+        Refused: for a scan with less lung.
+        ValueError: as ``common.transforms.ct.check_intensity`` does.
     """
 
     def __init__(self, keys: KeysCollection, least: float = 0.01, lung_key: str = "lung") -> None:
@@ -58,7 +60,7 @@ class CheckChestd(MapTransform):
                 inside = lung_mask(image, voxel_size(scan))
             share = float(inside.sum() / max(1, np.count_nonzero(inside | (image > TISSUE_FROM))))
             if share < self.least:
-                raise ValueError(
+                raise Refused(
                     f"{item.get('case', key)}: a chest CT shows lung, got {100 * share:.2f} % of the body, where "
                     f"{100 * self.least:g} % are needed. Is it a scan of another part of the body? Leave it out with "
                     "--exclude. If it is a chest, give a lung mask or --min_lung 0."

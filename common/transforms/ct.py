@@ -16,6 +16,7 @@ from skimage.filters import threshold_otsu
 from ..readers.ct import in_memory, read
 from ..readers.isolated import Isolated
 from ..readers.scan import UPRIGHT
+from ..run.errors import Refused
 from .grids import resampled
 from .mask_values import translated
 
@@ -111,7 +112,8 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
         name: file name for the message.
 
     Raises:
-        ValueError: if values are not finite or do not fit the declared intensity, or if the intensity is unknown.
+        Refused: if values do not fit the declared intensity.
+        ValueError: if values are not finite, or if the intensity is unknown.
     """
     if scan.is_complex():
         raise ValueError(f"{name}: intensities must be real numbers, got complex ones. Export the scan in HU.")
@@ -124,7 +126,7 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
         )
     if intensity == "HU":
         if max(-low, high) > BEYOND:
-            raise ValueError(f"{name}: declared as HU, but {observed}, which no CT has. Export it again.")
+            raise Refused(f"{name}: declared as HU, but {observed}, which no CT has. Export it again.")
         shares = hu_shares(scan)
         lacking = [
             f"{kind} ({bounds[0]:g} to {bounds[1]:g} HU): {100 * share:.2f} % of the voxels"
@@ -132,7 +134,7 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
             if share < LEAST
         ]
         if lacking:
-            raise ValueError(
+            raise Refused(
                 f"{name}: declared as HU, but a chest CT has air and soft tissue, got too little "
                 f"{' and '.join(lacking)}; {observed}. If it holds windowed grey levels 0..255, declare --intensity "
                 "8bit. If the rescale slope and intercept were lost (values of HU + 1024), export it again. If it is a "
@@ -140,7 +142,7 @@ def check_intensity(scan: torch.Tensor, intensity: str, name: str) -> None:
             )
     elif intensity == "8bit":
         if low < 0 or high > 255:
-            raise ValueError(
+            raise Refused(
                 f"{name}: declared as 8bit, which is 0..255; {observed}. If it is CT in HU, declare --intensity HU."
             )
     else:

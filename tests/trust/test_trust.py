@@ -114,9 +114,35 @@ def test_strict_refuses_what_is_unusual_and_segments_the_rest(weights: Path, tmp
     cause = origin(caught.value)
     assert isinstance(cause, CasesFailed)
     assert "refused as unusual: " in str(cause) and "without --strict True it is segmented" in str(cause)
-    (row,) = rows(tmp_path / "out" / "lesions.csv")
+    refused, row = rows(tmp_path / "out" / "lesions.csv")
     assert row["case"].startswith("plain") and row["trust"] == "usual"
     assert not list((tmp_path / "out").rglob("noisy*"))
+    assert refused["case"].startswith("noisy") and refused["trust"] == "refused"
+    assert refused["trust_reason"].startswith("noise, sharpness or grey levels are not those of the training data")
+    assert {value for name, value in refused.items() if name not in ("case", "trust", "trust_reason")} == {""}
+    found = infer(weights, tmp_path / "in", tmp_path / "out")
+    assert [row["trust"] for row in found] == ["unusual", "usual"], "without strict, it is segmented"
+
+
+def test_a_scan_without_lung_is_refused_by_a_row_and_a_file_that_cannot_be_read_has_none(
+    weights: Path, tmp_path: Path
+) -> None:
+    write_patient(tmp_path / "in" / "plain", 4)
+    image = np.full((48, 48, 4), -1000, np.int16)
+    image[8:40, 8:40] = 40  # tissue in air: an abdomen
+    write_volume(tmp_path / "in" / "abdomen", image, np.diag([2.0, 2.0, 5.0, 1.0]), series="1.2.9")
+    write_volume(tmp_path / "in" / "window", image.clip(0, 255), np.diag([2.0, 2.0, 5.0, 1.0]), series="1.2.8")
+    (tmp_path / "in" / "broken.nii.gz").write_bytes(b"nothing")
+    with pytest.raises(Exception, match="finish"):
+        infer(weights, tmp_path / "in", tmp_path / "out")
+    found = {row["case"].split("/")[0]: row for row in rows(tmp_path / "out" / "lesions.csv")}
+    assert {name: row["trust"] for name, row in found.items()} == {
+        "plain": "usual",
+        "abdomen": "refused",
+        "window": "refused",
+    }
+    assert "a chest CT shows lung" in found["abdomen"]["trust_reason"]
+    assert "declared as HU, but a chest CT has air" in found["window"]["trust_reason"]
 
 
 def test_weights_that_do_not_know_leave_the_columns_empty(weights: Path, tmp_path: Path) -> None:
