@@ -55,10 +55,13 @@ def reason(error: BaseException) -> str:
     return f"{lines[0].rstrip('.')}." if lines else f"{type(error).__name__}."
 
 
-def matches(name: str, patterns: str | Sequence[str]) -> bool:
-    """Whether the name of a case matches one of the patterns, such as ``CT-1/*``."""
-    several = patterns.split(",") if isinstance(patterns, str) else patterns  # the command line turns a,b into a list
-    return any(fnmatch(name, pattern) for pattern in several)
+def matches(name: str, patterns: str | int | Sequence[str | int]) -> bool:
+    """Whether the name of a case matches one of the patterns, such as ``CT-1/*``.
+
+    The command line turns ``a,b`` into a list, and ``14`` into a number.
+    """
+    several = patterns if isinstance(patterns, (list, tuple)) else str(patterns).split(",")
+    return any(fnmatch(name, str(pattern)) for pattern in several)
 
 
 def make_names_unique(cases: list[dict[str, Any]]) -> None:

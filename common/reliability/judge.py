@@ -92,11 +92,13 @@ class Reliability:
             return None
         measures, found = Measures.of(probability, lesion, agreement), Lesions.of(probability, lesion)
         doubtful = found.probability < self.model.doubt
-        dice, bounds = self.model.dice(measures), self.model.interval(measures)
+        dice = self.model.dice(measures)
+        low, high = self.model.interval(measures) or (None, None)
         return Likely(
             dice,
             None if dice is None else self.model.dice_error,
-            *(bounds or (None, None)),
+            low,
+            high,
             found.area(doubtful, lesion.shape),
             (int(doubtful.sum()), len(doubtful)),
         )

@@ -23,7 +23,17 @@ from .ledger import Ledger
 from .mask_files import mask_palette, save_picture_mask, save_volume
 from .overlay import draw_overlay
 from .scan_report import ScanReport, to_lps
-from .trust import COLUMNS, ERROR_COLUMNS, ERRORS, error_row, errors_in_words, likely_of, trust_facts, trust_row
+from .trust import (
+    COLUMNS,
+    ERROR_COLUMNS,
+    ERRORS,
+    error_row,
+    errors_in_words,
+    in_short,
+    likely_of,
+    trust_facts,
+    trust_row,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -203,7 +213,7 @@ class ReportCased(ScanReport):
         scan = self.scan(item)
         mask, _ = to_lps(label_map(item[key]), np.asarray(item[key].affine))
         lung, lung_from = self.lung(item, mask, scan)
-        diseased = np.count_nonzero(lung | np.isin(mask, list(self.lesions.values())))
+        diseased = int(np.count_nonzero(lung | np.isin(mask, list(self.lesions.values()))))
         errors = error_row(likely_of(item), scan.voxel_ml, diseased)
         return Measured(mask, lung, lung_from, lesion_burden(mask, lung, self.lesions, scan.voxel_ml), errors)
 
@@ -219,13 +229,14 @@ class ReportCased(ScanReport):
                 item["notes"] = "; ".join(filter(None, [item.get("notes"), doubt]))
             share = burden["share_of_lung"]
             line = "no lung found" if share is None else f"{100 * float(share):.1f} % of the lung, {burden['severity']}"
-            note = f"{line}; lung found by {lung_from}" if lung_from in FROM.values() else line
+            source = f"lung found by {lung_from}" if lung_from in FROM.values() else ""
+            note = "; ".join(filter(None, [line, source]))
             drawn = np.where((mask == 0) & lung, self.lung_value or 0, mask)
             uncertain = None if likely is None else to_lps(likely.uncertain, np.asarray(item[key].affine))[0]
             path = self.path(item, "_overlay.png")
             item[ERRORS] = errors_in_words(likely, errors)
-            parts = [note, *filter(None, [item.get("notes"), item[ERRORS].rstrip(".")])]
-            known = textwrap.shorten("; ".join(parts), NOTE)
+            parts = [line, in_short(errors), source, item.get("notes")]
+            known = textwrap.shorten("; ".join(filter(None, parts)), NOTE)
             draw_overlay(
                 path,
                 scan.hu,

@@ -157,3 +157,19 @@ def errors_in_words(likely: Likely | None, row: Mapping[str, Any]) -> str:
     if likely.lesions[0]:
         parts.append(f"{likely.lesions[0]} of {counted(likely.lesions[1], 'lesions')} uncertain")
     return "; ".join(parts) + "." if parts else ""
+
+
+def in_short(row: Mapping[str, Any]) -> str:
+    """What is likely, for the second line of an overlay; empty if nothing is known.
+
+    Args:
+        row: from ``error_row``.
+
+    Example:
+        >>> in_short(row)
+        'likely 5.8 to 24.0 %, Dice 0.68'
+    """
+    share = row["share_low"] is not None and f"{100 * row['share_low']:.1f} to {100 * row['share_high']:.1f} %"
+    dice = row["dice_expected"] is not None and f"Dice {row['dice_expected']:.2f}"
+    known = ", ".join(filter(None, [share or "", dice or ""]))
+    return f"likely {known}" if known else ""

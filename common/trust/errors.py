@@ -95,14 +95,15 @@ def _example(model: Model, case: Case, lesions: Sequence[int]) -> Example:
     if "error" in scan:
         raise ValueError(scan["error"])
     mask, probability, agreement = model.lesions({**scan, **{key: case[key] for key in ("lung",) if key in case}})
-    read: Any = LoadScand("label")({**scan, "label": case["label"]})["label"]
+    item: dict[Any, Any] = {**scan, "label": case["label"]}
+    read: Any = LoadScand("label")(item)["label"]
     snap_to_integers(read)
     affine, shown = np.asarray(mask.affine), model.parser.get_parsed_content("errors").lesions
     truth, own = to_lps(np.isin(label_map(read), lesions), np.asarray(read.affine))
     values, grid = to_lps(label_map(mask), affine)
     if truth.shape != values.shape or not np.allclose(own, grid, atol=1e-3):
         raise ValueError(f"{case['label']} has another grid than {image_files(scan)[0]}. Resample it.")
-    steps, _ = to_lps(probability[0].as_tensor().cpu().numpy(), affine)
+    steps, _ = to_lps(np.asarray(probability[0].cpu()), affine)
     name = str(case["case"])
     return Example.of(name, str(case.get("patient") or name), steps, np.isin(values, shown), truth, agreement)
 

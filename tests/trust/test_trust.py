@@ -14,6 +14,8 @@ from bundle_steps import run
 from conftest import ROOT
 from csv_rows import rows
 from ct_files import write_volume
+from monai.bundle import ConfigParser
+from PIL import Image
 
 from common.networks.by_name import segmentation_network
 from common.outliers.monitor import RECORD
@@ -187,3 +189,34 @@ def test_changes_by_hand() -> None:
     assert SHIFTS["inverted grey levels"](ramp, GREY)[0, 0, 0] == 255
     low, high = GREY.window
     assert SHIFTS["soft-tissue window"](np.full((1, 1, 1), (low + high) / 2, np.float32), GREY).item() == 127.5
+
+
+def test_ultrasound_images_are_learned_from_and_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Six frames with bright lines, of six patients; one of them upside down, and one of noise."""
+    settings = {"labels": "dense", "size": [48, 64], "filters": 4}
+    config = str(ROOT / "bundles" / "us_dense_seg" / "configs" / "inference.yaml")
+    parser = ConfigParser()
+    parser.read_config(config)
+    parser.update(settings)
+    torch.manual_seed(0)
+    save_weights(parser.get_parsed_content("model").state_dict(), tmp_path / "model.pt", {"settings": settings})
+    random = np.random.default_rng(0)
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for patient in range(8):
+        frame = np.linspace(200, 0, 48)[:, None] + random.normal(0, 6, (48, 64))
+        frame[10 + patient % 3] += 50
+        Image.fromarray(frame.clip(0, 255).astype(np.uint8)).save(frames / f"patient_{patient}.png")
+    command = ["fit", str(frames), "--bundle", "us_dense_seg", "--weights", str(tmp_path / "model.pt")]
+    assert main(command) == 0
+    data = read_record(tmp_path / "model.pt")[RECORD]["data"]
+    assert data["axes"] == {"first axis": "top and bottom", "second axis": "left and right"}
+    new = tmp_path / "new"
+    new.mkdir()
+    usual = Image.open(frames / "patient_3.png")
+    usual.save(new / "usual.png")
+    Image.fromarray(np.asarray(usual)[::-1]).save(new / "turned.png")
+    Image.fromarray(random.integers(0, 256, (48, 64)).astype(np.uint8)).save(new / "noise.png")
+    run("run", [config], tmp_path / "out", dataset_dir=str(new), weights=str(tmp_path / "model.pt"), isolated=False)
+    found = {row["case"]: row["trust"] for row in rows(tmp_path / "out" / "cases.csv")}
+    assert found == {"usual": "usual", "turned": "unusual", "noise": "unusual"}

@@ -65,7 +65,7 @@ class DicomObjects(CaseFiles):
     def algorithm(self) -> Algorithm:
         """What makes the results."""
         hashes = "+".join(sha256(path) for path in weights_files(self.weights, several=True))
-        known = {"name": self.name, "version": str(self.declared["version"]), "weights": hashes}
+        known: dict[str, Any] = {"name": self.name, "version": str(self.declared["version"]), "weights": hashes}
         cards = [read_record(path).get("card", {}) for path in weights_files(self.weights, several=True)]
         if not all("not_for" in card for card in cards):
             return Algorithm(**known)
@@ -77,9 +77,13 @@ class DicomObjects(CaseFiles):
     ) -> pydicom.Dataset | None:
         """Make an object that names the algorithm, and write it; None, with a note, if it cannot be made."""
         likely = likely_of(item)
-        known = {"unusual": verdict_of(item).reason, "errors": str(item.get(ERRORS, ""))}
         dice = None if likely is None else likely.dice
-        made = self.attempt(item, what, lambda: make(algorithm=replace(self.algorithm, **known, dice=dice)))
+        unusual, errors = verdict_of(item).reason, str(item.get(ERRORS, ""))
+        made = self.attempt(
+            item,
+            what,
+            lambda: make(algorithm=replace(self.algorithm, unusual=unusual, errors=errors, dice=dice)),
+        )
         if made is not None:
             with complete_file(self.path(item, ending)) as part:
                 made.save_as(part)

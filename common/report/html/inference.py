@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...tables import read_csv
+from ..decision import UNCERTAIN
 from .facts import RunFiles, weights_card
 from .page import Column, Page, Row, Table
 from .scores import table
@@ -14,7 +15,8 @@ from .unusual import RULE, far_from_others
 from .write import write_page
 
 Record = Mapping[str, Any]
-FIRST = ("severity", "share_of_lung", "diagnosis", "decided_by")  # columns
+LIKELY = "likely_share"  # column: between which bounds the share of the lung lies
+FIRST = ("severity", "share_of_lung", LIKELY, "dice_expected", "diagnosis", "answer", "decided_by")  # columns
 UNSURE = 0.5  # highest mean probability
 COMPARED = "severity"  # stem of the files of common.report.severity_comparison
 
@@ -70,6 +72,11 @@ def _measures(record: Record) -> dict[str, Any]:
     """What the table shows of a case."""
     found = {**record.get("volumes", {}), **record.get("means", {})}
     found |= {"lung_from": record["lung_from"]} if "lung_from" in record else {}
+    errors = record.get("errors", {})
+    if errors.get("dice_expected") is not None:
+        found["dice_expected"] = errors["dice_expected"]
+    if errors.get("share_low") is not None:
+        found[LIKELY] = f"{100 * errors['share_low']:.1f} to {100 * errors['share_high']:.1f} %"
     # The others are in cases.csv and, of a diagnosis, on the overlay
     shown = [name for name in found if not name.startswith(("logit_", "contribution_", "frames_with_"))]
     return {name: found[name] for name in sorted(shown, key=lambda name: name not in FIRST)}
@@ -79,6 +86,10 @@ def _column(name: str) -> Column:
     """Heading and format of a measure."""
     if name.endswith("_ml"):
         return Column(name, _words(name.removesuffix("_ml")), ".1f", "ml")
+    if name == LIKELY:
+        return Column(name, "Share of lung, in 9 of 10 such cases")
+    if name == "dice_expected":
+        return Column(name, "Expected Dice", ".2f")
     if name == "share_of_lung":
         return Column(name, "Share of lung", ".1f", "%", 100)
     if name.startswith("share_"):
@@ -101,6 +112,8 @@ def _own(cells: Mapping[str, Any]) -> list[str]:
     probabilities = [value for name, value in cells.items() if name.startswith("probability_")]
     if probabilities and max(probabilities) < UNSURE:
         found.append(f"no diagnosis has a probability of {UNSURE} or more")
+    elif cells.get("answer") == UNCERTAIN:
+        found.append("the diagnosis is uncertain")
     return found
 
 
@@ -110,7 +123,7 @@ def _rule(watched: Sequence[Column], columns: Sequence[Column]) -> str:
     if any(each.name == "share_of_lung" for each in columns):
         parts.append("no lung was found in it")
     if any(each.name.startswith("probability_") for each in columns):
-        parts.append(f"no diagnosis has a probability of {UNSURE} or more")
+        parts.append(f"no diagnosis has a probability of {UNSURE} or more, or it is uncertain")
     if watched:
         names = ", ".join(each.heading for each in watched)
         parts.append(f"one of its numbers ({names}) {RULE}")

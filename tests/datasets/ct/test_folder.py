@@ -409,3 +409,11 @@ def test_an_unreadable_dicom_file_affects_no_other(tmp_path: Path, hu: np.ndarra
     cases = {case["case"].rsplit("/")[-1]: case for case in inference_cases(tmp_path)}
     assert "error" not in cases["good"]
     assert "bad.dcm: cannot be read" in cases["bad"]["error"]
+
+
+def test_a_number_chooses_the_case_of_that_name(tmp_path: Path) -> None:
+    """The command line turns 14 into a number."""
+    for name in ("14", "15", "140"):
+        volume(tmp_path / "in" / f"{name}.nii.gz")
+    assert listed(tmp_path / "in", include=14)[0].keys() == {"14"}
+    assert listed(tmp_path / "in", include=[14, "15"], exclude=15)[0].keys() == {"14"}
