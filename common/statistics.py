@@ -256,10 +256,17 @@ def counted(number: int, word: str) -> str:
         word: in the plural, such as ``patients`` or ``patients and slices``.
 
     Example:
-        >>> counted(2, "patients"), counted(1, "patients")
-        ('2 patients', '1 patient')
+        >>> counted(2, "patients"), counted(1, "patients"), counted(1, "studies")
+        ('2 patients', '1 patient', '1 study')
     """
-    return f"{number} {' and '.join(each.removesuffix('s') for each in word.split(' and ')) if number == 1 else word}"
+    return f"{number} {' and '.join(map(_singular, word.split(' and '))) if number == 1 else word}"
+
+
+def _singular(word: str) -> str:
+    """One of what a plural names."""
+    if word.endswith("series"):
+        return word
+    return f"{word.removesuffix('ies')}y" if word.endswith("ies") else word.removesuffix("s")
 
 
 def interval_over(estimates: Mapping[str, Estimate], word: str) -> str:

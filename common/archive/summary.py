@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..files import complete_file
 from ..report import canvas
+from ..statistics import counted
 from ..tables import aligned, write_csv
 from .journal import ASIDE, DONE, FAILED, Journal
 from .worker import kind
@@ -79,7 +80,7 @@ def _write_page(
 ) -> None:
     """Write the summary as Markdown."""
     counts = journal.counts()
-    lines = ["# Archive", "", f"{sum(counts.values())} studies.", ""]
+    lines = ["# Archive", "", f"{counted(sum(counts.values()), 'studies')}.", ""]
     lines += _table("status", counts.items())
     if shares:
         quartiles = ", ".join(f"{value:.1f} %" for value in 100 * np.percentile(shares, [25, 50, 75]))
@@ -102,7 +103,7 @@ def _draw(path: Path, shares: list[float], reasons: Counter[str], counts: Mappin
     """Draw how much of the lung lesions take over the archive, and why studies have failed."""
     figure = canvas.new_figure(1200, 520)
     note = ", ".join(f"{count} {status}" for status, count in counts.items())
-    canvas.write_heading(figure, f"Archive of {sum(counts.values())} studies", note)
+    canvas.write_heading(figure, f"Archive of {counted(sum(counts.values()), 'studies')}", note)
     axes = canvas.add_plot(figure, 70, 110, 480, 330, "Studies", "share of the lung that lesions take, %")
     axes.hist([100 * share for share in shares], list(BINS), color=canvas.line_colour(0))
     axes.set_xlim(0, 100)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..statistics import counted
+
 logger = logging.getLogger(__name__)
 
 
@@ -64,7 +66,7 @@ def find_cases(
     for name, layout in layouts.items():
         cases = layout.cases(root)
         if cases:
-            logger.info("%s in %s: %d cases.", source or name, root, len(cases))
+            logger.info("%s in %s: %s.", source or name, root, counted(len(cases), "cases"))
             return [{**case, "source": source if source in phantoms else case["source"]} for case in cases]
     known = "; ".join(layout.files for layout in layouts.values())
     found = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"

@@ -100,7 +100,7 @@ def own_cases(path: str | Path, label: str, classes: Mapping[str, Any] | None = 
     if not cases:
         raise ValueError(f"{path}: no row can be used, of {len(rows)}. Each needs an image and a {label}. {ADVICE}")
     make_names_unique(cases)
-    logger.info("%s: %d cases.", path, len(cases))
+    logger.info("%s: %s.", path, counted(len(cases), "cases"))
     return [{key: value for key, value in case.items() if key not in ("where", "kind")} for case in cases]
 
 
@@ -137,7 +137,7 @@ def list_inputs(root: Path) -> tuple[Found, dict[Path, Path]]:
         places |= {path: above / name for path, name in inside.items()}
     if problems:
         raise ValueError(f"{root}: {counted(len(problems), 'mistakes')}:{listed(problems)}\n{ADVICE}")
-    logger.info("%s: %d files.", root, len(found.files))
+    logger.info("%s: %s.", root, counted(len(found.files), "files"))
     return found, places
 
 

@@ -14,7 +14,7 @@ from monai.metrics import calibration_binning
 
 from ..metrics import calibration_errors
 from ..report import canvas
-from ..statistics import Estimate, bootstrap_estimates, interval_over
+from ..statistics import Estimate, bootstrap_estimates, counted, interval_over
 from ..tables import write_csv
 from .slice_table import SliceTable
 
@@ -73,7 +73,7 @@ class CalibrationScores(SliceTable):
 
     def _draw(self, sums: np.ndarray, errors: Sequence[Estimate]) -> None:
         figure = canvas.new_figure(620, 620)
-        canvas.write_heading(figure, "Probability of lesion and share of lesion", f"{len(self.names)} slices")
+        canvas.write_heading(figure, "Probability of lesion and share of lesion", counted(len(self.names), "slices"))
         axes = canvas.add_plot(figure, 70, 92, 500, 460, "Share of pixels that are lesion", "probability of lesion")
         axes.plot([0, 1], [0, 1], color=canvas.FAINT, lw=1, ls="--")
         probability, truth, pixels = sums[0]

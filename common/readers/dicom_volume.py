@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
+from ..statistics import counted
 from .dicom import check_pydicom, pixels
 from .dicom_headers import Slice, read_headers
 from .dicom_series import Series, series_of
@@ -43,7 +44,7 @@ def read_series(paths: Sequence[Path], gaps: str = "refuse") -> Volume:
         raise Refused(f"{name} cannot be read: {failed[0][1]} Export it again.")
     found, omitted = series_of(slices)
     if len(found) != 1:
-        names = "; ".join(f"{len(each.slices)} slices '{each.description}'" for each in found)
+        names = "; ".join(f"{counted(len(each.slices), 'slices')} '{each.description}'" for each in found)
         raise Refused(f"one volume is expected, got {names or 'none: ' + '; '.join(why for _, why in omitted[:3])}.")
     series = found[0]
     if series.problem and not (gaps == "resample" and series.missing):
@@ -126,7 +127,10 @@ def _bridged(values: np.ndarray, series: Series) -> tuple[np.ndarray, str]:
     full = np.empty((*values.shape[:2], count), np.float32)
     for index in range(count):
         full[..., index] = values[..., upper[index] - 1] * (1 - share[index]) + values[..., upper[index]] * share[index]
-    return full, f"{sum(series.missing.values())} slices interpolated in {len(series.missing)} gaps"
+    return (
+        full,
+        f"{counted(sum(series.missing.values()), 'slices')} interpolated in {counted(len(series.missing), 'gaps')}",
+    )
 
 
 def _read_multiframe(path: Path) -> Volume:

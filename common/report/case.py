@@ -16,6 +16,7 @@ from ..files import complete_file
 from ..lung_network.methods import FROM, THRESHOLD
 from ..reliability.measures import STEPS
 from ..settings import as_list
+from ..statistics import counted
 from .burden import burden_columns, burden_row, implausible, lesion_burden
 from .case_report import SEGMENTATION, CaseReport, label_map, printable, source_file
 from .dicom.save import SaveDicomd
@@ -253,5 +254,5 @@ class ReportCased(ScanReport):
             grid = {"shape": shape, "affine": affine, "spacing_known": scan.spacing_known}
             facts = {"grid": grid, "volumes": burden, "lung_from": lung_from, "errors": errors, **trust_facts(item)}
             self.ledger.record(item, facts)
-            logger.info("%s: %d slices, lesions in %s.", case, mask.shape[-1], note)
+            logger.info("%s: %s, lesions in %s.", case, counted(mask.shape[-1], "slices"), note)
         return item

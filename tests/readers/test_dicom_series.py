@@ -162,7 +162,7 @@ def test_lost_slices_are_refused_or_interpolated(tmp_path: Path) -> None:
     volume = read_series(paths, gaps="resample")
     np.testing.assert_allclose(volume.values[2, 2], [0, 30, 60, 90, 120, 150, 180])
     np.testing.assert_allclose(volume.affine[:3, 2], [0, 0, 3])
-    assert volume.meta["notes"] == "2 slices interpolated in 1 gaps"
+    assert volume.meta["notes"] == "2 slices interpolated in 1 gap"
 
 
 def test_uneven_slices_are_refused_or_put_on_an_even_grid(tmp_path: Path) -> None:

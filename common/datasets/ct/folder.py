@@ -19,6 +19,7 @@ from ...readers.dicom_series import Series, series_of
 from ...readers.itk import data_files
 from ...readers.library_notes import collected
 from ...readers.scan import DICOM, ITK, NIFTI, PICTURES, UPRIGHT, kind_of
+from ...statistics import counted
 from ..listing import MASK, Omitted, chosen_cases, masks_beside, stem
 from ..table import list_inputs, own_inputs
 from ..walk import UNKNOWN, Found, names
@@ -182,8 +183,8 @@ def _dicom_cases(
     for members in studies.values():
         chosen, rejected = choose(members, wanted, kernel)
         if rejected and not all(len(each.slices) == 1 for each in members):
-            told = "; ".join(f"'{one.description}' ({len(one.slices)} slices): {why}" for one, why in rejected)
-            used = ", ".join(f"'{one.description}' ({len(one.slices)} slices, {one.spacing:.2f} mm)" for one in chosen)
+            told = "; ".join(f"'{one.description}' ({_size(one)}): {why}" for one, why in rejected)
+            used = ", ".join(f"'{one.description}' ({_size(one)}, {one.spacing:.2f} mm)" for one in chosen)
             choices.append(f"{_home(members[0], places)}: series used: {used or 'none'}; left out: {told}.")
             logger.info(choices[-1])
         omitted += [(path, f"series: {why}") for each, why in rejected for path in each.files]
@@ -267,3 +268,7 @@ def _note_strays(found: Sequence[Series]) -> None:
                     f"{names(single.files)} lies where the next slice would, but has another SeriesInstanceUID: it is "
                     "not part of the series"
                 )
+
+
+def _size(series: Series) -> str:
+    return counted(len(series.slices), "slices")

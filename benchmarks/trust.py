@@ -1,0 +1,78 @@
+"""Measure what it costs to say how far a result can be trusted.
+
+Run      PYTHONPATH=.:tests python benchmarks/trust.py [--slices 100] [--rounds 3] [--bundle ct_transfer_unet]
+
+Each round runs the same command on the same synthetic DICOM series once for each row, as a process of its own, from
+reading to report. The rows differ in what the record of the weights says: nothing of it, which is what the others are
+compared with; what is usual; how large errors are, too; and all with a map of the uncertainty.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import fire
+import numpy as np
+from ct_files import write_volume
+from dicom_objects import measure
+
+from common.outliers.monitor import RECORD as USUAL
+from common.phantoms.ct.chest_ct import chest_ct
+from common.reliability.judge import RECORD as ERRORS
+
+ROWS: dict[str, tuple[tuple[str, ...], list[str]]] = {  # entries that are removed from the record, and options
+    "mask and report": ((USUAL, ERRORS), []),
+    "and what is usual": ((ERRORS,), []),
+    "and expected errors": ((), []),
+    "and uncertainty": ((), ["--uncertainty", "True"]),
+}
+
+
+def main(bundle: str = "ct_drsegunet", slices: int = 100, size: int = 512, rounds: int = 3) -> None:
+    """Measure and print the table.
+
+    Args:
+        bundle: a CT bundle whose weights have such a record.
+        slices: of the series.
+        size: pixels per side of a slice.
+        rounds: number of times that each row is measured.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        patient = chest_ct(1, size=(size, size), slices=slices)
+        write_volume(folder / "study", np.rint(patient.image).astype(np.int16), np.diag([*patient.spacing, 1.0]))
+        del patient
+        weights = Path("bundles") / bundle / "models" / "model.pt"
+        record = json.loads(weights.with_suffix(".json").read_text())
+        found: dict[str, list[tuple[float, float]]] = {row: [] for row in ROWS}
+        for place, (without, _) in enumerate(ROWS.values()):
+            own = folder / str(place)
+            own.mkdir()
+            shutil.copy(weights, own)
+            kept = {key: value for key, value in record.items() if key not in without}
+            (own / "model.json").write_text(json.dumps(kept))
+        for number in range(rounds):
+            for place, (row, (_, options)) in enumerate(ROWS.items()):
+                command = [sys.executable, "-m", "monai.bundle", "run", "--config_file"]
+                command += [f"bundles/{bundle}/configs/inference.yaml", "--dataset_dir", str(folder / "study")]
+                command += ["--weights", str(folder / str(place) / "model.pt"), *options]
+                found[row].append(measure([*command, "--output_dir", str(folder / f"{number} {row}")]))
+    print(
+        f"{bundle}, {size} x {size} x {slices}, {os.cpu_count()} cores, median of {rounds}, {time.strftime('%Y-%m-%d')}"
+    )
+    base_seconds, base_memory = (median(each) for each in zip(*found["mask and report"], strict=True))
+    print(f"{'':22}{'seconds':>10}{'ratio':>8}{'GiB':>8}{'more GiB':>10}")
+    for row, measured in found.items():
+        seconds, memory = (median(each) for each in zip(*measured, strict=True))
+        print(f"{row:22}{seconds:10.1f}{seconds / base_seconds:8.3f}{memory:8.2f}{memory - base_memory:10.2f}")
+
+
+if __name__ == "__main__":
+    fire.Fire(main)
