@@ -157,16 +157,17 @@ def fit(examples: Sequence[Example]) -> ErrorModel:
     """Learn from cases how large errors are.
 
     Raises:
-        ValueError: for fewer than ``FEWEST`` cases in which lesions were found.
+        ValueError: for fewer than ``FEWEST`` cases in which lesions were found, or of fewer than ``PARTS`` patients.
 
     Example:
         >>> fit([Example.of(case, patient, probability, mask > 0, truth > 0, None) for ...]).dice_error
     """
     found = [each for each in examples if each.measures.found]
-    if len(found) < FEWEST:
+    patients = len({each.patient for each in found})
+    if len(found) < FEWEST or patients < PARTS:
         raise ValueError(
-            f"At least {FEWEST} cases in which lesions were found are needed, got {len(found)} of {len(examples)}. "
-            "Give more cases."
+            f"At least {FEWEST} cases of {PARTS} patients in which lesions were found are needed, got {len(found)} of "
+            f"{patients}, out of {len(examples)} cases. Give more cases."
         )
     return _fit(examples)
 

@@ -21,7 +21,7 @@ from .ledger import Ledger
 from .mask_files import mask_palette, save_picture_mask
 from .overlay_clip import Captions, OverlayClip, painted
 from .styles import ClassStyle
-from .trust import COLUMNS, JudgeTrust, trust_facts, trust_row, verdict_of
+from .trust import COLUMNS, ERRORS, JudgeTrust, trust_facts, trust_row, verdict_of
 
 logger = logging.getLogger(__name__)
 
@@ -257,6 +257,8 @@ class ReportFramesd(CaseReport):
             self.item = self.trust(self.item)
         mean = self.summary(rows)
         line = self.caption(mean) or "nothing found"
+        if self.decision is not None and mean["answer"] == UNCERTAIN:
+            self.item[ERRORS] = f"Uncertain: no diagnosis has a probability of {self.decision.least:.2f} or more."
         case, count = str(self.item["case"]), len(rows)
         below: dict[str, Any] = {}
         if self.decision is not None:

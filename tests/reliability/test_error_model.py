@@ -103,6 +103,8 @@ def test_a_record_gives_the_model_again_and_a_damaged_one_is_refused() -> None:
             ErrorModel.from_record({**model.to_record(), **damage})
 
 
-def test_too_few_cases_are_refused() -> None:
-    with pytest.raises(ValueError, match=f"At least {FEWEST} cases in which lesions were found are needed, got 9 of 9"):
+def test_too_few_cases_or_patients_are_refused() -> None:
+    with pytest.raises(ValueError, match=f"At least {FEWEST} cases of 5 patients .* got 9 of 5, out of 9 cases"):
         fit(examples(9))
+    with pytest.raises(ValueError, match="got 20 of 1, out of 20 cases"):
+        fit([replace(each, patient="one") for each in examples(20)])
