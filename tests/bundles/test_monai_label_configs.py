@@ -105,7 +105,7 @@ def test_without_validation_cases_those_of_training_are_taken_and_it_is_said(
     assert "No cases to validate with: the 1 of training are taken" in caplog.text
 
 
-NEEDS = ("monai_label", "bare_pairs", "scored", "post_transforms", "when_empty")
+NEEDS = ("monai_label", "bare_pairs", "for_scoring", "post_transforms", "when_empty")
 
 
 @pytest.mark.parametrize("bundle", [*CLASSES, "ct_weak_gan", "us_reverse_transfer"])
