@@ -26,6 +26,7 @@ LEAST = 1e-6  # probability, of rounded zeros
 PARTS = 5  # of the patients, held out in turn
 BINS = 10  # of the calibration error
 PROBABILITY = "probability_"
+APART = 0.12  # of the share of clips, between labels of the picture
 
 
 class Clips(NamedTuple):
@@ -223,15 +224,16 @@ def _draw(path: Path, curve: Sequence[Sequence[Any]], data: str) -> None:
     """Draw the share of wrong answers against the share of clips that are answered."""
     figure = canvas.new_figure(720, 520)
     canvas.write_heading(figure, "Wrong answers against answers given", f"held-out patients: {data}")
-    axes = canvas.add_plot(figure, 80, 92, 600, 350, "share of answers that are wrong", "share of clips answered")
+    below = "share of clips answered, from the probability beside the point on"
+    axes = canvas.add_plot(figure, 80, 92, 600, 350, "share of answers that are wrong", below)
     share = [row[1] for row in curve]
     risk = np.array([[1 - row[2].value, 1 - row[2].high, 1 - row[2].low] for row in curve])
     axes.fill_between(share, risk[:, 1], risk[:, 2], color=canvas.line_colour(2), alpha=0.25, lw=0)
     axes.plot(share, risk[:, 0], color=canvas.line_colour(2), marker="o", ms=5)
-    for row, place in list(zip(curve, risk[:, 0], strict=True))[1::2]:
-        label = f"probability {row[0]:.1f}"
-        axes.annotate(
-            label, (row[1], place), (0, 9), textcoords="offset points", color=canvas.FAINT, size=9, ha="center"
-        )
+    named = 2.0  # share of clips at the last label
+    for row, place in zip(curve[::-1], risk[::-1, 0], strict=True):
+        if abs(named - row[1]) > APART:
+            named, label = row[1], f"{row[0]:.2f}"
+            axes.annotate(label, (named, place), (-12, 9), textcoords="offset points", color=canvas.TEXT, size=9)
     axes.set(xlim=(0, 1.03), ylim=(0, min(1.0, 1.3 * float(risk[:, 2].max()))))
     canvas.save(figure, path)

@@ -206,5 +206,5 @@ def _draw(path: Path, known: Sequence[Example], judged: Judged, data: str) -> No
     axes.plot([], [], color=canvas.line_colour(2), lw=2, label="interval")
     axes.plot([], [], "o", color=canvas.TEXT, ms=4, label="ground truth")
     axes.plot([], [], "o", color=canvas.line_colour(1), ms=4, label="ground truth outside")
-    axes.legend(loc="upper left", **canvas.LEGEND_IN_PLOT)
+    axes.legend(loc="lower right", **canvas.LEGEND_IN_PLOT)
     canvas.save(figure, path)

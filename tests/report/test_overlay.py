@@ -37,6 +37,22 @@ def test_overlay_shows_each_class_where_it_is(tmp_path: Path) -> None:
         assert not found[:middle].any(), "the upper row is the image alone"
 
 
+def test_uncertain_lesions_alone_are_hatched_and_the_legend_says_so(tmp_path: Path) -> None:
+    image, mask = np.full((100, 100, 1), -900.0), np.zeros((100, 100, 1), np.uint8)
+    mask[20:40, 20:40], mask[60:80, 60:80] = 1, 2
+    pictures = []
+    for name, uncertain in (("plain", np.zeros(mask.shape, bool)), ("hatched", mask == 2)):
+        draw_overlay(tmp_path / name, image, mask, CLASSES, uncertain=uncertain)
+        pictures.append(pixels(tmp_path / name))
+    changed = (pictures[0] != pictures[1]).any(-1)
+    assert changed[-46:].any(), "the legend has one more entry"
+    panel = changed[64:-46, changed.shape[1] // 2 :]
+    rows, columns = np.nonzero(panel)
+    assert 0.55 < rows.min() / len(panel) and rows.max() / len(panel) < 0.85
+    assert 0.55 < columns.min() / panel.shape[1] and columns.max() / panel.shape[1] < 0.85
+    assert 0.05 < panel[rows.min() : rows.max(), columns.min() : columns.max()].mean() < 0.8, "lines, no fill"
+
+
 @pytest.mark.parametrize("shape", [(64, 80, 1), (64, 80, 30), (1, 1, 1), (512, 512, 2)])
 def test_overlay_of_an_empty_mask(tmp_path: Path, shape: tuple[int, int, int], rng: np.random.Generator) -> None:
     path = tmp_path / "overlay.png"
