@@ -240,7 +240,7 @@ class Model:
         items = [item for batch in batches for item in self._segment(batch)]
         verdict = Verdict() if self.monitor is None else self.monitor.verdict()
         masks = [label_map(item["pred"]) for item in items]
-        found = self.report.summary([item["measures"] for item in items])
+        found = self.report.answered(self.report.summary([item["measures"] for item in items]), verdict)
         maps = [each for each in map(_probabilities, items) if each is not None]
         probabilities = _frames(maps) if maps else None
         return Segmentation(_frames(masks), None, found, self.classes, probabilities, verdict)

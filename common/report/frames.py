@@ -13,6 +13,7 @@ import numpy as np
 from monai.config import KeysCollection
 
 from ..files import complete_file
+from ..outliers.monitor import UNUSUAL, Verdict
 from .case_report import CaseReport, label_map, printable
 from .decision import UNCERTAIN, Decision
 from .dicom.save_frames import SaveFramesDicom
@@ -248,6 +249,10 @@ class ReportFramesd(CaseReport):
         }
         return means | {name: share for name, share in seen.items() if name != f"{WITH}background"}
 
+    def answered(self, mean: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
+        """A summary in which an unusual case has no certain answer, whatever its probabilities are."""
+        return mean | {"answer": UNCERTAIN} if "answer" in mean and verdict.word == UNUSUAL else mean
+
     def finish(self) -> None:
         """Write the case whose last frame came in."""
         if self.progress is None:
@@ -255,9 +260,10 @@ class ReportFramesd(CaseReport):
         rows = self.progress.rows
         if self.trust is not None:
             self.item = self.trust(self.item)
-        mean = self.summary(rows)
+        doubt = verdict_of(self.item).reason
+        mean = self.answered(self.summary(rows), verdict_of(self.item))
         line = self.caption(mean) or "nothing found"
-        if self.decision is not None and mean["answer"] == UNCERTAIN:
+        if self.decision is not None and mean["answer"] == UNCERTAIN and not doubt:
             self.item[ERRORS] = f"Uncertain: no diagnosis has a probability of {self.decision.least:.2f} or more."
         case, count = str(self.item["case"]), len(rows)
         below: dict[str, Any] = {}
@@ -266,7 +272,6 @@ class ReportFramesd(CaseReport):
             if not self._values_named:
                 self.decision.write(self.output_dir / "weights.csv")
         self.name_values()
-        doubt = verdict_of(self.item).reason
         note = [line, *([f"mean over {count} frames"] if count > 1 else []), *([f"unusual: {doubt}"] if doubt else [])]
         self.progress.finish(printable(case), "; ".join(note), **below)
         if self.dicom is not None:

@@ -14,6 +14,7 @@ from conftest import ROOT
 from PIL import Image
 
 from common.datasets.frame_stream import FrameStream
+from common.outliers.monitor import Verdict
 from common.report.frames import ReportFramesd
 from common.report.overlay_clip import painted
 from common.report.styles import ClassStyle
@@ -96,3 +97,11 @@ def test_a_batch_holds_frames_of_one_case_and_the_last_frame_is_marked(tmp_path:
     assert list(stream.failures) == ["d"]
     with pytest.raises(ValueError, match=r"1 of 4 cases failed:\n  d: .*d\.png"):
         stream.finish({})
+
+
+def test_an_unusual_clip_has_no_certain_answer_and_other_summaries_stay(tmp_path: Path) -> None:
+    report = ReportFramesd("pred", tmp_path, METADATA, NAMES)
+    certain = {"diagnosis": "pneumonia", "answer": "pneumonia", "probability_pneumonia": 0.98}
+    assert report.answered(certain, Verdict("usual")) == certain
+    assert report.answered(certain, Verdict("unusual", "a CT slice")) == {**certain, "answer": "uncertain"}
+    assert report.answered({"share_A-line": 0.1}, Verdict("unusual")) == {"share_A-line": 0.1}
