@@ -46,10 +46,14 @@ def save(figure: Figure, path: str | Path) -> None:
     figure.savefig(path, dpi=DPI, facecolor=BACKGROUND, format="png", pil_kwargs=options)
 
 
-def shortened(text: str, width: float, size: float) -> str:
-    """Cut a text at its start, because names differ at their end, so that ``size`` points fit into ``width`` pixels."""
+def shortened(text: str, width: float, size: float, sentence: bool = False) -> str:
+    """Cut a text so that ``size`` points fit into ``width`` pixels: a name at its start, because names differ at their
+    end; a sentence at its end.
+    """
     longest = max(2, int(width / (size * 0.85)))  # most letters are narrower than that
-    return text if len(text) <= longest else f"…{text[1 - longest :]}"
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest - 1]}…" if sentence else f"…{text[1 - longest :]}"
 
 
 def write(figure: Figure, x: float, top: float, text: str, size: float, colour: str = TEXT) -> None:
@@ -73,7 +77,9 @@ def write_heading(figure: Figure, title: str | None, note: str | None = None) ->
     """Write a title and a note below it, at the top left."""
     lines = [line for line in ((title, 13.0, TEXT), (note, 10.5, FAINT)) if line[0] is not None]
     for number, (text, size, colour) in enumerate(lines):
-        write(figure, MARGIN, 22 + 24 * number, str(text), size, colour)
+        width = figure.get_size_inches()[0] * DPI - 2 * MARGIN
+        known = shortened(str(text), width, size, sentence=text is note)
+        write_block(figure, MARGIN, 22 + 24 * number, known, size, colour)
 
 
 def add_panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:

@@ -272,7 +272,7 @@ class ReportFramesd(CaseReport):
             if not self._values_named:
                 self.decision.write(self.output_dir / "weights.csv")
         self.name_values()
-        note = [line, *([f"mean over {count} frames"] if count > 1 else []), *([f"unusual: {doubt}"] if doubt else [])]
+        note = [*([f"unusual: {doubt}"] if doubt else []), line, *([f"mean over {count} frames"] if count > 1 else [])]
         self.progress.finish(printable(case), "; ".join(note), **below)
         if self.dicom is not None:
             self.dicom.write(self.item, mean)
