@@ -219,34 +219,15 @@ class SlicesInferer(Inferer):
 
     Args:
         slices_at_once: batch size.
-        amp, compile, mirror, temperature, runtime, monitor, reliability: see ``FastCall``.
         needed_channel: slices that are 0 everywhere in this input channel are not segmented and stay 0; None segments
             all slices.
+        call: amp, compile, mirror, temperature, runtime, monitor, reliability: see ``FastCall``.
     """
 
-    def __init__(
-        self,
-        slices_at_once: int = 1,
-        amp: bool = False,
-        compile: bool = False,
-        needed_channel: int | None = None,
-        mirror: bool = False,
-        temperature: float = 1.0,
-        runtime: str = "torch",
-        monitor: Monitor | None = None,
-        reliability: Reliability | None = None,
-    ) -> None:
+    def __init__(self, slices_at_once: int = 1, needed_channel: int | None = None, **call: Any) -> None:
         super().__init__()
         self.slices_at_once, self.needed_channel = slices_at_once, needed_channel
-        self.call = FastCall(
-            amp,
-            compile,
-            mirror=mirror,
-            temperature=temperature,
-            runtime=runtime,
-            monitor=monitor,
-            reliability=reliability,
-        )
+        self.call = FastCall(**call)
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """Turn logits (B, classes, H, W) into values of the result, (B, channels, H, W)."""
@@ -295,11 +276,11 @@ class MaskInferer(SlicesInferer):
         values: mask value of each output channel, as saved: 0 is background.
         threshold: a pixel takes its most probable class if that exceeds this probability, else 0.
         slices_at_once: batch size.
-        amp, compile, mirror, temperature, runtime, monitor, reliability: see ``FastCall``.
         lesions, lesion_threshold, smallest: if given, ``lesions_first`` decides, and ``threshold`` is not used.
         lesion_probability: give that of all ``lesions`` together, too, in a second channel.
         probabilities: give those of all classes, too, in the channels after that; ``SplitProbabilitiesd`` takes all of
             them apart. Probabilities are in steps of 1/255.
+        call: amp, compile, mirror, temperature, runtime, monitor, reliability: see ``FastCall``.
 
     Raises:
         ValueError: for ``smallest`` without ``lesion_threshold``.
@@ -310,29 +291,14 @@ class MaskInferer(SlicesInferer):
         values: Sequence[int],
         threshold: float = 0.5,
         slices_at_once: int = 1,
-        amp: bool = False,
-        compile: bool = False,
-        mirror: bool = False,
         lesions: Sequence[int] = (),
         lesion_threshold: float | None = None,
         probabilities: bool = False,
         smallest: Sequence[int] = (0, 0),
-        temperature: float = 1.0,
-        runtime: str = "torch",
-        monitor: Monitor | None = None,
         lesion_probability: bool = False,
-        reliability: Reliability | None = None,
+        **call: Any,
     ) -> None:
-        super().__init__(
-            slices_at_once,
-            amp,
-            compile,
-            mirror=mirror,
-            temperature=temperature,
-            runtime=runtime,
-            monitor=monitor,
-            reliability=reliability,
-        )
+        super().__init__(slices_at_once, **call)
         if lesion_threshold is None and any(smallest):
             raise ValueError(
                 f"--smallest_regions {list(smallest)} needs a threshold for lesions: give --lesion_threshold, too."

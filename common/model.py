@@ -20,7 +20,7 @@ from nibabel import orientations
 
 from .outliers.detector import DIRECTIONS, mirrored
 from .outliers.monitor import Verdict
-from .reliability.measures import STEPS
+from .reliability.measures import LESION_PROBABILITY, STEPS
 from .report.case_report import CaseReport, label_map
 from .report.trust import JudgeErrorsd, verdict_of
 from .run.errors import origin, ours
@@ -29,7 +29,6 @@ from .run.ranges import check_ranges
 from .run.recorded import apply_record
 from .settings import check_names
 from .transfer import load_weights
-from .transforms.masks import LESION_PROBABILITY
 
 NAME = "array"  # of a case that is in no file
 

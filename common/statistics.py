@@ -238,10 +238,6 @@ def parts_of(owners: Sequence[str], count: int, groups: Sequence[str] | None = N
         owners: of each case: its patient.
         count: of parts, which hold equal numbers of patients, to one.
         groups: of each case, such as its source: each part then holds an equal share of each group.
-
-    Example:
-        >>> parts_of(["a", "b", "a", "c"], 2).tolist()
-        [0, 1, 0, 0]
     """
     group_of = dict(zip(owners, owners if groups is None else groups, strict=True))
     part = {name: place % count for place, name in enumerate(sorted(group_of, key=lambda name: (group_of[name], name)))}

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+LESION_PROBABILITY = "lesion_probability"  # key of an item
 STEPS = 255  # of a probability that is kept in eight bits
 SAME_LESION = ndimage.generate_binary_structure(3, 1)  # voxels of one lesion share a face
 

@@ -47,8 +47,9 @@ def save(figure: Figure, path: str | Path) -> None:
 
 
 def shortened(text: str, width: float, size: float, sentence: bool = False) -> str:
-    """Cut a text so that ``size`` points fit into ``width`` pixels: a name at its start, because names differ at their
-    end; a sentence at its end.
+    """Cut a text so that ``size`` points fit into ``width`` pixels.
+
+    A name is cut at its start, because names differ at their end, and a sentence at its end.
     """
     longest = max(2, int(width / (size * 0.85)))  # most letters are narrower than that
     if len(text) <= longest:

@@ -12,10 +12,9 @@ from monai.transforms import MapTransform, Transform
 
 from ..outliers.monitor import UNUSUAL, Monitor, Verdict
 from ..reliability.judge import Likely, Reliability
-from ..reliability.measures import wrong_in_steps
+from ..reliability.measures import LESION_PROBABILITY, wrong_in_steps
 from ..run.errors import Refused
 from ..statistics import counted
-from ..transforms.masks import LESION_PROBABILITY
 from .case_report import label_map
 
 # Keys of an item: the verdict on the input, the errors of the result, these in a sentence, the probability that a voxel

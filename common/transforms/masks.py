@@ -13,7 +13,6 @@ from monai.transforms import MapTransform
 
 from ..inferers import lesions_first
 from ..lung_network.methods import FROM, GIVEN, THRESHOLD, check_lungs, find_lung
-from ..reliability.measures import in_steps
 from .ct import check_intensity
 from .grids import check_same_grid, voxel_size
 from .mask_values import snap_to_integers
@@ -21,7 +20,6 @@ from .mask_values import snap_to_integers
 logger = logging.getLogger(__name__)
 LESIONS = {"ground-glass": 1, "consolidation": 2}  # values of the public lesion masks
 EFFUSION = 3
-LESION_PROBABILITY = "lesion_probability"  # key of an item
 
 
 def _is_one_of(mask: torch.Tensor, values: Sequence[float]) -> torch.Tensor:
@@ -327,56 +325,3 @@ class LesionsFirstd(MapTransform):
             channel = lesions_first(result[key][None], self.lesions, self.threshold, self.smallest)[0]
             result[key] = torch.zeros_like(result[key]).scatter_(0, channel, 1.0)
         return result
-
-
-class SplitProbabilitiesd(MapTransform):
-    """Take apart what ``MaskInferer`` gives: the key keeps the mask.
-
-    Args:
-        keys: (1 + classes, ...) or, with ``lesion``, (2, ...) or (2 + classes, ...); becomes the mask, (1, ...), uint8.
-        lesion: the second channel is the probability of lesion, which becomes ``lesion_probability``, (1, ...).
-        name: of the item's entry that gets the probabilities, (classes, ...).
-
-    All probabilities are uint8, in steps of 1/255.
-    """
-
-    def __init__(self, keys: KeysCollection, lesion: bool = False, name: str = "probability") -> None:
-        super().__init__(keys)
-        self.name, self.lesion = name, lesion
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Split each key; a mask alone stays as it is."""
-        item = dict(data)
-        for key in self.key_iterator(item):
-            channels = item[key].to(torch.uint8)
-            first = 2 if self.lesion else 1
-            item[key] = channels[:1]
-            if self.lesion:
-                item[LESION_PROBABILITY] = channels[1:2]
-            if len(channels) > first:
-                item[self.name] = channels[first:]
-        return item
-
-
-class KeepProbabilitiesd(MapTransform):
-    """Keep probabilities before they are made a mask, uint8 in steps of 1/255.
-
-    Args:
-        keys: probabilities of lesions, (classes, ...), that are not exclusive; the highest becomes
-            ``lesion_probability``, (1, ...).
-        every: keep those of all classes, too, as ``probability``.
-    """
-
-    def __init__(self, keys: KeysCollection, every: bool = False) -> None:
-        super().__init__(keys)
-        self.every = every
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Keep them of each key."""
-        item = dict(data)
-        for key in self.key_iterator(item):
-            steps = in_steps(item[key])
-            item[LESION_PROBABILITY] = steps.amax(0, keepdim=True) if len(steps) > 1 else steps
-            if self.every:
-                item["probability"] = steps
-        return item

@@ -13,7 +13,7 @@ import numpy as np
 from ..datasets.table import Case, own_cases
 from ..files import image_files
 from ..model import Model, load
-from ..reliability.error_model import REAL, ErrorModel, Example, cross_validated, fit
+from ..reliability.error_model import ErrorModel
 from ..reliability.judge import RECORD
 from ..report import canvas
 from ..report.case_report import label_map
@@ -26,6 +26,7 @@ from ..statistics import interval_over, mean_interval
 from ..tables import aligned, print_table, write_csv
 from ..transforms.ct import LoadScand
 from ..transforms.mask_values import snap_to_integers
+from .error_fit import REAL, Example, cross_validated, fit
 
 logger = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ class HeatmapInferer(SlicesInferer):
     def __init__(
         self, heat: str = "positive", slices_at_once: int = 1, amp: bool = False, monitor: Monitor | None = None
     ) -> None:
-        super().__init__(slices_at_once, amp, monitor=monitor)
+        super().__init__(slices_at_once, amp=amp, monitor=monitor)
         if heat not in HEATS:
             raise ValueError(f"Unknown heat {heat!r}. Choose one of {', '.join(HEATS)}.")
         self.heat = heat

@@ -85,13 +85,13 @@ def test_metadata_name_every_package_that_scripts_import(packages: Packages, nam
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_a_package_without_its_weights_is_smaller_than_380_kb(packages: Packages, name: str) -> None:
+def test_a_package_without_its_weights_is_smaller_than_400_kb(packages: Packages, name: str) -> None:
     with zipfile.ZipFile(packages.zip(name)) as archive:
         models = [entry for entry in archive.infolist() if entry.filename.endswith((".pt", ".ts"))]
     weights = sum(entry.compress_size for entry in models)
     lungs = [entry.file_size for entry in models if entry.filename.endswith("scripts/lung_network/lungs.pt")]
     assert all(size < 1.4e6 for size in lungs) and len(lungs) == int(name.startswith(("ct_", "mosmed")))
-    assert packages.zip(name).stat().st_size - weights == size_without_weights(packages.zip(name)) < 380_000
+    assert packages.zip(name).stat().st_size - weights == size_without_weights(packages.zip(name)) < 400_000
 
 
 def test_the_page_describes_the_weights_and_its_commands_run_in_the_folder(packages: Packages) -> None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from common.reliability.error_model import CERTAIN, FEWEST, ErrorModel, Example, cross_validated, fit
+from common.reliability.error_model import CERTAIN, ErrorModel
 from common.reliability.measures import Measures
+from common.trust.error_fit import FEWEST, Example, cross_validated, fit
 
 
 def example(random: np.random.Generator, number: int, agreement: bool = True, useful: bool = True) -> Example:
