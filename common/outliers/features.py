@@ -55,10 +55,23 @@ def watched(network: nn.Module, monitor: Monitor) -> nn.Module:
     """The network, with features if a monitor wants them.
 
     Args:
-        network: see ``WithFeatures``.
+        network: see ``WithFeatures``. One without an encoder, such as one of your own in a config, stays as it is, and
+            nothing is said of its cases, unless the monitor is to learn.
         monitor: that knows what is usual, or learns it.
+
+    Raises:
+        ValueError: for a network without an encoder, if the monitor learns.
     """
+    if monitor.active and not monitor.every and not _has_encoder(network):
+        return network
     return WithFeatures(network) if monitor.active else network
+
+
+def _has_encoder(network: nn.Module) -> bool:
+    try:
+        return bool(encoder_modules(network))
+    except ValueError:
+        return False
 
 
 def encoder_modules(network: nn.Module) -> list[nn.Module]:

@@ -47,7 +47,7 @@ class Monitor:
     def __init__(self, weights: Any, every: bool = False) -> None:
         record = read_record(weights_files(weights, several=True)[0]).get(RECORD)
         self.detector = Detector.from_record(record) if record else None
-        self.active = every or self.detector is not None
+        self.every, self.active = every, every or self.detector is not None
         self._parts: list[list[np.ndarray]] = []
 
     def add(self, features: list[torch.Tensor]) -> None:

@@ -84,6 +84,14 @@ def test_a_network_without_an_encoder_is_named() -> None:
         WithFeatures(nn.Conv2d(1, 1, 1))
 
 
+def test_a_network_of_ones_own_is_judged_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    network, knows = nn.Conv2d(1, 1, 1), watching(tmp_path)
+    with pytest.raises(ValueError, match="Conv2d has no encoder"):
+        watched(network, knows)
+    knows.every = False  # it has a record, and does not learn
+    assert watched(network, knows) is network
+
+
 def test_mirror_images_of_the_inference_are_not_watched(tmp_path: Path) -> None:
     network, monitor = DRSegUNet().eval(), watching(tmp_path)
     with torch.inference_mode():
