@@ -57,10 +57,12 @@ def shortened(text: str, width: float, size: float, sentence: bool = False) -> s
     return f"{text[: longest - 1]}…" if sentence else f"…{text[1 - longest :]}"
 
 
-def write(figure: Figure, x: float, top: float, text: str, size: float, colour: str = TEXT) -> None:
+def write(
+    figure: Figure, x: float, top: float, text: str, size: float, colour: str = TEXT, sentence: bool = False
+) -> None:
     """Text at pixels from the left and from the top; file names may hold ``$``, so it is not parsed as maths."""
     width = figure.get_size_inches()[0] * DPI
-    write_block(figure, x, top, shortened(text, width - 2 * MARGIN, size), size, colour)
+    write_block(figure, x, top, shortened(text, width - 2 * MARGIN, size, sentence), size, colour)
 
 
 def write_block(figure: Figure, x: float, top: float, text: str, size: float, colour: str = TEXT) -> None:
@@ -78,9 +80,7 @@ def write_heading(figure: Figure, title: str | None, note: str | None = None) ->
     """Write a title and a note below it, at the top left."""
     lines = [line for line in ((title, 13.0, TEXT), (note, 10.5, FAINT)) if line[0] is not None]
     for number, (text, size, colour) in enumerate(lines):
-        width = figure.get_size_inches()[0] * DPI - 2 * MARGIN
-        known = shortened(str(text), width, size, sentence=text is note)
-        write_block(figure, MARGIN, 22 + 24 * number, known, size, colour)
+        write(figure, MARGIN, 22 + 24 * number, str(text), size, colour, text is note)
 
 
 def add_panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:

@@ -236,7 +236,7 @@ class ReportCased(ScanReport):
             uncertain = None if likely is None else to_lps(likely.uncertain, np.asarray(item[key].affine))[0]
             path = self.path(item, "_overlay.png")
             item[ERRORS] = errors_in_words(likely, errors)
-            parts = [line, in_short(errors), item.get("notes"), source]
+            parts = [line, in_short(errors), source, item.get("notes")]
             known = textwrap.shorten("; ".join(filter(None, parts)), NOTE)
             draw_overlay(
                 path,

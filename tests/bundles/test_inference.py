@@ -139,7 +139,9 @@ def test_in_a_mixed_folder_only_the_bad_files_have_no_mask(tmp_path: Path) -> No
     assert written == {"good_mask.nii.gz", "slice_mask.png", "series_mask.nii.gz", "one/alone_mask.nii.gz"}
     with (out / "lesions.csv").open() as file:
         rows = {row["case"]: row for row in csv.DictReader(file)}
-    assert rows.keys() == {"good", "slice", "series", "one/alone"}
+    refused = rows.pop("grey")
+    assert refused["trust"] == "refused" and refused["trust_reason"].startswith("declared as HU")
+    assert rows.keys() == {"good", "slice", "series", "one/alone"}, "files that cannot be read have no row"
     voxel_ml = 0.7 * 0.8 * 5.0 / 1000
     assert float(rows["good"]["ground_glass_ml"]) == pytest.approx((values == TISSUE).sum() * voxel_ml, abs=0.001)
     assert rows["slice"]["ground_glass_ml"] == "", "files of images record no pixel size"
