@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ..run.model_record import damaged_entry
 from ..statistics import parts_of
 
 PARTS = ("texture", "content", "first axis", "second axis")  # of features, see ``common.outliers.features.pooled``
@@ -200,10 +201,7 @@ class Detector:
             }
             return cls(gaussians, limits, directions, record.get("data", {}))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(
-                f"What the record of the weights says on usual data is damaged ({error!r}). Copy model.json again, or "
-                "fit it anew: python -m common.trust fit."
-            ) from error
+            raise damaged_entry("usual data", error, "fit") from error
 
 
 def fit(features: Features, sources: Sequence[str], patients: Sequence[str], cases: Sequence[str]) -> Detector:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..run.model_record import damaged_entry
 from .measures import Measures
 
 LEVEL = 0.9  # of the intervals of volumes
@@ -86,7 +87,4 @@ class ErrorModel:
                 raise ValueError("unknown names, or numbers that are none")
             return found
         except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"What the record of the weights says on errors is damaged ({error}). Copy model.json again, or learn "
-                "it anew: python -m common.trust errors."
-            ) from error
+            raise damaged_entry("errors", error, "errors") from error

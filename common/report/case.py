@@ -214,8 +214,7 @@ class ReportCased(ScanReport):
         scan = self.scan(item)
         mask, _ = to_lps(label_map(item[key]), np.asarray(item[key].affine))
         lung, lung_from = self.lung(item, mask, scan)
-        diseased = int(np.count_nonzero(lung | np.isin(mask, list(self.lesions.values()))))
-        errors = error_row(likely_of(item), scan.voxel_ml, diseased)
+        errors = error_row(likely_of(item), scan.voxel_ml, int(np.count_nonzero(lung)))
         return Measured(mask, lung, lung_from, lesion_burden(mask, lung, self.lesions, scan.voxel_ml), errors)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from scipy.special import softmax
 
 from ..networks.reverse_transfer import ReverseTransfer
-from ..run.model_record import read_record, weights_files
+from ..run.model_record import damaged_entry, read_record, weights_files
 from ..tables import write_csv
 from . import canvas
 from .grid import ImageGrid
@@ -82,10 +82,7 @@ class Decision:
             if not (0 < self.temperature < float("inf") and 0 <= self.least <= 1):
                 raise ValueError(f"temperature {self.temperature}, least probability {self.least}")
         except (TypeError, AttributeError, ValueError) as error:
-            raise ValueError(
-                f"What the record of the weights says on the diagnosis is damaged ({error}). Copy model.json again, or "
-                "learn it anew: python -m common.trust diagnosis."
-            ) from error
+            raise damaged_entry("the diagnosis", error, "diagnosis") from error
 
     @property
     def columns(self) -> list[str]:

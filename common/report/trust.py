@@ -98,6 +98,8 @@ class JudgeErrorsd(MapTransform):
         item = dict(data)
         for key in self.key_iterator(item):
             given = item.pop(LESION_PROBABILITY)
+            if not (self.reliability.active or self.uncertainty):
+                continue  # nothing is known, and nothing is asked for
             probability = given[0].as_tensor().cpu().numpy()
             lesion = np.isin(label_map(item[key]), self.lesions)
             item[LIKELY] = self.reliability.judge(probability, lesion)

@@ -116,6 +116,20 @@ def add_to_record(weights: str | Path, name: str, value: Mapping[str, Any]) -> N
     _write(Path(weights), {**existing_record(weights), name: dict(value)})
 
 
+def damaged_entry(what: str, error: BaseException, action: str) -> ValueError:
+    """The error of an entry in a record that cannot be used.
+
+    Args:
+        what: the entry tells, such as ``usual data``.
+        error: what is wrong with it.
+        action: of ``python -m common.trust`` that makes it anew.
+    """
+    return ValueError(
+        f"What the record of the weights says on {what} is damaged ({error!r}). Copy model.json again, or learn it "
+        f"anew: python -m common.trust {action}."
+    )
+
+
 def _held(weights: Path) -> dict[str, Any]:
     """The record that a training checkpoint holds, or an empty one; damaged files are reported when they are loaded."""
     try:

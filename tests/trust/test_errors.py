@@ -16,9 +16,9 @@ from bundle_steps import run
 from conftest import ROOT
 from csv_rows import rows
 from ct_files import write_volume
+from random_weights import write_random_weights
 
 from common import load
-from common.networks.by_name import segmentation_network
 from common.phantoms.ct.chest_ct import chest_ct
 from common.reliability.judge import RECORD
 from common.run.model_record import add_to_record, read_record, save_weights
@@ -53,14 +53,7 @@ KNOWN = {  # what the record says: the Dice is 0.5 + 0.4 x agreement
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random network that calls half of the pixels lesion, and says how large its errors are."""
     folder = tmp_path_factory.mktemp("errors")
-    torch.manual_seed(0)
-    network = segmentation_network("unet", 1, 3)
-    record = {
-        "bundle": "ct_drsegunet",
-        "settings": SETTINGS,
-        "classes": ["ground-glass", "consolidation", "background"],
-    }
-    save_weights(network.state_dict(), folder / "model.pt", record)
+    write_random_weights(folder, SETTINGS)
     add_to_record(folder / "model.pt", RECORD, KNOWN)
     return folder / "model.pt"
 

@@ -16,8 +16,8 @@ from csv_rows import rows
 from ct_files import write_volume
 from monai.bundle import ConfigParser
 from PIL import Image
+from random_weights import write_random_weights
 
-from common.networks.by_name import segmentation_network
 from common.outliers.monitor import RECORD
 from common.phantoms.ct.chest_ct import chest_ct
 from common.run.errors import CasesFailed, origin
@@ -57,14 +57,7 @@ def write_patient(folder: Path, seed: int, noise: float = 0.0) -> None:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights that know what is usual of ten synthetic patients."""
     folder = tmp_path_factory.mktemp("trust")
-    torch.manual_seed(0)
-    network = segmentation_network("unet", 1, 3)
-    record = {
-        "bundle": "ct_drsegunet",
-        "settings": SETTINGS,
-        "classes": ["ground-glass", "consolidation", "background"],
-    }
-    save_weights(network.state_dict(), folder / "model.pt", record)
+    write_random_weights(folder, SETTINGS)
     for seed in range(PATIENTS):
         write_patient(folder / "scans" / f"patient_{seed}", seed)
     assert main(["fit", str(folder / "scans"), "--bundle", "ct_drsegunet", "--weights", str(folder / "model.pt")]) == 0
