@@ -10,21 +10,14 @@ compared with; what is usual; how large errors are, too; and all with a map of t
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
 import tempfile
-import time
 from pathlib import Path
-from statistics import median
 
 import fire
-import numpy as np
-from ct_files import write_volume
-from dicom_objects import measure
+from whole_command import inference, measure, print_medians, write_study
 
 from common.outliers.monitor import RECORD as USUAL
-from common.phantoms.ct.chest_ct import chest_ct
 from common.reliability.judge import RECORD as ERRORS
 
 ROWS: dict[str, tuple[tuple[str, ...], list[str]]] = {  # entries that are removed from the record, and options
@@ -46,9 +39,7 @@ def main(bundle: str = "ct_drsegunet", slices: int = 100, size: int = 512, round
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        patient = chest_ct(1, size=(size, size), slices=slices)
-        write_volume(folder / "study", np.rint(patient.image).astype(np.int16), np.diag([*patient.spacing, 1.0]))
-        del patient
+        write_study(folder / "study", size, slices)
         weights = Path("bundles") / bundle / "models" / "model.pt"
         record = json.loads(weights.with_suffix(".json").read_text())
         found: dict[str, list[tuple[float, float]]] = {row: [] for row in ROWS}
@@ -60,18 +51,9 @@ def main(bundle: str = "ct_drsegunet", slices: int = 100, size: int = 512, round
             (own / "model.json").write_text(json.dumps(kept))
         for number in range(rounds):
             for place, (row, (_, options)) in enumerate(ROWS.items()):
-                command = [sys.executable, "-m", "monai.bundle", "run", "--config_file"]
-                command += [f"bundles/{bundle}/configs/inference.yaml", "--dataset_dir", str(folder / "study")]
-                command += ["--weights", str(folder / str(place) / "model.pt"), *options]
-                found[row].append(measure([*command, "--output_dir", str(folder / f"{number} {row}")]))
-    print(
-        f"{bundle}, {size} x {size} x {slices}, {os.cpu_count()} cores, median of {rounds}, {time.strftime('%Y-%m-%d')}"
-    )
-    base_seconds, base_memory = (median(each) for each in zip(*found["mask and report"], strict=True))
-    print(f"{'':22}{'seconds':>10}{'ratio':>8}{'GiB':>8}{'more GiB':>10}")
-    for row, measured in found.items():
-        seconds, memory = (median(each) for each in zip(*measured, strict=True))
-        print(f"{row:22}{seconds:10.1f}{seconds / base_seconds:8.3f}{memory:8.2f}{memory - base_memory:10.2f}")
+                own = ["--weights", folder / str(place) / "model.pt", *options]
+                found[row].append(measure(inference(bundle, folder / "study", folder / f"{number} {row}", *own)))
+    print_medians(f"{bundle}, {size} x {size} x {slices}", found)
 
 
 if __name__ == "__main__":

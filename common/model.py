@@ -18,7 +18,7 @@ from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.transforms import Compose
 from nibabel import orientations
 
-from .outliers.detector import DIRECTIONS, mirrored
+from .outliers.changes import CHANGES, changed
 from .outliers.monitor import Verdict
 from .reliability.measures import LESION_PROBABILITY, STEPS
 from .report.case_report import CaseReport, label_map
@@ -85,11 +85,20 @@ class Model:
         self.device, self.names = torch.device(part("device")), list(part("names"))
         self.network = part("evaluator::network").to(self.device).eval()
         self.monitor: Any = part("monitor") if "monitor" in parser else None
-        self.inferer, self.preprocessing = part("inferer"), part("preprocessing")
+        self.inferer = part("inferer")
         steps = part("postprocessing").transforms
         self.postprocessing = Compose([step for step in steps if not isinstance(step, CaseReport)])
         parser["datalist"] = listing
         self.report: Any = next(step for step in reversed(steps) if isinstance(step, CaseReport))
+
+    @property
+    def preprocessing(self) -> Compose:
+        """What is done with a scan, or with a frame of a clip, before the network gets it."""
+        return self.dataset.transform  # type: ignore[no-any-return]
+
+    @preprocessing.setter
+    def preprocessing(self, transform: Compose) -> None:
+        self.dataset.transform = transform
 
     def __call__(
         self,
@@ -179,12 +188,12 @@ class Model:
         finally:
             self.parser.update(before)
 
-    def features(self, case: dict[str, Any], turned: bool = False) -> dict[str, np.ndarray]:
+    def features(self, case: dict[str, Any], with_changes: bool = False) -> dict[str, np.ndarray]:
         """What the encoder makes of a case, by part of ``common.outliers.detector``: (slices or frames, features).
 
         Args:
             case: from ``cases``.
-            turned: of its mirror images along both axes, too.
+            with_changes: of the same with each of ``common.outliers.changes``, too, the part by which that is told.
         """
         if self.is_ultrasound:
             batches = self.dataset.items(case)
@@ -200,10 +209,10 @@ class Model:
                 for image in images:
                     self.inferer(image, self.network)
                 found |= self.monitor.take()
-                for dimension, axis in enumerate(DIRECTIONS if turned else (), start=2):
+                for name, change in CHANGES.items() if with_changes else ():
                     for image in images:
-                        self.inferer(image.flip(dimension), self.network)
-                    found[mirrored(axis)] = self.monitor.take()[axis]
+                        self.inferer(image, lambda slices, apply=change.apply: self.network(apply(slices)))
+                    found[changed(name)] = self.monitor.take()[change.part]
         finally:
             call.mirror = before
         return found

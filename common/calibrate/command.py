@@ -22,7 +22,8 @@ from ..tables import aligned, print_table, write_csv
 from .folds import Fold, best_temperature, best_threshold, calibration_error, read_folds, reliability
 
 FILES = ("calibration.csv", "calibration.png", "report.html")
-COLUMNS = ("fold", "slices", "threshold", "dice", "dice_before", "temperature", "error", "error_before")
+COLUMNS = ("fold", "slices", "threshold", "dice", "dice_before", "temperature")
+ERRORS = ("error", "error_before", "error_lungs", "error_lungs_before")  # of probabilities
 
 
 def calibrate(folder: Path, output: Path, threshold: float = 0.5) -> list[list[object]]:
@@ -47,23 +48,26 @@ def calibrate(folder: Path, output: Path, threshold: float = 0.5) -> list[list[o
     before = THRESHOLDS.index(threshold)
     rows: list[list[object]] = []
     chosen: list[np.ndarray] = []
+    temperatures: list[float] = []
     for fold in folds:
         others = [each for each in folds if each is not fold]
         place, temperature = best_threshold(others), best_temperature(others)
         chosen.append(fold.dice[:, place])
-        errors = calibration_error([fold], temperature), calibration_error([fold])
+        temperatures.append(temperature)
         scores = fold.dice[:, place].mean(), fold.dice[:, before].mean()
-        rows.append([fold.name, len(fold.dice), THRESHOLDS[place], *scores, temperature, *errors])
+        rows.append(
+            [fold.name, len(fold.dice), THRESHOLDS[place], *scores, temperature, *_errors([fold], [temperature])]
+        )
     owners = [owner for fold in folds for owner in fold.owners]
     same = np.concatenate([fold.dice[:, before] for fold in folds])
     nested = paired(same, np.concatenate(chosen), owners)
-    means = [float(np.mean([row[place] for row in rows])) for place in (6, 7)]
-    rows.append(["nested", len(owners), None, nested.second, nested.first, None, *means])
+    rows.append(["nested", len(owners), None, nested.second, nested.first, None, *_errors(folds, temperatures)])
     place, temperature = best_threshold(folds), best_temperature(folds)
     score = float(np.concatenate([fold.dice for fold in folds]).mean(0)[place])
-    errors = calibration_error(folds, temperature), calibration_error(folds)
+    errors = _errors(folds, [temperature] * len(folds))
     rows.append(["all", len(owners), THRESHOLDS[place], score, float(same.mean()), temperature, *errors])
-    write_csv(output / FILES[0], COLUMNS, rows)
+    columns = [*COLUMNS, *ERRORS]
+    write_csv(output / FILES[0], columns, rows)
     _draw(output / FILES[1], folds, THRESHOLDS[place], temperature, str(folder))
     over = interval_over({"difference": nested.difference}, folds[0].word)
     change = nested.difference
@@ -72,11 +76,18 @@ def calibrate(folder: Path, output: Path, threshold: float = 0.5) -> list[list[o
         f"Chosen on the other folds, instead of {threshold:g}: {change.value:+.4f} ({change.low:.4f} to "
         f"{change.high:.4f}, over {over}). The row all is chosen and scored on the same slices, which flatters.",
         "error: mean distance between the probability of lesion and the share of pixels that are lesion; temperature: "
-        "what logits are divided by.",
+        "what logits are divided by. error_lungs: the same within lungs and lesions. nested: pixels of all folds, each "
+        "fold with the temperature of the others.",
     ]
     write_tables_page(output, "Threshold and temperature", [table(output / FILES[0])], [output / FILES[1]], lines)
-    print_table(aligned([name.replace("_", " ") for name in COLUMNS], rows), output, *FILES, note=lines[1])
+    print_table(aligned([name.replace("_", " ") for name in columns], rows), output, *FILES, note=lines[1])
     return rows
+
+
+def _errors(folds: Sequence[Fold], temperatures: Sequence[float]) -> list[float]:
+    """Calibration errors of folds with a temperature each and without, of all pixels and within the lungs."""
+    plain = [1.0] * len(folds)
+    return [calibration_error(folds, each, lungs) for lungs in (False, True) for each in (temperatures, plain)]
 
 
 def _draw(path: Path, folds: Sequence[Fold], threshold: float, temperature: float, data: str) -> None:
@@ -94,7 +105,7 @@ def _draw(path: Path, folds: Sequence[Fold], threshold: float, temperature: floa
     axes = canvas.add_plot(figure, 670, 92, 500, 350, "Share of pixels that are lesion", "probability of lesion")
     axes.plot([0, 1], [0, 1], color=canvas.FAINT, lw=1, ls="--")
     for number, value, name in ((1, 1.0, "as it is"), (2, temperature, f"temperature {temperature:.2f}")):
-        probability, share, pixels = reliability(folds, value)
+        probability, share, pixels = reliability(folds, [value] * len(folds))
         held = pixels > 0
         axes.plot(probability[held], share[held], color=canvas.line_colour(number), marker="o", ms=5, label=name)
     axes.legend(loc="upper left", **canvas.LEGEND_IN_PLOT)

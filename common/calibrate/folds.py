@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit
 
-from ..handlers.threshold_scores import FILES, LOGITS, THRESHOLDS
+from ..handlers.threshold_scores import FILES, LOGITS, PIXELS, THRESHOLDS
 from ..metrics import calibration_errors
 from ..spreadsheets import Row, read_table
 from ..tables import score_value
@@ -33,6 +33,7 @@ class Fold(NamedTuple):
         dice: (slices, thresholds).
         logits: of the probability of lesion, (bins,).
         pixels: of each bin, all and those that are lesion, (2, bins).
+        lungs: the same of lungs and lesions.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Fold(NamedTuple):
     dice: np.ndarray
     logits: np.ndarray
     pixels: np.ndarray
+    lungs: np.ndarray
 
 
 def read_folds(folder: Path) -> list[Fold]:
@@ -82,13 +84,13 @@ def _fold(place: Path, lines: Sequence[Row], owner: str) -> Fold:
     ])  # fmt: skip
     if not bins.is_file():
         raise FileNotFoundError(f"No {bins}, which each evaluation writes. Evaluate this fold again.")
-    names = ("logit", "pixels", "lesion_pixels")
+    names = ("logit", *PIXELS)
     cells = [[score_value(row[name] or "none", str(bins), 0) for name in names] for _, row in read_table(bins, names)]
     if len(cells) != len(LOGITS) - 1:
         raise ValueError(f"{bins} must have {len(LOGITS) - 1} rows, got {len(cells)}. Evaluate this fold again.")
     logits, *pixels = np.array(cells).T
     owners = [each[owner] for _, each in lines]
-    return Fold(place.parent.name, owners, f"{owner}s", dice, logits, np.array(pixels))
+    return Fold(place.parent.name, owners, f"{owner}s", dice, logits, np.array(pixels[:2]), np.array(pixels[2:]))
 
 
 def best_threshold(folds: Sequence[Fold]) -> int:
@@ -111,17 +113,28 @@ def cross_entropy(folds: Sequence[Fold], temperature: float = 1.0) -> float:
     return float(total / pixels.sum())
 
 
-def reliability(folds: Sequence[Fold], temperature: float = 1.0) -> np.ndarray:
-    """Mean probability, share of lesion and number of pixels in ten bins of probability, (3, bins)."""
-    probability = expit(folds[0].logits / temperature)
-    pixels, lesion = np.sum([fold.pixels for fold in folds], axis=0)
-    place = np.minimum((probability * BINS).astype(int), BINS - 1)
-    sums = [np.bincount(place, weight, BINS) for weight in (pixels * probability, lesion, pixels)]
+def reliability(folds: Sequence[Fold], temperatures: Sequence[float], within_lungs: bool = False) -> np.ndarray:
+    """Mean probability, share of lesion and number of pixels in ten bins of probability, (3, bins).
+
+    Args:
+        folds: whose pixels are added.
+        temperatures: of each fold.
+        within_lungs: of lungs and lesions alone.
+    """
+    sums = np.zeros((3, BINS))
+    for fold, temperature in zip(folds, temperatures, strict=True):
+        probability = expit(fold.logits / temperature)
+        pixels, lesion = fold.lungs if within_lungs else fold.pixels
+        place = np.minimum((probability * BINS).astype(int), BINS - 1)
+        sums += [np.bincount(place, weight, BINS) for weight in (pixels * probability, lesion, pixels)]
     number = np.maximum(sums[2], 1)
     return np.stack([sums[0] / number, sums[1] / number, sums[2]])
 
 
-def calibration_error(folds: Sequence[Fold], temperature: float = 1.0) -> float:
-    """Expected calibration error: mean distance of probability and share of lesion, weighted by pixels."""
-    probability, share, pixels = reliability(folds, temperature)
+def calibration_error(folds: Sequence[Fold], temperatures: Sequence[float], within_lungs: bool = False) -> float:
+    """Expected calibration error: mean distance of probability and share of lesion, weighted by pixels.
+
+    Arguments are those of ``reliability``.
+    """
+    probability, share, pixels = reliability(folds, temperatures, within_lungs)
     return float(calibration_errors(np.stack([probability * pixels, share * pixels, pixels])[None])[0, 0])

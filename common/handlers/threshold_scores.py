@@ -15,10 +15,12 @@ from monai.metrics import compute_dice
 from ..inferers import lesion_area
 from ..run.distributed import gathered
 from ..tables import write_csv
+from .lungs_of_slices import lungs_of
 from .slice_table import SliceTable
 
 FILES = ("thresholds_per_slice.csv", "reliability.csv")
 THRESHOLDS = [number / 20 for number in range(1, 20)]
+PIXELS = ("pixels", "lesion_pixels", "lung_pixels", "lung_lesion_pixels")  # columns of the second
 LOGITS = np.linspace(-8, 8, 161)  # edges of the bins; fine where probabilities are near 0 and 1
 
 
@@ -27,8 +29,8 @@ class ThresholdScores(SliceTable):
 
     ``thresholds_per_slice.csv`` has the Dice of each slice in the columns ``dice_0.05`` to ``dice_0.95``; a slice
     without lesions scores 1 if none is predicted, else 0. ``reliability.csv`` has for each logit of the probability
-    (the middle of a bin) the number of pixels, and how many of them are lesion in the ground truth.
-    ``python -m common.calibrate`` chooses a threshold and a temperature by them.
+    (the middle of a bin) the number of pixels, and how many of them are lesion in the ground truth; and both numbers
+    within lungs and lesions. ``python -m common.calibrate`` chooses a threshold and a temperature by them.
 
     Args:
         output_dir: folder of both files.
@@ -48,7 +50,7 @@ class ThresholdScores(SliceTable):
     def clear(self) -> None:
         """Forget the slices of an earlier evaluation."""
         super().clear()
-        self.counts = np.zeros((2, len(LOGITS) - 1), np.int64)
+        self.counts = np.zeros((4, len(LOGITS) - 1), np.int64)
 
     def before_decision(self, engine: Engine) -> None:
         """Score a batch of logits at each threshold."""
@@ -58,9 +60,10 @@ class ThresholdScores(SliceTable):
         found = [lesion_area(probability, threshold, self.smallest[0]) for threshold in THRESHOLDS]
         dice = [compute_dice(each.float(), truth.float(), ignore_empty=False)[:, 0] for each in found]
         self.values.append(torch.stack(dice, 1).cpu())  # (B, thresholds)
-        logits = probability.logit(1e-6).clamp(LOGITS[0], LOGITS[-1]).cpu()
-        for row, values in zip(self.counts, (logits, logits[truth.cpu()]), strict=True):
-            row += np.histogram(values.numpy(), LOGITS)[0]
+        logits = probability.logit(1e-6).clamp(LOGITS[0], LOGITS[-1])
+        lung = lungs_of(output) | truth
+        for row, pixels in zip(self.counts, (torch.ones_like(truth), truth, lung, lung & truth), strict=True):
+            row += np.histogram(logits[pixels].cpu().numpy(), LOGITS)[0]
 
     def gather(self) -> None:
         """Add the slices of the other processes."""
@@ -74,4 +77,4 @@ class ThresholdScores(SliceTable):
         write_csv(self.output_dir / FILES[0], ["case", "patient", "slice", *columns], rows)
         middles = (LOGITS[1:] + LOGITS[:-1]) / 2
         table = zip(middles.round(3).tolist(), *self.counts.tolist(), strict=True)
-        write_csv(self.output_dir / FILES[1], ["logit", "pixels", "lesion_pixels"], table, form="g")
+        write_csv(self.output_dir / FILES[1], ["logit", *PIXELS], table, form="g")

@@ -15,15 +15,13 @@ from sklearn.preprocessing import StandardScaler
 
 from ..run.model_record import damaged_entry
 from ..statistics import parts_of
+from .changes import CHANGES, CONTENT, TEXTURE, changed
 
-PARTS = ("texture", "content", "first axis", "second axis")  # of features, see ``common.outliers.features.pooled``
-TEXTURE, CONTENT, FIRST, SECOND = PARTS
-DIRECTIONS = (FIRST, SECOND)
 COMPONENTS = 24  # directions of the features' variation that are kept, at most a quarter of the slices
 LEAST_SPREAD = 0.05  # of a feature, in shares of the usual one: some channels never change
 LEAST = 1e-6  # below which numbers are rounding errors
-SIDES, STRENGTH = 64, 0.1  # components, and inverse of the penalty on weights, of what tells mirror images
-RELIABLE = 0.8  # share of held-out slices and mirror images that must be told, or an axis is not judged
+SIDES, STRENGTH = 64, 0.1  # components, and inverse of the penalty on weights, of what tells a change
+RELIABLE = 0.8  # share of held-out slices and changed ones that must be told, or a change is not judged
 PASSED = 0.95  # share of held-out cases of each source that count as usual
 PARTS_OF_DATA = 5  # held out in turn, by patient
 
@@ -81,13 +79,13 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Direction:
-    """Tells an image from its mirror image, by a linear function of the differences of its halves.
+    """Tells an image from one with a known change, by a linear function of features.
 
     Args:
         weights: (features,).
-        bias: added to the weighted sum; the result is the logit that the image is mirrored.
+        bias: added to the weighted sum; the result is the logit that the image was changed.
         limit: of the mean over the slices of a case.
-        scale: half of the distance between usual and mirrored slices.
+        scale: half of the distance between usual and changed slices.
     """
 
     weights: np.ndarray
@@ -96,27 +94,27 @@ class Direction:
     scale: float = 1.0
 
     @classmethod
-    def fit(cls, plain: np.ndarray, mirrored: np.ndarray) -> Direction:
+    def fit(cls, plain: np.ndarray, after: np.ndarray) -> Direction:
         """Fit it by logistic regression on the strongest components.
 
         Args:
-            plain: differences of images, (slices, features).
-            mirrored: of their mirror images, (slices, features).
+            plain: features of images, (slices, features).
+            after: of the same images with the change, (slices, features).
         """
-        both = np.concatenate([plain, mirrored])
+        both = np.concatenate([plain, after])
         model = make_pipeline(
             StandardScaler(),
             PCA(min(SIDES, len(both) // 4, both.shape[1]), svd_solver="full"),
             LogisticRegression(C=STRENGTH, max_iter=1000),
-        ).fit(both, np.repeat([0, 1], [len(plain), len(mirrored)]))
+        ).fit(both, np.repeat([0, 1], [len(plain), len(after)]))
         bias = float(model.decision_function(np.zeros((1, both.shape[1])))[0])
         weights = model.decision_function(np.eye(both.shape[1])) - bias
         found = cls(weights, bias)
-        return replace(found, scale=float(found.logits(mirrored).mean() - found.logits(plain).mean()) / 2)
+        return replace(found, scale=float(found.logits(after).mean() - found.logits(plain).mean()) / 2)
 
-    def logits(self, differences: np.ndarray) -> np.ndarray:
-        """Logit of each slice that it is mirrored."""
-        return np.asarray(differences @ self.weights + self.bias)
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Logit of each slice that it was changed."""
+        return np.asarray(features @ self.weights + self.bias)
 
     def score(self, logit: float) -> float:
         """Above 1 for a logit above the limit."""
@@ -130,7 +128,7 @@ class Detector:
     Args:
         gaussians: by part, ``texture`` and ``content``.
         limits: of the two distances of each, that held-out cases keep to.
-        directions: by axis, for the axes along which an image and its mirror image can be told apart.
+        directions: by name, for those of ``common.outliers.changes`` that can be told from images as they are.
         data: what it was fitted to, for the record.
     """
 
@@ -146,15 +144,15 @@ class Detector:
             features: of its slices, by part.
 
         Returns:
-            ``texture``, ``content``: distance as a share of the limit. Axes: above 1 if the image seems to be mirrored
-            along it.
+            ``texture``, ``content``: distance as a share of the limit. Changes: above 1 if the image seems to be so
+            changed.
         """
         found = {
             part: float((np.median(gaussian.distances(features[part]), 0) / self.limits[part]).max())
             for part, gaussian in self.gaussians.items()
         }
-        for axis, side in self.directions.items():
-            found[axis] = side.score(float(side.logits(features[axis]).mean()))
+        for name, side in self.directions.items():
+            found[name] = side.score(float(side.logits(features[CHANGES[name].part]).mean()))
         return found
 
     def to_record(self) -> dict[str, Any]:
@@ -171,8 +169,8 @@ class Detector:
             for part, each in self.gaussians.items()
         }
         directions = {
-            axis: {"weights": _packed(each.weights), "bias": each.bias, "limit": each.limit, "scale": each.scale}
-            for axis, each in self.directions.items()
+            name: {"weights": _packed(each.weights), "bias": each.bias, "limit": each.limit, "scale": each.scale}
+            for name, each in self.directions.items()
         }
         return {"data": dict(self.data), "gaussians": arrays, "directions": directions}
 
@@ -196,8 +194,9 @@ class Detector:
             }
             limits = {part: np.array(each["limits"], float) for part, each in record["gaussians"].items()}
             directions = {
-                axis: Direction(_unpacked(each["weights"]), *(float(each[name]) for name in ("bias", "limit", "scale")))
-                for axis, each in record["directions"].items()
+                name: Direction(_unpacked(each["weights"]), *(float(each[key]) for key in ("bias", "limit", "scale")))
+                for name, each in record["directions"].items()
+                if name in CHANGES
             }
             return cls(gaussians, limits, directions, record.get("data", {}))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -208,7 +207,7 @@ def fit(features: Features, sources: Sequence[str], patients: Sequence[str], cas
     """Fit a detector; ``PASSED`` of the cases of each source keep to its limits when their patients are held out.
 
     Args:
-        features: of slices, by part; those of mirror images under ``mirrored(axis)``.
+        features: of slices, by part; those of the same slices with a change under ``changed(name)``.
         sources: of each slice: data of one origin, such as a hospital or a scanner.
         patients: of each slice.
         cases: of each slice: a scan, an image or a clip.
@@ -225,33 +224,37 @@ def fit(features: Features, sources: Sequence[str], patients: Sequence[str], cas
     source, case = np.asarray(sources), np.asarray(cases)
     part = parts_of(patients, PARTS_OF_DATA, sources)
     values = {name: np.zeros((len(part), 2)) for name in (TEXTURE, CONTENT)}  # of slices, held out
-    logits = {axis: np.zeros((len(part), 2)) for axis in DIRECTIONS}  # of the slice and of its mirror image
+    pairs = {
+        name: (features[each.part], features[changed(name)])
+        for name, each in CHANGES.items()
+        if changed(name) in features
+    }
+    logits = {name: np.zeros((len(part), 2)) for name in pairs}  # of the slice as it is, and changed
     for number in range(PARTS_OF_DATA):
         rest, out = part != number, part == number
         for name in values:
             values[name][out] = Gaussian.fit(features[name][rest], source[rest]).distances(features[name][out])
-        for axis in DIRECTIONS:
-            turned = features[mirrored(axis)]
-            side = Direction.fit(features[axis][rest], turned[rest])
-            logits[axis][out] = np.stack([side.logits(features[axis][out]), side.logits(turned[out])], 1)
-    told = {axis: float(np.mean([each[:, 0] < 0, each[:, 1] > 0])) for axis, each in logits.items()}
-    axes = [axis for axis in DIRECTIONS if told[axis] >= RELIABLE]
+        for name, (plain, after) in pairs.items():
+            side = Direction.fit(plain[rest], after[rest])
+            logits[name][out] = np.stack([side.logits(plain[out]), side.logits(after[out])], 1)
+    told = {name: float(np.mean([each[:, 0] < 0, each[:, 1] > 0])) for name, each in logits.items()}
+    judged = [name for name in pairs if told[name] >= RELIABLE]
     slices = [case == each for each in np.unique(case)]
     measured = np.array(
         [
             np.concatenate(
                 [
                     *(np.median(values[name][own], 0) for name in values),
-                    [logits[axis][own, 0].mean() for axis in axes],
+                    [logits[name][own, 0].mean() for name in judged],
                 ]
             )
             for own in slices
         ]
-    )  # (cases, measures): two distances of each part, then the axes
+    )  # (cases, measures): two distances of each part, then the changes
     limits = _limits(measured, np.array([source[own][0] for own in slices]))
     directions = {}
-    for place, axis in enumerate(axes, start=4):
-        directions[axis] = replace(Direction.fit(features[axis], features[mirrored(axis)]), limit=float(limits[place]))
+    for place, name in enumerate(judged, start=4):
+        directions[name] = replace(Direction.fit(*pairs[name]), limit=float(limits[place]))
     return Detector(
         {name: Gaussian.fit(features[name], source) for name in values},
         {TEXTURE: np.maximum(limits[:2], LEAST), CONTENT: np.maximum(limits[2:4], LEAST)},
@@ -260,14 +263,9 @@ def fit(features: Features, sources: Sequence[str], patients: Sequence[str], cas
             "sources": {str(name): len(set(case[source == name])) for name in np.unique(source)},
             "patients": count,
             "slices": len(case),
-            "directions_told": {axis: round(share, 4) for axis, share in told.items()},
+            "directions_told": {name: round(share, 4) for name, share in told.items()},
         },
     )
-
-
-def mirrored(axis: str) -> str:
-    """Name of the differences of mirror images along an axis."""
-    return f"{axis} mirrored"
 
 
 def _limits(measured: np.ndarray, sources: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ class WithFeatures(nn.Module):
         network: with an encoder; of an ensemble the first member is looked at.
 
     Shapes:
-        (B, C, H, W) to the logits, and to one tensor (B, features) for each of ``common.outliers.detector.PARTS``; see
+        (B, C, H, W) to the logits, and to one tensor (B, features) for each of ``common.outliers.changes.PARTS``; see
         ``pooled``.
 
     Raises:

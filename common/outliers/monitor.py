@@ -10,13 +10,17 @@ import numpy as np
 import torch
 
 from ..run.model_record import read_record, weights_files
-from .detector import PARTS, Detector
+from .changes import CONTENT, CUT, PARTS, SHARPER, SMOOTHER, TEXTURE
+from .detector import Detector
 
 USUAL, UNUSUAL = "usual", "unusual"
 RECORD = "trust"  # key in the record of weights
 REASONS = {
-    "texture": "noise, sharpness or grey levels are not those of the training data",
-    "content": "it does not look like the training data",
+    TEXTURE: "noise, sharpness or grey levels are not those of the training data",
+    CONTENT: "it does not look like the training data",
+    SHARPER: "it is sharper than the training data, or noisier",
+    SMOOTHER: "it is smoother than the training data",
+    CUT: "the lungs seem to be cut off",
 }
 
 

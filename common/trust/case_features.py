@@ -14,12 +14,13 @@ from monai.transforms import Compose, Orientationd
 from ..datasets.table import patients_of
 from ..files import image_files
 from ..model import Model
-from ..outliers.detector import PARTS, PARTS_OF_DATA, Detector, fit
+from ..outliers.changes import PARTS
+from ..outliers.detector import PARTS_OF_DATA, Detector, fit
 from ..run.errors import origin
 from ..run.progress import progress
 from ..statistics import counted, parts_of
 from ..transforms.ultrasound import LoadFramed
-from .shifts import Shiftd
+from .shifts import FRAME_SHIFTS, SHIFTS, Shift, Shiftd
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +55,14 @@ def case_features(
     Args:
         model: that keeps features.
         sources: folders, files or tables.
-        change: of the images, see ``common.trust.shifts``.
+        change: name of a change of the images, see ``shifts_of``.
         every: take every so manyth case.
         only: take cases that this has features of.
     """
     known, found = CaseFeatures(), []
     before = model.preprocessing
-    model.preprocessing = changed(before, change)
+    if change:
+        model.preprocessing = changed(before, shifts_of(model)[change])
     try:
         for source in sources:
             name, owners = Path(source).stem, patients_of(Path(source))
@@ -72,7 +74,7 @@ def case_features(
                 patient = owners.get(image_files(case)[0].resolve(), str(case["case"]))
                 known.source_of[own], known.patient_of[own] = name, f"{name}/{patient}"
                 try:
-                    features = model.features(case, turned=not change)
+                    features = model.features(case, with_changes=not change)
                 except Exception as error:  # one case must not lose the others
                     known.refused[own] = str(origin(error))
                     continue
@@ -89,11 +91,16 @@ def case_features(
     return known
 
 
-def changed(preprocessing: Compose, change: str) -> Compose:
+def shifts_of(model: Model) -> dict[str, Shift]:
+    """The changes of images that the model's data may have, by name."""
+    return FRAME_SHIFTS if model.is_ultrasound else SHIFTS
+
+
+def changed(preprocessing: Compose, shift: Shift) -> Compose:
     """A preprocessing that changes the image right after it was read and turned."""
     steps = list(preprocessing.transforms)
     last = max(place for place, step in enumerate(steps) if isinstance(step, (Orientationd, LoadFramed)))
-    return Compose([*steps[: last + 1], Shiftd(change), *steps[last + 1 :]])
+    return Compose([*steps[: last + 1], Shiftd(shift), *steps[last + 1 :]])
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,9 @@ from ..run.model_record import add_to_record, existing_record, record_path, weig
 from ..run.start import writable
 from ..statistics import Estimate, interval_over, mean_interval
 from ..tables import aligned, print_table, write_csv
-from .case_features import CaseFeatures, case_features, held_out
+from .case_features import CaseFeatures, case_features, held_out, shifts_of
 from .diagnosis import learn_diagnosis
 from .errors import learn_errors
-from .shifts import SHIFTS
 
 FILES = ("trust.csv", "trust.png", "report.html")
 COLUMNS = ("data", "change", "cases", "auc", "unusual", "interval_over")
@@ -86,7 +85,7 @@ def measure(
         owners = [known.patient_of[case] for case in usual if known.source_of[case] == name]
         share = mean_interval(flags, owners)
         rows.append([name, "none", len(flags), None, share, interval_over({"": share}, "patients")])
-    for change in SHIFTS:
+    for change in shifts_of(model):
         changed = parts.scores(case_features(model, sources, change, every, known))
         for name in names:
             rows.append(
@@ -209,7 +208,7 @@ def main(arguments: Sequence[str]) -> int:
     told = ", ".join(f"{axis} {share:.3f}" for axis, share in detector.data["directions_told"].items())
     data = detector.data
     print(f"{record_path(weights)} knows what is usual: {data['slices']} slices of {data['patients']} patients.")
-    print(f"Mirror images told from images, of held-out slices: {told}.")
+    print(f"Share of held-out slices told from changed ones: {told}.")
     print("Inference into a folder that was done before needs --again True.")
     return 0
 

@@ -1,4 +1,4 @@
-"""Images that are not like the training data, made of images that are."""
+"""Images that are not like the training data, made of images that are: of CT slices and of ultrasound frames."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def inverted(image: Image, levels: Levels) -> Image:
     return levels.low + levels.high - image
 
 
-def mirrored(image: Image, levels: Levels) -> Image:
+def turned_first(image: Image, levels: Levels) -> Image:
     """The first axis turned round: left and right of CT, top and bottom of an ultrasound frame."""
     return image[::-1]
 
 
-def upside_down(image: Image, levels: Levels) -> Image:
+def turned_second(image: Image, levels: Levels) -> Image:
     """The second axis turned round: front and back of CT, left and right of an ultrasound frame."""
     return image[:, ::-1]
 
@@ -74,7 +74,7 @@ def cut(image: Image, levels: Levels) -> Image:
 
 
 def other_window(image: Image, levels: Levels) -> Image:
-    """A soft-tissue window in place of the lung window."""
+    """A soft-tissue window in place of the lung window; of a frame, all but the middle grey levels black or white."""
     low, high = levels.window
     clipped = image.clip(low, high)
     return clipped if levels is HU else (clipped - low) / (high - low) * 255
@@ -116,17 +116,28 @@ def streaks(image: Image, levels: Levels) -> Image:
     return found
 
 
-SHIFTS: dict[str, Shift] = {
+SHIFTS: dict[str, Shift] = {  # of CT
     "smooth kernel": smooth,
     "sharp kernel": sharp,
     "heavy noise": noisy,
     "inverted grey levels": inverted,
-    "mirrored": mirrored,
-    "upside down": upside_down,
+    "mirrored": turned_first,
+    "upside down": turned_second,
     "cut off": cut,
     "soft-tissue window": other_window,
     "screenshot": screenshot,
     "metal streaks": streaks,
+}
+FRAME_SHIFTS: dict[str, Shift] = {  # of ultrasound
+    "blurred": smooth,
+    "sharpened": sharp,
+    "heavy noise": noisy,
+    "inverted grey levels": inverted,
+    "mirrored": turned_second,
+    "upside down": turned_first,
+    "cut off": cut,
+    "strong contrast": other_window,
+    "screenshot": screenshot,
 }
 
 
@@ -134,17 +145,15 @@ class Shiftd:
     """Change the image of a case, right after it was read and turned.
 
     Args:
-        name: one of ``SHIFTS``; empty changes nothing.
+        shift: one of ``SHIFTS`` or ``FRAME_SHIFTS``.
     """
 
-    def __init__(self, name: str = "") -> None:
-        self.name = name
+    def __init__(self, shift: Shift) -> None:
+        self.shift = shift
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Change ``image``, (1, X, Y, Z) or (1, rows, columns)."""
         item = dict(data)
-        if not self.name:
-            return item
         image: MetaTensor = item["image"]
         values = image.as_tensor()[0].float().cpu().numpy()
         flat = values[..., None] if values.ndim == 2 else values
@@ -152,7 +161,7 @@ class Shiftd:
             levels = PLAIN
         else:
             levels = HU if item.get("intensity", "HU") == "HU" and item.get("kind") != "picture" else GREY
-        changed = np.ascontiguousarray(SHIFTS[self.name](flat, levels), np.float32)
+        changed = np.ascontiguousarray(self.shift(flat, levels), np.float32)
         changed = changed.clip(0, 255).round() if levels is not HU else changed
         changed = changed[..., 0] if values.ndim == 2 else changed
         item["image"] = MetaTensor(changed[None], meta=image.meta)

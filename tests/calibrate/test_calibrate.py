@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from common.calibrate.command import main
 from common.calibrate.folds import best_temperature, calibration_error, read_folds
-from common.handlers.threshold_scores import LOGITS, THRESHOLDS
+from common.handlers.threshold_scores import LOGITS, PIXELS, THRESHOLDS
 from common.tables import write_csv
 
 MIDDLES = (LOGITS[1:] + LOGITS[:-1]) / 2
@@ -26,8 +26,9 @@ def write_fold(folder: Path, best: float, stretch: float, slices: int = 6) -> No
     write_csv(folder / "eval" / "thresholds_per_slice.csv", ["case", "patient", "slice", *names], scores, form="g")
     pixels = np.full(len(MIDDLES), 100000)
     lesion = (pixels * expit(MIDDLES / stretch)).round().astype(int)
-    table = zip(MIDDLES.round(3).tolist(), pixels.tolist(), lesion.tolist(), strict=True)
-    write_csv(folder / "eval" / "reliability.csv", ["logit", "pixels", "lesion_pixels"], table)
+    within = pixels // 4, (pixels // 4 * expit(MIDDLES)).round().astype(int)  # well calibrated in the lungs
+    table = zip(MIDDLES.round(3).tolist(), *(each.tolist() for each in (pixels, lesion, *within)), strict=True)
+    write_csv(folder / "eval" / "reliability.csv", ["logit", *PIXELS], table)
 
 
 def test_a_fold_is_scored_at_the_threshold_that_is_best_on_the_others(tmp_path: Path) -> None:
@@ -51,7 +52,20 @@ def test_the_temperature_is_that_by_which_logits_are_too_large(tmp_path: Path) -
         write_fold(tmp_path / name, 0.5, stretch)
     folds = read_folds(tmp_path)
     assert best_temperature(folds) == pytest.approx(1.6, abs=0.01)
-    assert calibration_error(folds, 1.6) < 0.001 < 0.05 < calibration_error(folds)
+    assert calibration_error(folds, [1.6, 1.6]) < 0.001 < 0.05 < calibration_error(folds, [1.0, 1.0])
+    assert calibration_error(folds, [1.0, 1.0], within_lungs=True) < 0.001
+
+
+def test_nested_errors_are_of_the_pixels_of_all_folds_together(tmp_path: Path) -> None:
+    """Too large in one fold, too small in the other: as a whole the error is less than in each."""
+    for name, stretch in (("fold0", 2.0), ("fold1", 0.5)):
+        write_fold(tmp_path / "v" / name, 0.5, stretch)
+    assert main([str(tmp_path / "v"), "--output_dir", str(tmp_path / "out")]) == 0
+    found = rows_by_name(tmp_path / "out" / "calibration.csv")
+    assert [float(found[name]["temperature"]) for name in ("fold0", "fold1")] == pytest.approx([0.5, 2.0], abs=0.01)
+    single = [float(found[name]["error_before"]) for name in ("fold0", "fold1")]
+    assert float(found["nested"]["error_before"]) < min(single)
+    assert float(found["nested"]["error_lungs_before"]) < 0.001 < 0.02 < float(found["nested"]["error_lungs"])
 
 
 def test_a_single_fold_is_refused(tmp_path: Path) -> None:

@@ -51,9 +51,10 @@ def test_each_threshold_has_its_dice_and_each_probability_its_share_of_lesions(t
     # Two of three pixels are lesion in the first slice: all three, two, one, or none found; none in the second slice
     assert found == [pytest.approx([4 / 5, 2 / 4, 2 / 3, 0], abs=1e-4), [0, 0, 1, 1]]
     bins = [[float(cell) for cell in row.values()] for row in rows(tmp_path / "reliability.csv")]
-    held = {logit: (pixels, lesion) for logit, pixels, lesion in bins if pixels}
+    held = {logit: tuple(counts) for logit, *counts in bins if counts[0]}
     logits = {p: round(np.log(p / (1 - p)) // 0.1 * 0.1 + 0.05, 3) for p in (0.82, 0.62, 0.1, 0.02, 0.2, 0.52)}
-    assert held == {logits[p]: (1, int(p in (0.82, 0.1))) for p in sorted(logits)}
+    lesion = {p: int(p in (0.82, 0.1)) for p in logits}  # no lung is found, so only lesions count there
+    assert held == {logits[p]: (1, lesion[p], lesion[p], lesion[p]) for p in sorted(logits)}
 
 
 def test_probabilities_are_counted_before_and_after_the_decision(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import mahalanobis
 
-from common.outliers.detector import DIRECTIONS, PARTS, Detector, Direction, Gaussian, fit, mirrored
+from common.outliers.changes import FIRST, PARTS, SECOND, changed
+from common.outliers.detector import Detector, Direction, Gaussian, fit
 
 
 def features(rng: np.random.Generator, count: int, move: float = 0.0, turned: bool = False) -> dict[str, np.ndarray]:
@@ -16,7 +17,7 @@ def features(rng: np.random.Generator, count: int, move: float = 0.0, turned: bo
     plain = rng.normal(size=(count, 4)) * [10, 1, 1, 0.1] + move
     halves, other = (rng.normal(size=(count, 4)) * 0.2 + 1 for _ in range(2))
     found = dict(zip(PARTS, (plain, plain, *(2 * [-halves if turned else halves])), strict=True))
-    return found | {mirrored(axis): -other for axis in DIRECTIONS}
+    return found | {changed(axis): -other for axis in (FIRST, SECOND)}
 
 
 def fitted(rng: np.random.Generator, patients: int = 60, slices: int = 4) -> Detector:
@@ -83,7 +84,7 @@ def test_limits_hold_the_stated_share_of_held_out_cases_of_each_source(rng: np.r
 
 def test_an_axis_along_which_images_look_alike_is_not_judged(rng: np.random.Generator) -> None:
     alike = features(rng, 100)
-    alike["second axis"], alike[mirrored("second axis")] = rng.normal(size=(2, 100, 4))
+    alike["second axis"], alike[changed("second axis")] = rng.normal(size=(2, 100, 4))
     names = [f"p{number}" for number in range(100)]
     detector = fit(alike, ["a"] * 100, names, names)
     assert list(detector.directions) == ["first axis"]

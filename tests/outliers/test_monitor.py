@@ -15,7 +15,8 @@ from common.networks.by_name import segmentation_network
 from common.networks.drsegunet import DRSegUNet
 from common.networks.encoder_maps import maps_network
 from common.networks.ensemble import Ensemble
-from common.outliers.detector import DIRECTIONS, PARTS, fit, mirrored
+from common.outliers.changes import FIRST, PARTS, SECOND, changed
+from common.outliers.detector import fit
 from common.outliers.features import WithFeatures, pooled, watched
 from common.outliers.monitor import RECORD, Monitor
 from common.run.model_record import save_weights
@@ -134,7 +135,7 @@ def record_of(path: Path, values: dict[str, np.ndarray]) -> Path:
 
 def test_a_verdict_says_what_is_unusual(rng: np.random.Generator, tmp_path: Path) -> None:
     values = {part: rng.normal(1, 0.2, (60, 4)) for part in PARTS}
-    values |= {mirrored(axis): rng.normal(-1, 0.2, (60, 4)) for axis in DIRECTIONS}
+    values |= {changed(axis): rng.normal(-1, 0.2, (60, 4)) for axis in (FIRST, SECOND)}
     monitor = Monitor(record_of(tmp_path / "model.pt", values))
 
     def verdict(change: dict[str, float]) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from common.phantoms.ct.chest_ct import chest_ct
 from common.run.errors import CasesFailed, origin
 from common.run.model_record import read_record, save_weights
 from common.trust.command import main
-from common.trust.shifts import GREY, HU, SHIFTS
+from common.trust.shifts import FRAME_SHIFTS, GREY, HU, SHIFTS
 
 INFER = str(ROOT / "bundles" / "ct_drsegunet" / "configs" / "inference.yaml")
 SETTINGS = {
@@ -157,7 +157,7 @@ def test_the_measurement_finds_inverted_and_noisy_images(
     found = {(row["data"], row["change"]): row for row in rows(output / "trust.csv")}
     assert set(change for _, change in found) == {"none", "other data", *SHIFTS}
     assert (found["scans", "none"]["cases"], found["scans", "heavy noise"]["cases"]) == ("10", "5")
-    for change in ("inverted grey levels", "heavy noise", "upside down", "screenshot"):
+    for change in ("inverted grey levels", "heavy noise", "upside down", "screenshot", "smooth kernel", "sharp kernel"):
         assert float(found["scans", change]["auc"].split()[0]) > 0.9, change
     assert (output / "trust.png").is_file() and (output / "report.html").is_file()
 
@@ -213,3 +213,8 @@ def test_ultrasound_images_are_learned_from_and_judged(tmp_path: Path, capsys: p
     run("run", [config], tmp_path / "out", dataset_dir=str(new), weights=str(tmp_path / "model.pt"), isolated=False)
     found = {row["case"]: row["trust"] for row in rows(tmp_path / "out" / "cases.csv")}
     assert found == {"usual": "usual", "turned": "unusual", "noise": "unusual"}
+    capsys.readouterr()
+    assert main(["measure", *command[1:], "--output_dir", str(tmp_path / "measured")]) == 0
+    measured = {row["change"]: float(row["auc"].split()[0]) for row in rows(tmp_path / "measured" / "trust.csv")[1:]}
+    assert list(measured) == list(FRAME_SHIFTS)
+    assert min(measured[change] for change in ("heavy noise", "inverted grey levels", "upside down")) > 0.9
