@@ -5,7 +5,6 @@ All that happens between the scan and the mask is what ``inference.yaml`` says, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from .outliers.monitor import Verdict
 from .reliability.measures import LESION_PROBABILITY, STEPS
 from .report.case_report import CaseReport, label_map
 from .report.trust import JudgeErrorsd, verdict_of
+from .run.bundle_folder import bundle_folder, inference_config, modality_of, read_metadata
 from .run.errors import origin, ours
 from .run.overrides import check_settings
 from .run.ranges import check_ranges
@@ -77,7 +77,7 @@ class Model:
     def __init__(self, parser: ConfigParser, metadata: Mapping[str, Any]) -> None:
         self.parser = parser
         self.classes = {label["name"]: int(label["value"]) for label in metadata["labels"]}
-        self.is_ultrasound = metadata["network_data_format"]["inputs"]["image"]["modality"] != "CT"
+        self.is_ultrasound = modality_of(metadata) != "CT"
         part, listing = parser.get_parsed_content, parser["datalist"]
         parser["datalist"] = []  # files come with each call
         load_weights(part("model"), part("weights"), "weights=")  # before a new setting makes the parser start again
@@ -258,7 +258,7 @@ def load(bundle: str | Path, weights: str | Path | Sequence[str | Path] | None =
     """Load a bundle's network with its weights, ready to segment. Their record gives the settings of their training.
 
     Args:
-        bundle: folder of a bundle, such as ``bundles/ct_drsegunet``, or of an unpacked package.
+        bundle: folder of a bundle, such as ``bundles/ct_drsegunet``, or of an unpacked package; or a bundle's name.
         weights: a checkpoint, or a list of them for an ensemble; by default ``models/model.pt`` of the bundle.
         settings: other options of ``inference.yaml``, such as ``probabilities=True`` or ``device="cuda:1"``.
 
@@ -272,11 +272,8 @@ def load(bundle: str | Path, weights: str | Path | Sequence[str | Path] | None =
         >>> model = load("bundles/ct_drsegunet")
         >>> mask = model(array, spacing=(0.7, 0.7, 5.0)).mask
     """
-    root = Path(bundle)
-    files = [root / "configs" / f"inference.{suffix}" for suffix in ("yaml", "json")]
-    config = next((file for file in files if file.is_file()), None)
-    if config is None:
-        raise FileNotFoundError(f"No bundle at {root}: it has no inference config. Give its folder.")
+    root = bundle_folder(bundle)
+    config = inference_config(root)
     check_settings(settings, [str(config)], "load")
     check_ranges(settings, "load: ")
     parser = ConfigParser()
@@ -286,7 +283,7 @@ def load(bundle: str | Path, weights: str | Path | Sequence[str | Path] | None =
         chosen["weights"] = str(weights) if isinstance(weights, (str, Path)) else [str(each) for each in weights]
     parser.update(chosen)
     apply_record(parser, settings)
-    return Model(parser, json.loads((root / "configs" / "metadata.json").read_text()))
+    return Model(parser, read_metadata(root))
 
 
 def _probabilities(item: Mapping[str, Any]) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from ..dicomweb.command import add_query, add_server, check_values, query_of
 from ..dicomweb.server import Server, Unreachable
 from ..files import sha256
 from ..report.ledger import RUNNING
-from ..run.bundle_metadata import modality_of, read_metadata
+from ..run.bundle_folder import bundle_folder, inference_config, modality_of, read_metadata
 from ..run.command import Parser, options_of
 from ..run.errors import CasesFailed, NothingToDo
 from ..run.model_record import weights_files
@@ -91,24 +91,13 @@ def _check(own: Namespace, options: dict[str, Any]) -> Path:
     if own.gpus and own.gpus > 1 and own.gpus != int(own.gpus):
         raise ValueError(f"--gpus must be a whole number, or a part of one GPU such as 0.5, got {own.gpus:g}.")
     check_values(own)
-    config = _config(own.bundle)
+    config = inference_config(bundle_folder(own.bundle)).absolute()
     for name in options:
         if name.split("::")[0] in OWN:
             raise ValueError(f"--{name} is set for each study by this command. Leave it out.")
     check_settings(options, [str(config)])
     check_ranges(options)
     return config
-
-
-def _config(bundle: str) -> Path:
-    """The inference config of a bundle, by its name or its folder."""
-    for folder in (Path(bundle), Path("bundles") / bundle):
-        for ending in ("yaml", "json"):
-            if (folder / "configs" / f"inference.{ending}").is_file():
-                return (folder / "configs" / f"inference.{ending}").absolute()
-    known = sorted(path.parents[1].name for path in Path("bundles").glob("*/configs/inference.yaml"))
-    hint = f" Bundles: {', '.join(known)}." if known else " Run from the repository's root, or give its folder."
-    raise FileNotFoundError(f"There is no bundle {bundle!r}.{hint}")
 
 
 def run_archive(

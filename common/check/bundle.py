@@ -53,7 +53,7 @@ class BundleReader:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         config = folder / "configs" / "train.yaml"
         if not config.is_file():
-            raise FileNotFoundError(f"No such bundle: {config} is missing. Give its name or folder with --bundle.")
+            raise FileNotFoundError(f"{config} is missing: packages have no training. Give the name of a bundle.")
         check_settings(settings, [str(config)])
         self.parser = ConfigParser()
         self.parser.read_config(str(config))

@@ -10,7 +10,6 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from fire.parser import DefaultParseValue
 from ..datasets.guards import Failed, try_each
 from ..report.comparison import draw_comparison
 from ..report.styles import class_styles
+from ..run.bundle_folder import bundle_folder
 from ..run.command import Parser
 from ..run.errors import MISTAKE, origin, ours
 from ..run.progress import progress
@@ -54,8 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--bundle", required=True, help="name of the bundle, such as ct_drsegunet, or its folder")
     parser.add_argument("--picture", default="check.png", help="picture of the cases to write (default: %(default)s)")
     own, rest = parser.parse_known_args(arguments)
-    folder = Path(own.bundle) if Path(own.bundle).is_dir() else Path("bundles") / own.bundle
-    reader = BundleReader(folder, {"datalist": own.table, **_options(parser, rest)})
+    reader = BundleReader(bundle_folder(own.bundle), {"datalist": own.table, **_options(parser, rest)})
     logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO, force=True)
     try:
         cases = reader.part("source_cases")

@@ -14,16 +14,12 @@ from monai.bundle import ConfigParser
 from ..dicomweb.command import add_query, add_server, check_values, query_of
 from ..dicomweb.server import Server
 from ..readers.dicom_volume import GAPS
-from ..run.bundle_metadata import modality_of, read_metadata
+from ..run.bundle_folder import bundle_folder, inference_config, modality_of, read_metadata
 from ..run.command import Parser
 from ..settings import as_list, check_names
 from .study import infer_study
 from .watch import watch
 
-BUNDLES = (
-    *("ct_drsegunet", "ct_transfer_unet", "ct_weak_gan", "mosmed_encoders"),
-    *("us_dense_seg", "us_reverse_transfer"),
-)
 OUTPUTS = {"CT": ("seg", "sr", "overlay"), "US": ("overlay", "sr")}  # by modality
 DEFAULTS = {"CT": ["seg", "sr"], "US": ["overlay"]}
 
@@ -32,7 +28,7 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     parser = Parser(prog="python -m common.pacs", description=__doc__)
     add = parser.add_argument
     add_server(parser)
-    add("--bundle", required=True, help=f"one of {', '.join(BUNDLES)}, or the folder of one")
+    add("--bundle", required=True, help="name of a bundle, such as ct_drsegunet, or its folder")
     add("--study", default="", help="StudyInstanceUID of the study")
     add("--watch", action="store_true", help="take each study that matches, and those that arrive, until SIGTERM")
     add("--weights", default="", help="of the bundle (default: those that it comes with)")
@@ -61,7 +57,9 @@ def main(arguments: Sequence[str]) -> int:
     if bool(own.study) == own.watch:
         raise ValueError("Give --study with the UID of one study, or --watch for all that match.")
     check_values(own)
-    bundle = _bundle(own.bundle)
+    bundle = bundle_folder(own.bundle)
+    if "outputs" not in ConfigParser.load_config_file(str(inference_config(bundle))):
+        raise ValueError(f"{bundle} makes no DICOM objects: its inference config has no outputs. Give another bundle.")
     modality = modality_of(read_metadata(bundle))
     outputs = as_list(own.outputs) if own.outputs else DEFAULTS[modality]
     check_names("output", outputs, OUTPUTS[modality])
@@ -78,16 +76,3 @@ def main(arguments: Sequence[str]) -> int:
         done = do(own.study)
         print(f"Study {own.study}: {len(done['objects'])} objects stored, {done['there']} were there before.")
     return 0
-
-
-def _bundle(name: str) -> Path:
-    """The folder of a bundle that makes DICOM objects."""
-    folder = Path(name) if (Path(name) / "configs" / "inference.yaml").is_file() else Path("bundles") / name
-    if not (folder / "configs" / "inference.yaml").is_file():
-        check_names("bundle", [name], BUNDLES)
-        raise FileNotFoundError(
-            f"{folder} does not exist. Run from the repository's root, or give the bundle's folder."
-        )
-    if "outputs" not in ConfigParser.load_config_file(str(folder / "configs" / "inference.yaml")):
-        raise ValueError(f"{folder} makes no DICOM objects. Give one of {', '.join(BUNDLES)}.")
-    return folder

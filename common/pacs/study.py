@@ -14,7 +14,7 @@ import pydicom
 
 from ..dicomweb.server import Server
 from ..report.dicom.objects import ENDINGS
-from ..run.bundle_metadata import modality_of, read_metadata
+from ..run.bundle_folder import modality_of, read_metadata
 from ..run.errors import CasesFailed, origin
 from ..run.steps import run_step
 from ..statistics import counted

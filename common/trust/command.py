@@ -18,6 +18,7 @@ from ..outliers.detector import Detector, fit
 from ..outliers.monitor import RECORD
 from ..report import canvas
 from ..report.html.scores import table, write_tables_page
+from ..run.bundle_folder import bundle_folder
 from ..run.command import Parser, options_of
 from ..run.model_record import add_to_record, existing_record, record_path, weights_files
 from ..run.start import writable
@@ -195,7 +196,7 @@ def main(arguments: Sequence[str]) -> int:
         Exit code.
     """
     own, options = _parse(arguments)
-    bundle = Path(own.bundle) if (Path(own.bundle) / "configs").is_dir() else Path("bundles") / own.bundle
+    bundle = bundle_folder(own.bundle)
     if own.action in ("errors", "diagnosis"):
         return _learned(own, bundle, options)
     model = load_watching(bundle, own.weights, **options)

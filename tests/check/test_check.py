@@ -95,7 +95,7 @@ def test_all_that_is_wrong_is_said_at_once_with_what_to_do(
 def test_the_options_are_those_of_the_training() -> None:
     with pytest.raises(ValueError, match=r"no setting 'label_mp'. Did you mean --label_map"):
         main(["cases.csv", "--bundle", "ct_drsegunet", "--label_mp", MAP])
-    with pytest.raises(FileNotFoundError, match="No such bundle"):
+    with pytest.raises(FileNotFoundError, match="There is no bundle 'ct_unet'"):
         main(["cases.csv", "--bundle", "ct_unet"])
 
 
