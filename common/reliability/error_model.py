@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from ..run.model_record import damaged_entry
-from .measures import Measures
+from .measures import Lesions, Measures
 
 LEVEL = 0.9  # of the intervals of volumes
 CERTAIN = 2 / 3  # share of lesions of a probability that are real, from which they are not called uncertain
@@ -28,6 +28,36 @@ SCALES: dict[str, Callable[[Measures], float | None]] = {
 
 
 @dataclass(frozen=True)
+class LesionModel:
+    """What Dice a single lesion of a mask has with the lesions of the ground truth that it touches.
+
+    It is ``intercept`` + ``probability`` x mean probability + ``size`` x log(share of the mask's lesions).
+
+    Args:
+        intercept, probability, size: of the line.
+        error: root mean square error in held-out patients.
+    """
+
+    intercept: float
+    probability: float
+    size: float
+    error: float
+
+    def dice(self, lesions: Lesions) -> np.ndarray:
+        """The Dice to be expected, (lesions,)."""
+        return self.line(predictors(lesions))
+
+    def line(self, values: np.ndarray) -> np.ndarray:
+        """The Dice for ``predictors``."""
+        return np.asarray((self.intercept + values @ [self.probability, self.size]).clip(0, 1))
+
+
+def predictors(lesions: Lesions) -> np.ndarray:
+    """What tells the Dice of single lesions: mean probability, log of the share of the mask's lesions, (lesions, 2)."""
+    return np.stack([lesions.probability, np.log(lesions.voxels / max(lesions.voxels.sum(), 1))], 1)
+
+
+@dataclass(frozen=True)
 class ErrorModel:
     """What errors are to be expected.
 
@@ -39,6 +69,7 @@ class ErrorModel:
         low, high: how many scales the truth lies above the volume that was found, with ``LEVEL`` between them.
         none: of a case in which nothing was found: upper bound of its volume as a multiple of the expected one.
         doubt: mean probability of a lesion below which it is uncertain, as fewer than ``CERTAIN`` of such are real.
+        lesion: of single lesions; None in records that do not know.
         data: what it was learned from, for the record.
     """
 
@@ -51,6 +82,7 @@ class ErrorModel:
     high: float
     none: float
     doubt: float
+    lesion: LesionModel | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def dice(self, case: Measures) -> float | None:
@@ -69,8 +101,7 @@ class ErrorModel:
 
     def to_record(self) -> dict[str, Any]:
         """What ``model.json`` holds of it."""
-        numbers = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: round(value, 6) if isinstance(value, float) else value for name, value in numbers.items()}
+        return dict(_rounded(asdict(self)))
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ErrorModel:
@@ -80,11 +111,22 @@ class ErrorModel:
             ValueError: if it is damaged.
         """
         try:
-            found = cls(**record)
+            lesion = LesionModel(**record["lesion"]) if record.get("lesion") else None
+            found = cls(**{**record, "lesion": lesion})
             known = found.predictor in PREDICTORS and found.scale in SCALES
             numbers = [value for value in vars(found).values() if isinstance(value, (int, float))]
-            if not known or len(numbers) != len(fields(cls)) - 3 or not np.isfinite(numbers).all():
+            numbers += [float(value) for value in vars(lesion).values()] if lesion else []
+            count = len(fields(cls)) - 4 + (len(fields(LesionModel)) if lesion else 0)
+            if not known or len(numbers) != count or not np.isfinite(numbers).all():
                 raise ValueError("unknown names, or numbers that are none")
             return found
         except (TypeError, ValueError) as error:
             raise damaged_entry("errors", error, "errors") from error
+
+
+def _rounded(content: Mapping[str, Any]) -> dict[str, Any]:
+    """With numbers of six decimals."""
+    return {
+        name: _rounded(value) if isinstance(value, dict) else round(value, 6) if isinstance(value, float) else value
+        for name, value in content.items()
+    }

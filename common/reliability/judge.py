@@ -15,6 +15,24 @@ from .measures import Lesions, Measures
 RECORD = "errors"  # key in the record of weights
 
 
+class OneLesion(NamedTuple):
+    """What is likely of a connected lesion.
+
+    Args:
+        voxels: number.
+        probability: mean, 0..1.
+        centre: centre of mass, voxel index in the mask.
+        dice: expected, with the lesions of a ground truth that it touches; None if the record does not know.
+        uncertain: fewer than two in three such lesions are real.
+    """
+
+    voxels: int
+    probability: float
+    centre: tuple[float, ...]
+    dice: float | None
+    uncertain: bool
+
+
 class Likely(NamedTuple):
     """What is likely of a case; None where it is not known.
 
@@ -23,7 +41,7 @@ class Likely(NamedTuple):
         dice_error: root mean square error of ``dice``.
         low, high: bounds of the true number of lesion voxels, which hold it in nine of ten cases.
         uncertain: bool, shape of the mask: lesions of which fewer than two in three are real.
-        lesions: how many those are; and of how many lesions.
+        lesions: all lesions, the largest first.
     """
 
     dice: float | None
@@ -31,7 +49,12 @@ class Likely(NamedTuple):
     low: float | None
     high: float | None
     uncertain: np.ndarray
-    lesions: tuple[int, int]
+    lesions: tuple[OneLesion, ...]
+
+    @property
+    def doubtful(self) -> int:
+        """How many lesions are uncertain."""
+        return sum(each.uncertain for each in self.lesions)
 
 
 class Reliability:
@@ -100,5 +123,16 @@ class Reliability:
             low,
             high,
             found.area(doubtful, lesion.shape),
-            (int(doubtful.sum()), len(doubtful)),
+            self._each(found, doubtful),
         )
+
+    def _each(self, found: Lesions, doubtful: np.ndarray) -> tuple[OneLesion, ...]:
+        """The lesions of a mask, the largest first."""
+        one = None if self.model is None else self.model.lesion
+        dice = [None] * len(doubtful) if one is None else one.dice(found).tolist()
+        values = (found.voxels, found.probability, found.centres(), dice, doubtful)
+        each = [
+            OneLesion(int(voxels), float(mean), tuple(centre.tolist()), expected, bool(doubt))
+            for voxels, mean, centre, expected, doubt in zip(*values, strict=True)
+        ]
+        return tuple(sorted(each, key=lambda lesion: -lesion.voxels))

@@ -119,6 +119,12 @@ class Lesions(NamedTuple):
         means = np.bincount(own, values, minlength=count + 1)[1:] / np.maximum(voxels, 1) / STEPS
         return cls(labels, box, voxels, means)
 
+    def centres(self) -> np.ndarray:
+        """Centre of mass of each lesion, voxel index in the mask, (lesions, 3)."""
+        numbers = range(1, len(self.voxels) + 1)
+        found = ndimage.center_of_mass(self.labels > 0, self.labels, numbers) if len(self.voxels) else np.empty((0, 3))
+        return np.asarray(found) + [each.start for each in self.box]
+
     def area(self, chosen: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Where some of the lesions are.
 

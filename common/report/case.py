@@ -26,11 +26,13 @@ from .overlay import draw_overlay
 from .scan_report import ScanReport, to_lps
 from .trust import (
     COLUMNS,
+    EACH_COLUMNS,
     ERROR_COLUMNS,
     ERRORS,
     error_row,
     errors_in_words,
     in_short,
+    lesion_rows,
     likely_of,
     trust_facts,
     trust_row,
@@ -152,6 +154,9 @@ class SaveProbabilitiesd(SaveVolumed):
         return item
 
 
+EACH_LESION = "each_lesion.csv"  # a row for each connected lesion, where the weights know how large errors are
+
+
 class Measured(NamedTuple):
     """A case as ``ReportCased`` measures it.
 
@@ -172,6 +177,8 @@ class Measured(NamedTuple):
 
 class ReportCased(ScanReport):
     """Overlay and lesion burden of a case: ``<case>_overlay.png``, a row of ``lesions.csv``, a record in the ledger.
+
+    Of weights that know how large errors are, ``each_lesion.csv`` has a row for each connected lesion.
 
     It is the last step of a case: the ledger counts the case as done, with all outputs that were written before.
     ``ScanReport.lung`` decides where the lung comes from; the overlay and the row say so. The overlay also states
@@ -204,10 +211,14 @@ class ReportCased(ScanReport):
         self.ledger = Ledger(self.output_dir / "lesions.json", settings={}) if ledger is None else ledger
         columns = ["case", *burden_columns(self.lesions), "lung_from", *ERROR_COLUMNS, *COLUMNS]
         self.ledger.add_table(self.output_dir / "lesions.csv", columns, self._rows)
+        self.ledger.add_table(self.output_dir / EACH_LESION, ["case", *EACH_COLUMNS], self._lesion_rows, optional=True)
 
     def _rows(self, case: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
         row = burden_row(case, record["volumes"], record["lung_from"], self.lesions)
         return [row | dict.fromkeys(ERROR_COLUMNS) | record.get("errors", {}) | trust_row(record)]
+
+    def _lesion_rows(self, case: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return [{"case": case, **row} for row in record.get("each_lesion", [])]
 
     def measure(self, item: Mapping[Hashable, Any], key: Hashable) -> Measured:
         """Measure the mask of a case."""
@@ -251,7 +262,8 @@ class ReportCased(ScanReport):
                 self.dicom.report(item, burden, path)
             shape, affine = list(item[key].shape[1:]), np.asarray(item[key].affine).tolist()
             grid = {"shape": shape, "affine": affine, "spacing_known": scan.spacing_known}
-            facts = {"grid": grid, "volumes": burden, "lung_from": lung_from, "errors": errors, **trust_facts(item)}
-            self.ledger.record(item, facts)
+            each = lesion_rows(likely, scan.voxel_ml, np.asarray(item[key].affine))
+            facts = {"grid": grid, "volumes": burden, "lung_from": lung_from, "errors": errors, "each_lesion": each}
+            self.ledger.record(item, {**facts, **trust_facts(item)})
             logger.info("%s: %s, lesions in %s.", case, counted(mask.shape[-1], "slices"), note)
         return item

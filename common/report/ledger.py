@@ -40,10 +40,14 @@ class CaseTable:
         columns: names of the columns.
         rows: makes the rows of a case out of its name and its record.
         form: format of the numbers, see ``common.tables.cell_text``.
+        optional: without rows there is no file.
     """
 
-    def __init__(self, path: str | Path, columns: Sequence[str], rows: Rows, form: str = "") -> None:
+    def __init__(
+        self, path: str | Path, columns: Sequence[str], rows: Rows, form: str = "", optional: bool = False
+    ) -> None:
         self.path, self.columns, self.rows, self.form = Path(path), list(columns), rows, form
+        self.optional = optional
 
     def text(self, case: str, record: Mapping[str, Any]) -> str:
         """Rows of a case, as they stand in the file.
@@ -64,7 +68,11 @@ class CaseTable:
 
     def write(self, texts: Iterable[str]) -> None:
         """Write heading and rows, completely or not at all."""
-        _write(self.path, self._csv([self.columns]) + "".join(texts))
+        rows = "".join(texts)
+        if self.optional and not rows:
+            self.path.unlink(missing_ok=True)
+        else:
+            _write(self.path, self._csv([self.columns]) + rows)
 
     def _csv(self, rows: Iterable[Sequence[Any]]) -> str:
         file = io.StringIO(newline="")
@@ -126,9 +134,11 @@ class Ledger:
     def __contains__(self, case: str) -> bool:
         return case in self._cases
 
-    def add_table(self, path: str | Path, columns: Sequence[str], rows: Rows, form: str = "") -> None:
+    def add_table(
+        self, path: str | Path, columns: Sequence[str], rows: Rows, form: str = "", optional: bool = False
+    ) -> None:
         """Let a table be written with the ledger; see ``CaseTable``."""
-        self.tables.append(CaseTable(path, columns, rows, form))
+        self.tables.append(CaseTable(path, columns, rows, form, optional))
 
     def start(self, cases: Sequence[Mapping[str, Any]] = ()) -> list[Mapping[str, Any]]:
         """Read what earlier runs have done, write the tables of it, and return the cases that are left to do."""

@@ -26,6 +26,9 @@ ERROR_COLUMNS = (
     *("dice_expected", "dice_error", "uncertain_lesions"),
 )
 
+# Of a single lesion; its centre in mm as DICOM counts: to the left, to the back, upwards
+EACH_COLUMNS = ("lesion", "voxels", "ml", "x_mm", "y_mm", "z_mm", "probability", "dice_expected", "uncertain")
+
 
 class JudgeTrust(Transform):
     """Note whether a case is like the training data of the weights: its ``trust``, and a note if it is unusual.
@@ -132,7 +135,27 @@ def error_row(likely: Likely | None, voxel_ml: float | None, lung: int) -> dict[
             row[f"share_{name}"] = round(min(voxels / lung, 1.0), 4)
     row["dice_expected"] = None if likely.dice is None else round(likely.dice, 3)
     row["dice_error"] = None if likely.dice_error is None else round(likely.dice_error, 3)
-    return row | {"uncertain_lesions": likely.lesions[0]}
+    return row | {"uncertain_lesions": likely.doubtful}
+
+
+def lesion_rows(likely: Likely | None, voxel_ml: float | None, affine: np.ndarray) -> list[dict[str, Any]]:
+    """Rows of the table of single lesions, the largest first.
+
+    Args:
+        likely: of a case; None has no rows.
+        voxel_ml: volume of a voxel; None if it is unknown: then there are neither volumes nor positions.
+        affine: of the mask, voxel index to mm, RAS, (4, 4).
+    """
+    rows = []
+    for number, each in enumerate(() if likely is None else likely.lesions, start=1):
+        row: dict[str, Any] = dict.fromkeys(EACH_COLUMNS) | {"lesion": number, "voxels": each.voxels}
+        if voxel_ml is not None:
+            right, front, up = (affine @ [*each.centre, 1.0])[:3].tolist()
+            row |= {"ml": round(each.voxels * voxel_ml, 3)}
+            row |= {"x_mm": round(-right, 1), "y_mm": round(-front, 1), "z_mm": round(up, 1)}
+        row |= {"probability": round(each.probability, 3), "uncertain": each.uncertain}
+        rows.append(row | {"dice_expected": None if each.dice is None else round(each.dice, 3)})
+    return rows
 
 
 def errors_in_words(likely: Likely | None, row: Mapping[str, Any]) -> str:
@@ -155,8 +178,8 @@ def errors_in_words(likely: Likely | None, row: Mapping[str, Any]) -> str:
     low, high = (row[f"{'lesion_ml' if unit == 'ml' else 'share'}_{end}"] for end in ("low", "high"))
     if low is not None:
         parts.append(f"all lesions {low * factor:.3g} to {high * factor:.3g} {unit} in 9 of 10 such cases")
-    if likely.lesions[0]:
-        parts.append(f"{likely.lesions[0]} of {counted(likely.lesions[1], 'lesions')} uncertain")
+    if likely.doubtful:
+        parts.append(f"{likely.doubtful} of {counted(len(likely.lesions), 'lesions')} uncertain")
     return "; ".join(parts) + "." if parts else ""
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from ..reliability.error_model import CERTAIN, LEVEL, PREDICTORS, SCALES, ErrorModel
-from ..reliability.measures import Lesions, Measures
+from ..reliability.error_model import CERTAIN, LEVEL, PREDICTORS, SCALES, ErrorModel, LesionModel, predictors
+from ..reliability.measures import SAME_LESION, Lesions, Measures
 from ..statistics import parts_of
 
 CHOSEN = 0.02  # of the level is lost in new cases, because the narrowest of several intervals is chosen
@@ -31,6 +33,8 @@ class Example:
         both: lesion voxels of mask and ground truth alike.
         lesions: mean probability of each lesion of the mask.
         real: share of each lesion that is lesion in the ground truth.
+        predictors: of each lesion, see ``common.reliability.error_model.predictors``.
+        each_dice: of each lesion with the lesions of the ground truth that it touches.
     """
 
     case: str
@@ -40,6 +44,8 @@ class Example:
     both: int
     lesions: np.ndarray
     real: np.ndarray
+    predictors: np.ndarray
+    each_dice: np.ndarray
 
     @classmethod
     def of(
@@ -65,12 +71,30 @@ class Example:
         inside = np.bincount(found.labels[truth[found.box]], minlength=len(found.voxels) + 1)[1:]
         measures = Measures.of(probability, lesion, agreement)
         both = int(np.count_nonzero(lesion & truth))
-        return cls(case, patient, measures, int(truth.sum()), both, found.probability, inside / found.voxels)
+        share, each = inside / found.voxels, _dice_of_each(found, inside, truth)
+        total = int(truth.sum())
+        return cls(case, patient, measures, total, both, found.probability, share, predictors(found), each)
 
     @property
     def dice(self) -> float:
         """Of mask and ground truth."""
         return 2 * self.both / (self.measures.found + self.truth)
+
+
+def _dice_of_each(found: Lesions, inside: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Dice of each lesion with the lesions of the ground truth that it touches.
+
+    Args:
+        found: lesions of the mask.
+        inside: voxels of each that are lesion in the ground truth.
+        truth: the ground truth, bool, shape of the mask.
+    """
+    theirs, count = ndimage.label(truth, SAME_LESION)
+    sizes = np.bincount(theirs.ravel(), minlength=count + 1)
+    pairs = np.unique(np.stack([found.labels.ravel(), theirs[found.box].ravel()], 1), axis=0)
+    pairs = pairs[pairs.all(1)]  # (touching pairs, 2): numbers of a lesion of the mask and of one of the ground truth
+    touched = np.bincount(pairs[:, 0], sizes[pairs[:, 1]], len(found.voxels) + 1)[1:]
+    return np.asarray(2 * inside / (found.voxels + touched))
 
 
 def fit(examples: Sequence[Example]) -> ErrorModel:
@@ -100,11 +124,27 @@ def _fit(examples: Sequence[Example]) -> ErrorModel:
     low, high, _ = _bounds(scale, found)
     upper = _quantile([each.truth / max(each.measures.expected, 1.0) for each in examples], (1 + LEVEL) / 2)
     error = _dice_error(predictor, found)
-    return ErrorModel(predictor, intercept, slope, error, scale, low, high, upper, _doubt(found))
+    return ErrorModel(predictor, intercept, slope, error, scale, low, high, upper, _doubt(found), _each_lesion(found))
 
 
-def cross_validated(examples: Sequence[Example]) -> list[tuple[float | None, tuple[float, float] | None, float]]:
-    """For each case the Dice, the interval of its volume in voxels and the limit of doubt, learned from the others.
+class Judged(NamedTuple):
+    """What was learned from others of a case.
+
+    Args:
+        dice: expected.
+        interval: of its volume, in voxels.
+        doubt: mean probability below which a lesion is uncertain.
+        each_dice: expected of each lesion.
+    """
+
+    dice: float | None
+    interval: tuple[float, float] | None
+    doubt: float
+    each_dice: np.ndarray
+
+
+def cross_validated(examples: Sequence[Example]) -> list[Judged]:
+    """Judge each case by what was learned from the others.
 
     Patients are held out in turn, all cases of a patient together.
     """
@@ -112,10 +152,12 @@ def cross_validated(examples: Sequence[Example]) -> list[tuple[float | None, tup
     models = [
         _fit([each for each, own in zip(examples, part, strict=True) if own != number]) for number in range(PARTS)
     ]
-    return [
-        (models[own].dice(each.measures), models[own].interval(each.measures), models[own].doubt)
-        for each, own in zip(examples, part, strict=True)
-    ]
+    found = []
+    for each, own in zip(examples, part, strict=True):
+        model = models[own]
+        lesion = model.lesion.line(each.predictors) if model.lesion else np.empty(0)
+        found.append(Judged(model.dice(each.measures), model.interval(each.measures), model.doubt, lesion))
+    return found
 
 
 def _usable(choices: Mapping[str, Callable[[Measures], float | None]], examples: Sequence[Example]) -> list[str]:
@@ -178,3 +220,24 @@ def _doubt(examples: Sequence[Example]) -> float:
         return 0.0
     found = (math.log(CERTAIN / (1 - CERTAIN)) - fitted.intercept_[0]) / fitted.coef_[0, 0]
     return float(min(max(found, 0.0), 1.0))
+
+
+def _each_lesion(examples: Sequence[Example]) -> LesionModel:
+    """What tells the Dice of single lesions; its error is that in patients held out in turn."""
+    part = parts_of([each.patient for each in examples], PARTS)
+    errors: list[np.ndarray] = []
+    for number in range(PARTS):
+        line = _lesion_line([each for each, own in zip(examples, part, strict=True) if own != number])
+        errors += [
+            line.line(each.predictors) - each.each_dice
+            for each, own in zip(examples, part, strict=True)
+            if own == number
+        ]
+    return replace(_lesion_line(examples), error=float(np.sqrt(np.mean(np.square(np.concatenate(errors))))))
+
+
+def _lesion_line(examples: Sequence[Example]) -> LesionModel:
+    values = np.concatenate([each.predictors for each in examples])
+    line = LinearRegression().fit(values, np.concatenate([each.each_dice for each in examples]))
+    probability, size = map(float, line.coef_)
+    return LesionModel(float(line.intercept_), probability, size, error=0.0)

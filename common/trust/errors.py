@@ -26,7 +26,7 @@ from ..statistics import interval_over, mean_interval
 from ..tables import aligned, print_table, write_csv
 from ..transforms.ct import LoadScand
 from ..transforms.mask_values import snap_to_integers
-from .error_fit import REAL, Example, cross_validated, fit
+from .error_fit import REAL, Example, Judged, cross_validated, fit
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ MEASURES = {
     "dice_error": "absolute error of the Dice",
     "uncertain_lesions_false": "share of uncertain lesions that are false",
     "other_lesions_false": "share of other lesions that are false",
+    "lesion_dice_error": "absolute error of the Dice of a lesion",
+    "lesion_dice_spread": "the same, if each lesion is expected to have the mean Dice",
 }
 FOLD = "{set}"  # in --weights: the set of a case, which is the number of its fold
 
@@ -148,10 +150,7 @@ def learn_errors(
     return model
 
 
-Judged = Sequence[tuple[float | None, tuple[float, float] | None, float]]
-
-
-def _rows(known: Sequence[Example], judged: Judged, word: str) -> tuple[list[list[Any]], list[list[Any]]]:
+def _rows(known: Sequence[Example], judged: Sequence[Judged], word: str) -> tuple[list[list[Any]], list[list[Any]]]:
     """Rows of the table of measures, and of the table of cases."""
     per_case: list[list[Any]] = []
     values: dict[str, list[float]] = {name: [] for name in MEASURES}
@@ -161,7 +160,8 @@ def _rows(known: Sequence[Example], judged: Judged, word: str) -> tuple[list[lis
         values[name] += map(float, numbers)
         owners[name] += [patient] * len(numbers)
 
-    for each, (dice, bounds, doubt) in zip(known, judged, strict=True):
+    mean = float(np.mean(np.concatenate([each.each_dice for each in known])))
+    for each, (dice, bounds, doubt, of_lesions) in zip(known, judged, strict=True):
         found, truth, patient = each.measures.found, each.truth, each.patient
         uncertain, false = each.lesions < doubt, each.real <= REAL
         per_case.append(
@@ -179,19 +179,21 @@ def _rows(known: Sequence[Example], judged: Judged, word: str) -> tuple[list[lis
             add("dice_error", patient, abs(dice - each.dice))
         add("uncertain_lesions_false", patient, *false[uncertain])
         add("other_lesions_false", patient, *false[~uncertain])
+        add("lesion_dice_error", patient, *np.abs(of_lesions - each.each_dice))
+        add("lesion_dice_spread", patient, *np.abs(mean - each.each_dice))
     rows = []
     for name, measure in MEASURES.items():
-        mean = mean_interval(values[name], owners[name])
-        rows.append([measure, mean, len(values[name]), interval_over({"": mean}, word)])
+        found_mean = mean_interval(values[name], owners[name])
+        rows.append([measure, found_mean, len(values[name]), interval_over({"": found_mean}, word)])
     return rows, per_case
 
 
-def _draw(path: Path, known: Sequence[Example], judged: Judged, data: str) -> None:
+def _draw(path: Path, known: Sequence[Example], judged: Sequence[Judged], data: str) -> None:
     """Draw the expected Dice against the Dice, and the intervals of volumes with the true volumes."""
     figure = canvas.new_figure(1200, 540)
     canvas.write_heading(figure, "Expected errors, patients held out in turn", data)
     axes = canvas.add_plot(figure, 70, 92, 460, 370, "Dice", "expected Dice")
-    pairs = [(dice, each.dice) for each, (dice, _, _) in zip(known, judged, strict=True) if dice is not None]
+    pairs = [(own.dice, each.dice) for each, own in zip(known, judged, strict=True) if own.dice is not None]
     axes.plot([0, 1], [0, 1], color=canvas.FAINT, lw=1, ls="--")
     axes.plot(*zip(*pairs, strict=True), "o", color=canvas.line_colour(0), ms=5, alpha=0.8)
     axes.set(xlim=(0, 1), ylim=(0, 1))
@@ -199,7 +201,7 @@ def _draw(path: Path, known: Sequence[Example], judged: Judged, data: str) -> No
     axes.set_yscale("symlog", linthresh=10)
     order = sorted(range(len(known)), key=lambda index: known[index].measures.found)
     for place, index in enumerate(order):
-        bounds, truth = judged[index][1], known[index].truth
+        bounds, truth = judged[index].interval, known[index].truth
         if bounds:
             held = bounds[0] <= truth <= bounds[1]
             axes.plot([place, place], bounds, color=canvas.line_colour(2), lw=2)

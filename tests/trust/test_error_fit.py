@@ -18,18 +18,14 @@ def example(random: np.random.Generator, number: int, agreement: bool = True, us
     found = float(random.integers(500, 5000))
     truth = round(max(0.0, found + random.normal(0.5, 1) * (1 - agree) * found))
     dice = np.clip(0.9 * agree + random.normal(0, 0.03), 0, 1)
-    measures = Measures(found, 0.9 * found, found, 0.1 * found, agree if agreement else None)
+    measures = Measures(found, agree * found, found, 0.1 * found, agree if agreement else None)
     lesions = random.uniform(0.5, 1.0, 4)
     real = (random.random(4) < (lesions - 0.5) * 2) if useful else random.random(4) < 0.5
-    return Example(
-        f"case {number}",
-        f"patient {number // 2}",
-        measures,
-        truth,
-        round(dice * (found + truth) / 2),
-        lesions,
-        real * 1.0,
-    )
+    predictors = np.stack([lesions, np.log(random.uniform(0.01, 1, 4))], 1)
+    each = (0.2 + 0.6 * predictors[:, 0] + 0.05 * predictors[:, 1] + random.normal(0, 0.04, 4)).clip(0, 1)
+    both = round(dice * (found + truth) / 2)
+    names = f"case {number}", f"patient {number // 2}"
+    return Example(*names, measures, truth, both, lesions, real * 1.0, predictors, each)
 
 
 def examples(count: int, seed: int = 0, **options: bool) -> list[Example]:
@@ -89,7 +85,7 @@ def test_no_patient_is_learned_from_where_it_is_judged() -> None:
     known = examples(20)
     known[0] = replace(known[0], truth=100_000)
     known[1] = replace(known[1], truth=100_000, patient=known[0].patient)
-    (_, bounds, _), *_ = cross_validated(known)
+    bounds = cross_validated(known)[0].interval
     assert bounds is not None and bounds[1] < 100_000
     everything = fit(known).interval(known[0].measures)
     assert everything is not None and everything[1] >= 100_000
@@ -99,7 +95,9 @@ def test_a_record_gives_the_model_again_and_a_damaged_one_is_refused() -> None:
     model = replace(fit(examples(40)), data={"cases": 40})
     again = ErrorModel.from_record(model.to_record())
     assert again.data == model.data and again.high == pytest.approx(model.high, abs=1e-5)
-    for damage in ({"low": "x"}, {"scale": "size"}, {"high": float("nan")}, {"more": 1}):
+    assert again.lesion is not None and again.lesion.error == pytest.approx(model.lesion.error, abs=1e-5)
+    assert ErrorModel.from_record({**model.to_record(), "lesion": None}).lesion is None, "of an earlier version"
+    for damage in ({"low": "x"}, {"scale": "size"}, {"high": float("nan")}, {"more": 1}, {"lesion": {"size": 1}}):
         with pytest.raises(ValueError, match="on errors is damaged"):
             ErrorModel.from_record({**model.to_record(), **damage})
 
@@ -109,3 +107,26 @@ def test_too_few_cases_or_patients_are_refused() -> None:
         fit(examples(9))
     with pytest.raises(ValueError, match="got 20 of 1, out of 20 cases"):
         fit([replace(each, patient="one") for each in examples(20)])
+
+
+def test_the_dice_of_a_lesion_is_told_by_probability_and_size() -> None:
+    one = fit(examples(300)).lesion
+    assert one is not None
+    assert (one.intercept, one.probability, one.size) == pytest.approx((0.2, 0.6, 0.05), abs=0.04)
+    assert one.error == pytest.approx(0.04, abs=0.006)
+    judged, known = cross_validated(examples(60)), examples(60)
+    errors = np.concatenate([own.each_dice - each.each_dice for own, each in zip(judged, known, strict=True)])
+    assert np.abs(errors).mean() == pytest.approx(0.04 * np.sqrt(2 / np.pi), abs=0.006)
+
+
+def test_the_dice_of_a_lesion_by_hand() -> None:
+    """Two lesions touch one of four voxels, with one and two voxels of it; a third is false."""
+    lesion, truth = np.zeros((2, 12, 9, 1), bool)
+    truth[2:6, 2] = True
+    lesion[2:4, 2] = True  # two of four: 2 x 2 / (2 + 4)
+    lesion[5, 2:4] = True  # one of its two: 2 x 1 / (2 + 4)
+    lesion[9, 7] = True
+    found = Example.of("a", "a", np.full(lesion.shape, 255, np.uint8), lesion, truth, None)
+    assert sorted(found.each_dice.tolist()) == pytest.approx([0, 1 / 3, 2 / 3])
+    assert found.predictors[:, 0].tolist() == [1, 1, 1]
+    assert sorted(found.predictors[:, 1].tolist()) == pytest.approx(np.log([1 / 5, 2 / 5, 2 / 5]).tolist())

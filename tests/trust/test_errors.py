@@ -16,7 +16,9 @@ from bundle_steps import run
 from conftest import ROOT
 from csv_rows import rows
 from ct_files import write_volume
+from PIL import Image
 from random_weights import write_random_weights
+from scipy import ndimage
 
 from common import load
 from common.phantoms.ct.chest_ct import chest_ct
@@ -45,6 +47,7 @@ KNOWN = {  # what the record says: the Dice is 0.5 + 0.4 x agreement
     "high": 0.5,
     "none": 2.0,
     "doubt": 2.0,
+    "lesion": {"intercept": 0.9, "probability": 0.0, "size": 0.1, "error": 0.2},  # 0.9 + 0.1 x log of the share
     "data": {},
 }
 
@@ -69,6 +72,25 @@ def write_scan(path: Path, seed: int, affine: np.ndarray = OBLIQUE) -> np.ndarra
 def infer(weights: Path, scans: Path, output: Path, **options: object) -> list[dict[str, str]]:
     run("run", [INFER], output, dataset_dir=str(scans), weights=str(weights), isolated=False, **options)
     return rows(output / "lesions.csv")
+
+
+def test_each_lesion_has_its_volume_place_and_expected_dice(weights: Path, tmp_path: Path) -> None:
+    """Read again by nibabel and SciPy, in an oblique scan; positions are in mm to the left, the back and upwards."""
+    write_scan(tmp_path / "in" / "a.nii.gz", 3)
+    (row,) = infer(weights, tmp_path / "in", tmp_path / "out")
+    found = rows(tmp_path / "out" / "each_lesion.csv")
+    saved = nibabel.load(tmp_path / "out" / "a_mask.nii.gz")
+    labels, count = ndimage.label(np.isin(np.asarray(saved.dataobj), (1, 2)))
+    assert len(found) == count and [each["lesion"] for each in found] == [str(number + 1) for number in range(count)]
+    sizes = np.bincount(labels.ravel())[1:]
+    assert [int(each["voxels"]) for each in found] == sorted(sizes.tolist(), reverse=True)
+    assert sum(float(each["ml"]) for each in found) == pytest.approx(float(row["lesion_ml"]), rel=0.01)
+    centre = np.argwhere(labels == sizes.argmax() + 1).mean(0)
+    right, front, up = (saved.affine @ [*centre, 1])[:3]
+    assert [float(found[0][name]) for name in ("x_mm", "y_mm", "z_mm")] == pytest.approx([-right, -front, up], abs=0.06)
+    expected = 0.9 + 0.1 * np.log(sizes.max() / sizes.sum())
+    assert float(found[0]["dice_expected"]) == pytest.approx(expected, abs=0.001)
+    assert found[0]["uncertain"] == "True", "the limit of this record is above all probabilities"
 
 
 def test_the_columns_are_what_the_record_and_the_mask_say(weights: Path, tmp_path: Path) -> None:
@@ -193,3 +215,16 @@ def test_a_table_without_folds_for_weights_of_folds_is_refused(weights: Path, tm
                 *("--held_out", "fold{set}/model.pt", "--output_dir", str(tmp_path / "out")),
             ]
         )
+
+
+def test_results_beside_the_scans_are_no_scans(weights: Path, tmp_path: Path) -> None:
+    """All that inference writes, of a volume and of a picture, into the folder of the scans: a second run finds two."""
+    write_scan(tmp_path / "a.nii.gz", 3)
+    Image.fromarray(
+        np.asarray(chest_ct(4, size=(96, 96), slices=1).image[..., 0].T.clip(-1000, 300) / 5.2 + 193).astype(np.uint8)
+    ).save(tmp_path / "b.png")
+    everything = {"probabilities": True, "uncertainty": True, "picture_axes": "LP"}
+    for _ in range(2):
+        found = infer(weights, tmp_path, tmp_path, **everything)
+        assert [row["case"] for row in found] == ["a", "b"]
+    assert len(list(tmp_path.glob("*_probability_*"))) == 6 and len(list(tmp_path.glob("*_uncertainty*"))) == 2
