@@ -16,7 +16,8 @@ SYSTEM_FILES = ("thumbs.db", "desktop.ini", "autorun.inf", "icon\r", "~$*", ".~l
 OUTPUTS = (  # what inference writes, see docs/inference.md
     *("*_mask.nii.gz", "*_mask.png", "*_overlay.png", "*_overlay.mp4", "*_heatmap.nii.gz", "*_heatmap.png"),
     *("*_heat.nii.gz", "*_heat.png", "*_normal.nii.gz", "*_normal.png", "*_view.png", "*.vti", "*.csv", "*.json"),
-    *("*_uncertainty.nii.gz", "*_uncertainty.png", "*_probability_*.nii.gz", "*_probability_*.png", "*_probabilities.npz"),
+    *("*_uncertainty.nii.gz", "*_uncertainty.png", "*_probability_*.nii.gz", "*_probability_*.png"),
+    *("*_probabilities.npz", "*_probabilities/*"),
     *("severity.png", "audit.png", "follow_up.png", "report.html", "*_masks/*", "labels.ctbl", "labels_itksnap.txt"),
 )
 MASK_NAMES = ("mask", "seg", "segmentation", "label", "labels", "lung", "lungs", "lesion", "lesions", "infection")
