@@ -11,14 +11,14 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from ..run.model_record import damaged_entry
 from ..statistics import parts_of
 from .changes import CHANGES, CONTENT, TEXTURE, changed
 
 COMPONENTS = 24  # directions of the features' variation that are kept, at most a quarter of the slices
-LEAST_SPREAD = 0.05  # of a feature, in shares of the usual one: some channels never change
+LEAST_SPREAD = 0.05  # of a feature, in shares of the usual one: some channels hardly ever change,
+LEAST_SHARE = 1e-3  # and in shares of the largest one, where most of them do not
 LEAST = 1e-6  # below which numbers are rounding errors
 SIDES, STRENGTH = 64, 0.1  # components, and inverse of the penalty on weights, of what tells a change
 RELIABLE = 0.8  # share of held-out slices and changed ones that must be told, or a change is not judged
@@ -55,8 +55,7 @@ class Gaussian:
         names, place = np.unique(np.asarray(sources), return_inverse=True)
         centres = np.stack([features[place == index].mean(0) for index in range(len(names))])
         centred = features - centres[place]
-        spreads = centred.std(0)
-        spreads = np.maximum(spreads, LEAST_SPREAD * max(float(np.median(spreads)), LEAST))
+        spreads = _spreads(centred)
         count = max(1, min(COMPONENTS, len(features) // 4, features.shape[1]))
         _, values, vectors = np.linalg.svd(centred / spreads, full_matrices=False)
         deviations = np.maximum(values[:count] / np.sqrt(len(features)), LEAST)
@@ -102,14 +101,13 @@ class Direction:
             after: of the same images with the change, (slices, features).
         """
         both = np.concatenate([plain, after])
+        spreads = _spreads(both - both.mean(0))
         model = make_pipeline(
-            StandardScaler(),
             PCA(min(SIDES, len(both) // 4, both.shape[1]), svd_solver="full"),
             LogisticRegression(C=STRENGTH, max_iter=1000),
-        ).fit(both, np.repeat([0, 1], [len(plain), len(after)]))
+        ).fit(both / spreads, np.repeat([0, 1], [len(plain), len(after)]))
         bias = float(model.decision_function(np.zeros((1, both.shape[1])))[0])
-        weights = model.decision_function(np.eye(both.shape[1])) - bias
-        found = cls(weights, bias)
+        found = cls((model.decision_function(np.eye(both.shape[1])) - bias) / spreads, bias)
         return replace(found, scale=float(found.logits(after).mean() - found.logits(plain).mean()) / 2)
 
     def logits(self, features: np.ndarray) -> np.ndarray:
@@ -281,10 +279,27 @@ def _limits(measured: np.ndarray, sources: np.ndarray) -> np.ndarray:
     return limits
 
 
+def _spreads(centred: np.ndarray) -> np.ndarray:
+    """Standard deviation of each feature (slices, features), not too small for a division."""
+    spreads = centred.std(0)
+    least = max(LEAST_SPREAD * float(np.median(spreads)), LEAST_SHARE * float(spreads.max()), LEAST)
+    return np.asarray(np.maximum(spreads, least))
+
+
 def _packed(array: np.ndarray) -> dict[str, Any]:
-    """An array as JSON holds it: half precision, base64."""
-    return {"shape": list(array.shape), "float16": base64.b64encode(array.astype("<f2").tobytes()).decode("ascii")}
+    """An array as JSON holds it: half precision of shares of its largest value, base64."""
+    scale = float(np.abs(array).max()) or 1.0  # half precision ends at 65504
+    text = base64.b64encode((array / scale).astype("<f2").tobytes()).decode("ascii")
+    return {"shape": list(array.shape), "scale": scale, "float16": text}
 
 
 def _unpacked(packed: Mapping[str, Any]) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(packed["float16"]), "<f2").astype(float).reshape(packed["shape"])
+    """The array again.
+
+    Raises:
+        ValueError: for numbers that are none.
+    """
+    values = np.frombuffer(base64.b64decode(packed["float16"]), "<f2").astype(float) * packed.get("scale", 1.0)
+    if not np.isfinite(values).all():
+        raise ValueError("infinite numbers")
+    return values.reshape(packed["shape"])

@@ -45,11 +45,11 @@ class Monitor:
     Args:
         weights: as ``--weights``: a path, or several of an ensemble, whose first member's features are compared. Their
             record holds what is usual; without that, nothing is watched.
-        every: keep features even if the weights do not know what is usual, to learn it.
+        every: keep features, to learn what is usual; what the record says of it is not read, so that it may be damaged.
     """
 
     def __init__(self, weights: Any, every: bool = False) -> None:
-        record = read_record(weights_files(weights, several=True)[0]).get(RECORD)
+        record = None if every else read_record(weights_files(weights, several=True)[0]).get(RECORD)
         self.detector = Detector.from_record(record) if record else None
         self.every, self.active = every, every or self.detector is not None
         self._parts: list[list[np.ndarray]] = []

@@ -65,7 +65,7 @@ class Reliability:
         lesions: channels that are lesions, of a softmax; None for a sigmoid of each channel.
         threshold: probability of lesion above which the mask has one.
         adjusted: the decision is not that of the record, so that its errors are not, either.
-        every: measure even if the record says nothing, to learn it.
+        every: measure, to learn it; what the record says is not read.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Reliability:
         every: bool = False,
     ) -> None:
         files = weights_files(weights, several=True)
-        record = None if adjusted or len(files) > 1 else read_record(files[0]).get(RECORD)
+        record = None if adjusted or every or len(files) > 1 else read_record(files[0]).get(RECORD)
         self.model = ErrorModel.from_record(record) if record else None
         self.active = every or self.model is not None
         self.lesions, self.threshold = None if lesions is None else list(lesions), threshold

@@ -99,11 +99,28 @@ def test_the_record_gives_the_same_scores(rng: np.random.Generator) -> None:
     assert again.data["patients"] == 60
 
 
+def test_channels_that_hardly_change_neither_decide_nor_overflow_in_the_record(rng: np.random.Generator) -> None:
+    """Half of the channels are dead, as in small networks; a change of 1e-9 in them must not outweigh the others."""
+    known = features(rng, 240)
+    dead = {name: np.concatenate([values, rng.normal(0, 1e-9, values.shape)], 1) for name, values in known.items()}
+    for axis in (FIRST, SECOND):
+        dead[changed(axis)][:, 4:] += 1e-9
+    names = [f"p{number}" for number in range(240)]
+    detector = fit(dead, ["a"] * 240, names, names)
+    assert max(np.abs(side.weights).max() for side in detector.directions.values()) < 1e4
+    x = {name: values[:8] for name, values in dead.items()}
+    again = Detector.from_record(json.loads(json.dumps(detector.to_record())))
+    assert again.scores(x) == pytest.approx(detector.scores(x), rel=0.02)
+
+
 def test_a_damaged_record_is_named(rng: np.random.Generator) -> None:
     record = fitted(rng).to_record()
+    infinite = json.loads(json.dumps(record))
+    infinite["directions"]["first axis"]["weights"]["scale"] = float("inf")
     del record["gaussians"]["texture"]["rest"]
-    with pytest.raises(ValueError, match=r"usual data is damaged.*Copy model\.json again"):
-        Detector.from_record(record)
+    for damaged in (record, infinite):
+        with pytest.raises(ValueError, match=r"usual data is damaged.*Copy model\.json again"):
+            Detector.from_record(damaged)
 
 
 def test_few_patients_are_refused(rng: np.random.Generator) -> None:

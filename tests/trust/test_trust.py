@@ -148,6 +148,20 @@ def test_weights_that_do_not_know_leave_the_columns_empty(weights: Path, tmp_pat
     assert (row["trust"], row["trust_reason"]) == ("", "")
 
 
+def test_a_damaged_record_is_named_and_fit_mends_it(weights: Path, tmp_path: Path) -> None:
+    record = read_record(weights)
+    del record[RECORD]["gaussians"]["texture"]["rest"]
+    save_weights(torch.load(weights, weights_only=True), tmp_path / "model.pt", record)
+    write_patient(tmp_path / "in", 3)
+    with pytest.raises(Exception) as caught:
+        infer(tmp_path / "model.pt", tmp_path / "in", tmp_path / "out")
+    assert "usual data is damaged" in str(origin(caught.value)) and "common.trust fit" in str(origin(caught.value))
+    command = ["fit", str(weights.parent / "scans"), "--bundle", "ct_drsegunet"]
+    assert main([*command, "--weights", str(tmp_path / "model.pt")]) == 0
+    (row,) = infer(tmp_path / "model.pt", tmp_path / "in", tmp_path / "out")
+    assert row["trust"] == "usual"
+
+
 def test_the_measurement_finds_inverted_and_noisy_images(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
