@@ -40,7 +40,7 @@ def inference_config(folder: Path) -> Path:
     for ending in ("yaml", "json"):
         if (config := folder / "configs" / f"inference.{ending}").is_file():
             return config
-    raise FileNotFoundError(f"{folder} has no inference config: configs/inference.yaml or .json is needed.")
+    raise FileNotFoundError(f"{folder} has no inference config in its folder configs. Give another bundle.")
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
