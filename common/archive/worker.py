@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import re
@@ -90,6 +91,8 @@ class Worker:
             if ours(cause) or isinstance(cause, OSError):
                 return {"status": MISTAKE, "reason": str(cause)}
             raise
+        gc.collect()
+        gc.freeze()  # the libraries and the network stay: else each study's collection looks at all of them again
         return {"status": DONE}
 
     def do(self, study: Study, last: bool) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser
-
 from ..settings import check_names, check_options
+from .config_content import config_content
 from .ranges import check_ranges
 
 RUNNER_ARGUMENTS = (  # of ``python -m monai.bundle run``, not of a config
@@ -45,7 +44,7 @@ def check_overrides(arguments: list[str], config: Mapping[str, Any]) -> None:
     given = given_options(arguments)
     allowed = (*RUNNER_ARGUMENTS, *(TRACKING if option_value(arguments, "tracking") else ()))
     check_settings({name: config.get(name) for name in given if name not in allowed}, names)
-    known = ConfigParser.load_config_files(names)
+    known = config_content(*names)
     check_use([name for name in given if "::" in name or "#" in name], known, _references([known]), "")
     check_ranges(config)
     check_names(
@@ -64,7 +63,7 @@ def check_settings(settings: Mapping[str, Any], files: Sequence[str], where: str
     Raises:
         ValueError: for an unknown setting, or a value of another type.
     """
-    known = ConfigParser.load_config_files(list(files))
+    known = config_content(*files)
     check_options(settings, known, _plain(known), where)
 
 
@@ -84,7 +83,7 @@ def check_overlays(files: Sequence[str]) -> None:
     Raises:
         ValueError: for a setting that nothing uses, a value of another type than before, or a number as text.
     """
-    contents = [ConfigParser.load_config_file(file) for file in files]
+    contents = [config_content(file) for file in files]
     named = _references(contents)
     known: dict[str, Any] = {}
     for position, (file, content) in enumerate(zip(files, contents, strict=True)):
@@ -98,7 +97,7 @@ def check_overlays(files: Sequence[str]) -> None:
             names = [name for name in content if name.lstrip("+") not in steps]
             check_use(names, known, named, file, _purpose(file))
             check_options({name: value for name, value in content.items() if name in known}, known, [], file)
-        known = ConfigParser.load_config_files(list(files[: position + 1]))
+        known = config_content(*files[: position + 1])
 
 
 def _purpose(file: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from .config_content import config_content
 from .model_record import read_record, record_path, weights_files
 from .monai_command import given_arguments
 from .overrides import config_files, given_options, option_value
@@ -124,7 +125,7 @@ def _check_lacking(config: ConfigParser, lacking: Mapping[str, Any], record: Pat
     if not lacking:
         return
     own = Path(config.get_parsed_content("bundle_root")) / "configs"
-    overlays = [file for file in sorted(own.glob("*.yaml")) if lacking.keys() <= config.load_config_file(file).keys()]
+    overlays = [file for file in sorted(own.glob("*.yaml")) if lacking.keys() <= config_content(file).keys()]
     names = " or ".join(str(file) for file in overlays if "inference" not in file.name)
     raise ValueError(
         f"{record} says that the weights were trained with {described(lacking)}, which these config files do not have. "
@@ -186,8 +187,8 @@ def given_settings(config: ConfigParser, names: Iterable[str], training: bool) -
         given = set(given_options(arguments))
         for position, file in enumerate(config_files(listed)):
             if Path(file).resolve().parent != own.resolve() or (training and position > 0):
-                given |= ConfigParser.load_config_file(file).keys()
-    stated = [ConfigParser.load_config_file(file) for kind in ("*.yaml", "*.json") for file in sorted(own.glob(kind))]
+                given |= config_content(file).keys()
+    stated = [config_content(file) for kind in ("*.yaml", "*.json") for file in sorted(own.glob(kind))]
     for name in names:
         if all(plain(each[name]) != plain(config[name]) for each in stated if name in each):
             given.add(name)

@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fire.parser import DefaultParseValue
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigWorkflow
 
+from .config_content import config_content
 from .monai_command import arguments_given
 
 # Parts of an inference that know nothing of the folder; the preprocessing has the process that reads files
@@ -80,7 +81,7 @@ class LoadedInference:
 @contextmanager
 def _workflow(step: str, files: Sequence[str], overrides: Mapping[str, Any]) -> Iterator[ConfigWorkflow]:
     """A step with its options, as if the command line had started it."""
-    known = {str(name).split("::")[0] for name in ConfigParser.load_config_files(list(files))}
+    known = {str(name).split("::")[0] for name in config_content(*files)}
     overrides = {name: value for name, value in overrides.items() if name.split("::")[0] in known}
     arguments = ["run", step, "--config_file", files[0] if len(files) == 1 else str(list(files))]
     for name, value in overrides.items():
