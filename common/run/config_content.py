@@ -27,7 +27,7 @@ def config_content(*files: str | Path) -> dict[str, Any]:
     """
     if not all(Path(file).is_file() for file in files):
         return _load([str(file) for file in files])  # which says what is missing
-    states = [(str(file), Path(file).stat()) for file in files]
+    states = [(str(Path(file).absolute()), Path(file).stat()) for file in files]  # the folder may change between calls
     return deepcopy(_read(tuple((name, state.st_mtime_ns, state.st_size) for name, state in states)))
 
 
